@@ -1,0 +1,142 @@
+//! Who is where: hosts, their addresses, and the services that run on them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use crate::id::{HostId, ServiceKey};
+use crate::label::Labels;
+use crate::net::Protocol;
+use crate::policy::Mode;
+
+/// A listening socket of an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub struct Endpoint {
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// The address it is bound to; `None` for the wildcard of both families.
+    pub address: Option<IpAddr>,
+    /// Its port.
+    pub port: u16,
+}
+
+impl Endpoint {
+    /// Whether a connection to `address:port` over `protocol` reaches this endpoint. An unspecified IPv4 or IPv6 address is the
+    /// wildcard of its own family.
+    #[must_use]
+    pub fn accepts(&self, protocol: Protocol, address: IpAddr, port: u16) -> bool {
+        self.protocol == protocol
+            && self.port == port
+            && self.address.is_none_or(|bound| {
+                bound == address || (bound.is_unspecified() && bound.is_ipv4() == address.is_ipv4())
+            })
+    }
+}
+
+/// A service on a host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Instance {
+    /// Where it listens.
+    pub endpoints: BTreeSet<Endpoint>,
+    /// Whether it has a process now.
+    pub live: bool,
+}
+
+/// A defended host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// Its name, for people.
+    pub name: String,
+    /// Its labels.
+    pub labels: Labels,
+    /// Its global addresses on its uplinks; never loopback or container bridges. Empty when it has been silent for 60 s.
+    pub addresses: BTreeSet<IpAddr>,
+    /// Whether prevent rules are enforced here.
+    pub mode: Mode,
+    /// Its services.
+    pub instances: BTreeMap<ServiceKey, Instance>,
+}
+
+/// All defended hosts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Directory {
+    /// By id.
+    pub hosts: BTreeMap<HostId, Host>,
+}
+
+impl Directory {
+    /// The host that claims `address`; `None` if none does or two do (a conflict is not guessed).
+    #[must_use]
+    pub fn host_of(&self, address: IpAddr) -> Option<(&HostId, &Host)> {
+        let mut claims = self.hosts.iter().filter(|(_, host)| host.addresses.contains(&address));
+        claims.next().filter(|_| claims.next().is_none())
+    }
+
+    /// The service that listens on `address:port`, if a defended host claims the address and exactly one of its services
+    /// accepts there.
+    #[must_use]
+    pub fn service_at(&self, protocol: Protocol, address: IpAddr, port: u16) -> Option<(&HostId, &ServiceKey)> {
+        let (id, host) = self.host_of(address)?;
+        host.service_at(protocol, address, port).map(|key| (id, key))
+    }
+
+    /// Addresses that two hosts claim, with the claimants.
+    #[must_use]
+    pub fn conflicts(&self) -> BTreeMap<IpAddr, Vec<&HostId>> {
+        let mut claims: BTreeMap<IpAddr, Vec<&HostId>> = BTreeMap::new();
+        for (id, host) in &self.hosts {
+            for address in &host.addresses {
+                claims.entry(*address).or_default().push(id);
+            }
+        }
+        claims.retain(|_, ids| ids.len() > 1);
+        claims
+    }
+}
+
+impl Host {
+    /// The one service of this host that accepts `protocol` connections to `address:port`.
+    #[must_use]
+    pub fn service_at(&self, protocol: Protocol, address: IpAddr, port: u16) -> Option<&ServiceKey> {
+        let mut owners = self
+            .instances
+            .iter()
+            .filter(|(_, instance)| instance.endpoints.iter().any(|e| e.accepts(protocol, address, port)))
+            .map(|(key, _)| key);
+        owners.next().filter(|_| owners.next().is_none())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(addresses: &[&str], service: &str, port: u16) -> Host {
+        let endpoint = Endpoint { protocol: Protocol::Tcp, address: None, port };
+        Host {
+            name: "h".into(),
+            labels: Labels::default(),
+            addresses: addresses.iter().map(|a| a.parse().expect("address")).collect(),
+            mode: Mode::Observe,
+            instances: [(
+                ServiceKey::unit(service),
+                Instance { endpoints: [endpoint].into(), live: true },
+            )]
+            .into(),
+        }
+    }
+
+    #[test]
+    fn an_address_leads_to_one_service_or_none() {
+        let mut directory = Directory::default();
+        directory.hosts.insert(HostId::new("a"), host(&["10.0.0.1"], "nginx", 80));
+        directory.hosts.insert(HostId::new("b"), host(&["10.0.0.2"], "redis", 6379));
+        let at = |d: &Directory, a: &str, port| {
+            d.service_at(Protocol::Tcp, a.parse().expect("address"), port).map(|(_, key)| key.name().to_owned())
+        };
+        assert_eq!(at(&directory, "10.0.0.1", 80).as_deref(), Some("nginx"));
+        assert_eq!(at(&directory, "10.0.0.1", 81), None);
+        directory.hosts.insert(HostId::new("c"), host(&["10.0.0.1"], "haproxy", 80));
+        assert_eq!(at(&directory, "10.0.0.1", 80), None, "two claim it: never guess");
+        assert_eq!(directory.conflicts().len(), 1);
+    }
+}

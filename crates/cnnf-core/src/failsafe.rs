@@ -1,0 +1,30 @@
+//! Traffic that no policy may ever block.
+
+use crate::net::{PortRange, Ports, Protocol};
+
+/// What always passes, whatever the policy says. Set on the host, never by the controller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failsafes {
+    /// Server ports of local servers that stay reachable.
+    pub ingress: Ports,
+    /// Server ports that local clients may always reach.
+    pub egress: Ports,
+}
+
+impl Failsafes {
+    /// In: ssh and DHCP. Out: DNS, DHCP and the controller's port.
+    #[must_use]
+    pub fn with_controller(port: u16) -> Self {
+        let one = |protocol, port| PortRange { protocol, low: port, high: port };
+        Self {
+            ingress: Ports::only([one(Protocol::Tcp, 22), one(Protocol::Udp, 68), one(Protocol::Udp, 546)]),
+            egress: Ports::only([
+                one(Protocol::Tcp, 53),
+                one(Protocol::Udp, 53),
+                one(Protocol::Udp, 67),
+                one(Protocol::Udp, 547),
+                one(Protocol::Tcp, port),
+            ]),
+        }
+    }
+}

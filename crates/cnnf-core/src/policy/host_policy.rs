@@ -1,0 +1,97 @@
+//! The part of a policy that one host needs, as an ordered list that can be read without the rest of the world.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use super::evaluate::Reason;
+use super::rule::{Effect, Mode, OnFailure, ServicePattern};
+use crate::id::ServiceKey;
+use crate::net::{AddrRange, Ports, Protocol};
+
+/// A policy resolved for one host. A whole value: the newest generation replaces the older one.
+///
+/// `egress` judges connections whose client is on this host, `ingress` those whose server is. In each the first entry that matches
+/// decides; no match allows. Learned behaviour is already written out as entries, so a host needs no model to judge.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostPolicy {
+    /// Grows with every change of this host's policy and never goes back.
+    pub generation: u64,
+    /// The host's mode.
+    pub mode: Mode,
+    /// Modes of local services that differ from the host's.
+    pub service_modes: BTreeMap<ServiceKey, Mode>,
+    /// Judges local clients.
+    pub egress: Vec<HostRule>,
+    /// Judges local servers.
+    pub ingress: Vec<HostRule>,
+    /// What entries refer to.
+    pub groups: BTreeMap<GroupId, Group>,
+}
+
+/// Names a [`Group`] in its [`HostPolicy`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupId(pub u32);
+
+/// One entry of a host's policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostRule {
+    /// The rule or model behind it.
+    pub reason: Reason,
+    /// Which end on this host is meant.
+    pub local: LocalMatch,
+    /// Which other end is meant: the server in `egress`, the client in `ingress`.
+    pub peer: PeerMatch,
+    /// Server ports.
+    pub ports: Ports,
+    /// What happens.
+    pub effect: Effect,
+    /// What happens when user space cannot answer.
+    pub on_failure: OnFailure,
+}
+
+/// Matches the end that is on this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LocalMatch {
+    /// Every local end, also kernel, unknown and ambiguous traffic.
+    Any,
+    /// Local services, by key or glob; services seen later included.
+    Service(ServicePattern),
+    /// Local ends with an address of this group.
+    Addresses(GroupId),
+}
+
+/// Matches the end that may be elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerMatch {
+    /// Every peer.
+    Any,
+    /// Peers in this group.
+    Group(GroupId),
+}
+
+/// A set of peers. Membership changes without any entry changing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Group {
+    /// Its members; they may overlap.
+    pub entries: BTreeSet<GroupEntry>,
+}
+
+/// Members of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupEntry {
+    /// The peers' addresses.
+    pub addresses: AddrRange,
+    /// Only connections to this server port, or all.
+    pub port: Option<(Protocol, u16)>,
+}
+
+impl Group {
+    /// Whether a connection with this peer address, protocol and server port is meant.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr, protocol: Protocol, port: u16) -> bool {
+        self.entries.iter().any(|e| {
+            e.addresses.contains(address)
+                && e.port.is_none_or(|(p, n)| p == protocol && (!protocol.has_ports() || n == port))
+        })
+    }
+}

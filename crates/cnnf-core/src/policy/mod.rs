@@ -1,0 +1,15 @@
+//! What an operator wants, and what it means.
+//!
+//! [`evaluate`] is the one meaning of a policy; everything else agrees with it by test. [`resolve`] cuts from it the part that one
+//! host needs, as a [`HostPolicy`].
+
+mod evaluate;
+mod host_policy;
+mod resolve;
+mod rule;
+
+pub use evaluate::{Connection, Decision, Party, Reason, Vantage, evaluate};
+pub use host_policy::{Group, GroupEntry, GroupId, HostPolicy, HostRule, LocalMatch, PeerMatch};
+pub use resolve::resolve;
+pub(crate) use rule::words;
+pub use rule::{AddressObject, Effect, End, Mode, OnFailure, PolicySet, Rule, RuleError, RuleId, ServicePattern};

@@ -1,0 +1,1 @@
+//! Runs a packet through a ruleset, as the kernel would.
