@@ -1,0 +1,213 @@
+//! From reports to edges.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use super::edge::{Edge, Peer};
+use crate::directory::Directory;
+use crate::flow::{FlowRecord, FlowStats};
+use crate::id::HostId;
+use crate::net::{AddrRange, Protocol, is_private};
+use crate::policy::AddressObject;
+
+/// How many distinct external buckets one service may have on one port and in one direction before they become `private` or
+/// `internet` as a whole, so that a public server's edges stay few.
+pub const MAX_BUCKETS: usize = 32;
+
+/// All edges that were ever reported and not yet forgotten.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Topology {
+    edges: BTreeMap<Edge, FlowStats>,
+    buckets: BTreeMap<Fan, BTreeSet<AddrRange>>,
+    wide: BTreeSet<Fan>,
+}
+
+/// External addresses at one end of edges that are otherwise equal.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Fan {
+    near: Peer,
+    outward: bool,
+    protocol: Protocol,
+    port: u16,
+    private: bool,
+}
+
+/// What a report added.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Absorbed {
+    /// The edge that it counts for.
+    pub edge: Edge,
+    /// What it adds.
+    pub stats: FlowStats,
+}
+
+impl Topology {
+    /// Restores a topology from its edges.
+    #[must_use]
+    pub fn from_edges(edges: impl IntoIterator<Item = (Edge, FlowStats)>) -> Self {
+        let mut topology = Self::default();
+        for (edge, stats) in edges {
+            topology.note(&edge);
+            topology.edges.insert(edge, stats);
+        }
+        topology
+    }
+
+    /// The edges, ordered.
+    #[must_use]
+    pub fn edges(&self) -> &BTreeMap<Edge, FlowStats> {
+        &self.edges
+    }
+
+    /// Counts one line of `reporter`'s report.
+    ///
+    /// `None` if it only confirms what another host counts: where both ends have defenders the client's host counts. Also for flows
+    /// that have no service at either end.
+    pub fn absorb(
+        &mut self,
+        reporter: &HostId,
+        record: &FlowRecord,
+        directory: &Directory,
+        objects: &BTreeMap<String, AddressObject>,
+    ) -> Option<Absorbed> {
+        let key = &record.key;
+        let client = match &key.client_service {
+            Some(service) => Peer::Service(service.clone()),
+            None if directory.host_of(key.client).is_some_and(|(host, _)| host != reporter) => return None,
+            None => external(key.client, objects),
+        };
+        let server = match &key.server_service {
+            Some(service) => Peer::Service(service.clone()),
+            None => match directory.service_at(key.protocol, key.server, key.port) {
+                Some((_, service)) => Peer::Service(service.clone()),
+                None if directory.host_of(key.server).is_some() => Peer::Address(AddrRange::single(key.server)),
+                None => external(key.server, objects),
+            },
+        };
+        if !matches!(client, Peer::Service(_)) && !matches!(server, Peer::Service(_)) {
+            return None;
+        }
+        let edge = self.widen(Edge { client, server, protocol: key.protocol, port: key.port });
+        self.merge(edge.clone(), &record.stats);
+        Some(Absorbed { edge, stats: record.stats })
+    }
+
+    /// Names ends anew that were addresses when they were reported and are a service's or an object's by now. Returns what became of
+    /// each edge that changed.
+    pub fn reresolve(&mut self, directory: &Directory, objects: &BTreeMap<String, AddressObject>) -> Vec<(Edge, Edge)> {
+        let renamed: Vec<(Edge, Edge)> = self
+            .edges
+            .keys()
+            .filter_map(|old| {
+                let mut new = old.clone();
+                if let Peer::Address(range) = old.server
+                    && range.is_single()
+                    && let Some((_, service)) = directory.service_at(old.protocol, range.low(), old.port)
+                {
+                    new.server = Peer::Service(service.clone());
+                }
+                for end in [&mut new.client, &mut new.server] {
+                    if let Peer::Address(range) = *end
+                        && let Some(object) = object_of(range, objects)
+                    {
+                        *end = object;
+                    }
+                }
+                (new != *old).then(|| (old.clone(), new))
+            })
+            .collect();
+        for (old, new) in &renamed {
+            if let Some(stats) = self.edges.remove(old) {
+                self.forget_bucket(old);
+                self.merge(new.clone(), &stats);
+            }
+        }
+        renamed
+    }
+
+    /// Removes edges last seen before `limit`; returns them.
+    pub fn forget_before(&mut self, limit: crate::time::Timestamp) -> Vec<Edge> {
+        let old: Vec<Edge> = self.edges.iter().filter(|(_, s)| s.last < limit).map(|(edge, _)| edge.clone()).collect();
+        for edge in &old {
+            self.edges.remove(edge);
+            self.forget_bucket(edge);
+        }
+        old
+    }
+
+    fn merge(&mut self, edge: Edge, stats: &FlowStats) {
+        self.note(&edge);
+        self.edges.entry(edge).and_modify(|known| known.merge(stats)).or_insert(*stats);
+    }
+
+    fn note(&mut self, edge: &Edge) {
+        if let Some((fan, bucket)) = fan(edge) {
+            match bucket {
+                Some(bucket) => {
+                    self.buckets.entry(fan).or_default().insert(bucket);
+                }
+                None => {
+                    self.wide.insert(fan);
+                }
+            }
+        }
+    }
+
+    fn forget_bucket(&mut self, edge: &Edge) {
+        if let Some((fan, Some(bucket))) = fan(edge)
+            && let Some(buckets) = self.buckets.get_mut(&fan)
+        {
+            buckets.remove(&bucket);
+        }
+    }
+
+    /// An address becomes `private` or `internet` once its port has [`MAX_BUCKETS`] others.
+    fn widen(&mut self, edge: Edge) -> Edge {
+        let Some((fan, Some(bucket))) = fan(&edge) else { return edge };
+        let known = self.buckets.get(&fan);
+        let full = known.is_some_and(|buckets| buckets.len() >= MAX_BUCKETS && !buckets.contains(&bucket));
+        if !full && !(self.wide.contains(&fan) && known.is_none_or(|buckets| !buckets.contains(&bucket))) {
+            return edge;
+        }
+        let far = if fan.private { Peer::Private } else { Peer::Internet };
+        if fan.outward { Edge { server: far, ..edge } } else { Edge { client: far, ..edge } }
+    }
+}
+
+/// The fan an edge belongs to if one of its ends is external, and the bucket it takes in it.
+fn fan(edge: &Edge) -> Option<(Fan, Option<AddrRange>)> {
+    let place = |far: &Peer| match far {
+        Peer::Address(range) => Some((is_private(range.low()), Some(*range))),
+        Peer::Private => Some((true, None)),
+        Peer::Internet => Some((false, None)),
+        Peer::Service(_) | Peer::Object(_) => None,
+    };
+    let (near, outward, (private, bucket)) = match (place(&edge.client), place(&edge.server)) {
+        (None, Some(place)) => (edge.client.clone(), true, place),
+        (Some(place), None) => (edge.server.clone(), false, place),
+        _ => return None,
+    };
+    Some((Fan { near, outward, protocol: edge.protocol, port: edge.port, private }, bucket))
+}
+
+/// The peer behind an address that no defended host has.
+fn external(address: IpAddr, objects: &BTreeMap<String, AddressObject>) -> Peer {
+    let bits = match (is_private(address), address.is_ipv4()) {
+        (false, true) => 24,
+        (false, false) => 48,
+        (true, true) => 32,
+        (true, false) => 128,
+    };
+    object_of(AddrRange::single(address), objects).unwrap_or_else(|| {
+        let net = ipnet::IpNet::new(address, bits).map(|net| net.trunc());
+        Peer::Address(net.map_or_else(|_| AddrRange::single(address), AddrRange::net))
+    })
+}
+
+/// The first object, by name, that has all of `range`.
+fn object_of(range: AddrRange, objects: &BTreeMap<String, AddressObject>) -> Option<Peer> {
+    objects
+        .values()
+        .find(|object| object.addresses.iter().any(|a| a.contains(range.low()) && a.contains(range.high())))
+        .map(|object| Peer::Object(object.name.clone()))
+}
