@@ -1,0 +1,54 @@
+# The only entry to every task. `make help` lists them. CI runs `make test`.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+NEXTEST_VERSION := 0.9.143
+DENY_VERSION := 0.19.4
+
+# What the build, the tests and the demo use; `make deps` installs what is absent.
+PACKAGES := build-essential pkg-config libnftnl-dev libmnl-dev nftables iproute2 conntrack procps util-linux curl jq \
+            nginx-light redis-server dnsmasq-base
+
+.PHONY: help deps tools build fmt lint deny check test demo lab clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+deps: ## install what is missing on Debian or Ubuntu (root); starts none of it
+	@packaging/install-deps $(PACKAGES)
+
+tools: ## install the pinned cargo tools where they are absent
+	@command -v cargo-nextest >/dev/null || cargo install --locked cargo-nextest --version $(NEXTEST_VERSION)
+	@command -v cargo-deny >/dev/null || cargo install --locked cargo-deny --version $(DENY_VERSION)
+
+build: ## build everything
+	cargo build --locked --workspace
+
+fmt: ## format the sources
+	cargo fmt --all
+
+lint: ## formatting and clippy, warnings denied
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+deny: tools ## licences, bans and sources of dependencies
+	cargo deny --locked --log-level error check licenses bans sources
+
+check: tools lint deny ## everything that needs no root
+	cargo nextest run --locked --workspace -E 'not test(/root_/)'
+
+test: deps tools lint deny ## everything CI runs (root: makes namespaces of its own)
+	cargo build --locked --workspace --bins
+	cargo nextest run --locked --workspace
+	$(MAKE) --no-print-directory demo CHECK=1
+
+demo: deps ## the story on four small hosts; CHECK=1 verifies each step and exits
+	cargo build --locked --workspace --bins
+	CHECK=$(CHECK) integration/demo.sh
+
+lab: build ## build and show how to make small worlds of your own
+	target/debug/cnnf-lab --help
+
+clean: ## remove what was built
+	cargo clean
