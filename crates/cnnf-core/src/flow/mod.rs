@@ -1,5 +1,9 @@
 //! From single connections to counted flows.
 
+mod aggregator;
+
+pub use aggregator::{Aggregator, Bounds, Skipped};
+
 use std::net::IpAddr;
 
 use crate::id::ServiceKey;
@@ -54,3 +58,6 @@ pub struct FlowRecord {
     /// What was counted since the last report.
     pub stats: FlowStats,
 }
+
+#[cfg(test)]
+mod tests;

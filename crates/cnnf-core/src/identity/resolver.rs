@@ -1,0 +1,178 @@
+//! From observations to the owners of connections.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use super::cgroup::{CgroupOwner, of_cgroup};
+use super::slots::Slots;
+use crate::directory::Endpoint;
+use crate::id::ServiceKey;
+use crate::observation::{FlowSeen, Observation};
+use crate::ruleset::{LocalService, Slot};
+
+/// One end of a connection, as this host sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// It is elsewhere.
+    Remote,
+    /// It is here and not stamped yet.
+    Unstamped,
+    /// It is here.
+    Local(ServiceKey),
+}
+
+/// Both ends of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ends {
+    /// Who opened it.
+    pub client: Owner,
+    /// Who was addressed.
+    pub server: Owner,
+}
+
+/// What a host knows of its services.
+#[derive(Clone, Debug, Default)]
+pub struct Resolver {
+    slots: Slots,
+    cgroups: BTreeMap<u64, (String, CgroupOwner)>,
+    services: BTreeMap<ServiceKey, Service>,
+    addresses: BTreeSet<IpAddr>,
+    unnumbered: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Service {
+    cgroups: BTreeSet<u64>,
+    endpoints: BTreeSet<Endpoint>,
+}
+
+impl Resolver {
+    /// One that knows no service yet and gives these slots.
+    #[must_use]
+    pub fn new(slots: Slots) -> Self {
+        let services = slots.iter().map(|(key, _)| (key.clone(), Service::default())).collect();
+        Self { slots, services, ..Self::default() }
+    }
+
+    /// Takes an observation in. True if that changes what [`Resolver::services`] says. Flows and losses change nothing here.
+    pub fn observe(&mut self, observation: &Observation) -> bool {
+        match observation {
+            Observation::CgroupSeen { path, id } => {
+                let owner = of_cgroup(path);
+                if self.cgroups.get(id).is_some_and(|(known, _)| known == path) {
+                    return false;
+                }
+                // the kernel looks at every level of the path: below a service's own cgroup there is nothing to tell it
+                let outermost = path.rsplit_once('/').is_none_or(|(above, _)| of_cgroup(above) != owner);
+                let changed = owner
+                    .service()
+                    .is_some_and(|key| self.add(key).is_some_and(|service| outermost && service.cgroups.insert(*id)));
+                self.cgroups.insert(*id, (path.clone(), owner));
+                changed
+            }
+            Observation::CgroupGone { id } => {
+                let Some((_, owner)) = self.cgroups.remove(id) else { return false };
+                owner.service().and_then(|key| self.services.get_mut(key)).is_some_and(|s| s.cgroups.remove(id))
+            }
+            Observation::Listening { service, endpoints } => {
+                let endpoints: BTreeSet<_> = endpoints.iter().copied().collect();
+                self.add(service).is_some_and(|known| {
+                    let changed = known.endpoints != endpoints;
+                    known.endpoints = endpoints;
+                    changed
+                })
+            }
+            Observation::Flow(_) | Observation::Lost { .. } => false,
+        }
+    }
+
+    /// Makes a program known that was found behind a connection or a listener, and says its slot: `UNKNOWN` if all are taken.
+    pub fn learn(&mut self, key: &ServiceKey) -> Slot {
+        self.add(key);
+        self.slots.get(key).unwrap_or(Slot::UNKNOWN)
+    }
+
+    fn add(&mut self, key: &ServiceKey) -> Option<&mut Service> {
+        if !key.is_named() {
+            return None;
+        }
+        if self.slots.assign(key).is_err() {
+            self.unnumbered += 1;
+            return None;
+        }
+        Some(self.services.entry(key.clone()).or_default())
+    }
+
+    /// The addresses of this host, beside loopback's. True if they are others than before.
+    pub fn set_addresses(&mut self, addresses: BTreeSet<IpAddr>) -> bool {
+        let changed = self.addresses != addresses;
+        self.addresses = addresses;
+        changed
+    }
+
+    /// Whether `address` is this host's.
+    #[must_use]
+    pub fn is_local(&self, address: IpAddr) -> bool {
+        address.is_loopback() || self.addresses.contains(&address)
+    }
+
+    /// Who is at the ends of a connection, by the stamp that the kernel put on it.
+    #[must_use]
+    pub fn ends(&self, flow: &FlowSeen) -> Ends {
+        let owner = |slot: Option<Slot>, address| match slot {
+            Some(slot) => Owner::Local(self.slots.key(slot)),
+            None if self.is_local(address) => Owner::Unstamped,
+            None => Owner::Remote,
+        };
+        Ends { client: owner(flow.label.client(), flow.client), server: owner(flow.label.server(), flow.server) }
+    }
+
+    /// The services of this host with their cgroups, for the table.
+    #[must_use]
+    pub fn services(&self) -> Vec<LocalService> {
+        self.services
+            .iter()
+            .filter_map(|(key, service)| {
+                let slot = self.slots.get(key)?;
+                Some(LocalService { key: key.clone(), slot, cgroups: service.cgroups.clone() })
+            })
+            .collect()
+    }
+
+    /// Every service with where it listens.
+    pub fn endpoints(&self) -> impl Iterator<Item = (&ServiceKey, &BTreeSet<Endpoint>)> {
+        self.services.iter().map(|(key, service)| (key, &service.endpoints))
+    }
+
+    /// What the cgroup of this id means, and its path; `None` if it was not seen.
+    #[must_use]
+    pub fn cgroup(&self, id: u64) -> Option<(&str, &CgroupOwner)> {
+        self.cgroups.get(&id).map(|(path, owner)| (path.as_str(), owner))
+    }
+
+    /// Every cgroup that is known, with its path.
+    pub fn cgroups(&self) -> impl Iterator<Item = (u64, &str)> {
+        self.cgroups.iter().map(|(id, (path, _))| (*id, path.as_str()))
+    }
+
+    /// How many levels below the root the cgroups reach that [`Resolver::services`] names.
+    #[must_use]
+    pub fn levels(&self) -> u8 {
+        let depth = |path: &str| path.split('/').filter(|part| !part.is_empty()).count();
+        let named = self.services.values().flat_map(|service| &service.cgroups).filter_map(|id| self.cgroups.get(id));
+        let deepest = named.map(|(path, _)| depth(path)).max();
+        u8::try_from(deepest.unwrap_or(0)).unwrap_or(u8::MAX)
+    }
+
+    /// The slots given so far.
+    #[must_use]
+    pub fn slots(&self) -> &Slots {
+        &self.slots
+    }
+
+    /// How often a service was met that got no slot, because all are taken.
+    #[must_use]
+    pub fn unnumbered(&self) -> u64 {
+        self.unnumbered
+    }
+}

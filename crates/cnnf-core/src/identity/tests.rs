@@ -1,0 +1,173 @@
+use std::net::IpAddr;
+
+use super::*;
+use crate::directory::Endpoint;
+use crate::id::ServiceKey;
+use crate::net::Protocol;
+use crate::observation::{FlowSeen, Moment, Observation};
+use crate::ruleset::{Label, Slot};
+use crate::time::Timestamp;
+
+const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+#[test]
+fn cgroups_mean_services() {
+    let by_program = "by program";
+    for (path, want) in [
+        ("/system.slice/nginx.service", "unit:nginx"),
+        ("/system.slice/system-postgresql.slice/postgresql@15-main.service", "unit:postgresql@15-main"),
+        (r"/system.slice/system-getty.slice/foo@a\x2db.service", r"unit:foo@a\x2db"),
+        ("/system.slice/_cpu.load.service", "unit:cpu.load"),
+        ("/system.slice/nginx.service/workers", "unit:nginx"),
+        ("/system.slice/foo.service/session-1.scope", "unit:foo"),
+        ("/init.scope", by_program),
+        ("/", by_program),
+        ("", by_program),
+        ("/system.slice", by_program),
+        ("/user.slice/user-1000.slice/session-3.scope", by_program),
+        ("/user.slice/user-1000.slice/user@1000.service/app.slice/nginx.service", by_program),
+        ("/user.slice/user-1000.slice/user@1000.service/init.scope", by_program),
+        ("/system.slice/cron.service", by_program),
+        ("/system.slice/crond.service", by_program),
+        ("/system.slice/atd.service", by_program),
+        ("/system.slice/run-r0a1b.scope", by_program),
+        ("/machine.slice/machine-deb.scope/system.slice/nginx.service", by_program),
+        ("/system.slice/.service", by_program),
+        ("/docker/short", by_program),
+        ("/system.slice/docker-short.scope", by_program),
+    ] {
+        let got = of_cgroup(path);
+        assert_eq!(got.service().map_or(by_program, ServiceKey::as_str), want, "{path}");
+    }
+    for path in [
+        format!("/system.slice/docker-{ID}.scope"),
+        format!("/docker/{ID}"),
+        format!("/docker/{ID}/system.slice/nginx.service"),
+        format!("/machine.slice/libpod-{ID}.scope/container"),
+        format!("/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-{ID}.scope/container"),
+        format!("/libpod_parent/libpod-{ID}"),
+        format!("/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1.slice/cri-containerd-{ID}.scope"),
+        format!("/kubepods.slice/kubepods-pod1.slice/crio-{ID}.scope"),
+        format!("/kubepods/burstable/pod8d1c/{ID}"),
+        format!("/system.slice/containerd.service/kubepods-burstable-pod1.slice:cri-containerd:{ID}"),
+    ] {
+        assert_eq!(of_cgroup(&path).service().map(ServiceKey::as_str), Some("container:0123456789ab"), "{path}");
+    }
+}
+
+#[test]
+fn programs_are_called_by_what_they_run() {
+    for (exe, cmdline, cwd, want) in [
+        ("/usr/bin/curl", "curl http://db", None, "exe:/usr/bin/curl"),
+        ("/usr/bin/curl (deleted)", "curl", None, "exe:/usr/bin/curl"),
+        ("", "", None, "unknown"),
+        ("/usr/bin/python3.11", "python3 /opt/shop/worker.py --fast", None, "exe:/opt/shop/worker.py"),
+        ("/usr/bin/python3.11", "python3 -u -W ignore worker.py", Some("/opt/shop"), "exe:/opt/shop/worker.py"),
+        ("/usr/bin/python3.11", "python3 ../x/./w.py", Some("/opt/shop"), "exe:/opt/x/w.py"),
+        ("/usr/bin/python3.11", "python3 worker.py", None, "exe:/usr/bin/python3.11"),
+        ("/usr/bin/python3.11", "python3 -m http.server 80", None, "exe:python -m http.server"),
+        ("/usr/bin/python3.11", "python3 -c import_os", None, "exe:/usr/bin/python3.11"),
+        ("/usr/bin/python3.11", "python3 - x.py", Some("/"), "exe:/usr/bin/python3.11"),
+        ("/usr/bin/python3.11", "python3", None, "exe:/usr/bin/python3.11"),
+        ("/usr/bin/bash", "/bin/bash /usr/local/bin/backup now", None, "exe:/usr/local/bin/backup"),
+        ("/usr/bin/bash", "bash -c curl", Some("/"), "exe:/usr/bin/bash"),
+        ("/usr/bin/bash", "-bash", Some("/root"), "exe:/usr/bin/bash"),
+        ("/usr/bin/dash", "sh -ec true", Some("/"), "exe:/usr/bin/dash"),
+        ("/usr/bin/dash", "sh -e /etc/rc.local", None, "exe:/etc/rc.local"),
+        ("/usr/bin/bash", "bash -o pipefail run.sh", Some("/srv"), "exe:/srv/run.sh"),
+        ("/usr/bin/node", "node -r esm --inspect /srv/app.js", None, "exe:/srv/app.js"),
+        ("/usr/bin/nodejs", "nodejs -- /srv/app.js", None, "exe:/srv/app.js"),
+        ("/usr/bin/node", "node -e 1", None, "exe:/usr/bin/node"),
+        ("/usr/bin/ruby3.1", "ruby -I lib /srv/app.rb", None, "exe:/srv/app.rb"),
+        ("/usr/bin/perl", "perl -w /usr/sbin/thing", None, "exe:/usr/sbin/thing"),
+        ("/usr/bin/php8.2", "php -d a=b -f /srv/x.php", None, "exe:/srv/x.php"),
+        ("/usr/lib/jvm/java-17/bin/java", "java -Xmx1g -cp /a.jar -jar /srv/shop.jar x", None, "exe:/srv/shop.jar"),
+        ("/usr/lib/jvm/java-17/bin/java", "java -cp /a.jar org.shop.Main", None, "exe:java org.shop.Main"),
+        ("/usr/sbin/php-fpm8.2", "php-fpm: pool www", None, "exe:/usr/sbin/php-fpm8.2"),
+    ] {
+        let args: Vec<&str> = cmdline.split(' ').collect();
+        assert_eq!(program(exe, &args, cwd).as_str(), want, "{cmdline}");
+    }
+}
+
+#[test]
+fn slots_are_given_once() {
+    let mut slots = Slots::default();
+    let web = slots.assign(&ServiceKey::unit("web")).expect("room");
+    let db = slots.assign(&ServiceKey::unit("db")).expect("room");
+    assert_eq!((web.number(), db.number()), (16, 17));
+    assert_eq!(slots.assign(&ServiceKey::unit("web")), Ok(web));
+    assert_eq!(slots.assign(&ServiceKey::unknown()), Ok(Slot::UNKNOWN));
+    let kept: Vec<_> = slots.iter().map(|(key, slot)| (key.clone(), slot.number())).collect();
+    let mut back = Slots::restore(kept);
+    assert_eq!(back, slots);
+    assert_eq!(back.assign(&ServiceKey::unit("new")).map(Slot::number), Ok(18));
+    assert_eq!(back.key(db), ServiceKey::unit("db"));
+    assert_eq!(back.key(Slot::new(999).expect("slot")), ServiceKey::unknown());
+}
+
+#[test]
+fn slots_run_out_with_a_word_and_bad_ones_are_not_restored() {
+    let mut slots = Slots::restore([
+        (ServiceKey::unit("a"), 3),
+        (ServiceKey::kernel(), 20),
+        (ServiceKey::unit("b"), u16::MAX),
+        (ServiceKey::unit("c"), u16::MAX),
+    ]);
+    assert_eq!(slots.iter().count(), 1);
+    assert_eq!(slots.assign(&ServiceKey::unit("d")), Err(Full));
+}
+
+fn seen(path: &str, id: u64) -> Observation {
+    Observation::CgroupSeen { path: path.into(), id }
+}
+
+#[test]
+fn the_resolver_follows_services_through_restarts() {
+    let mut r = Resolver::new(Slots::default());
+    assert!(!r.observe(&seen("/system.slice", 1)));
+    assert!(r.observe(&seen("/system.slice/web.service", 2)));
+    assert!(!r.observe(&seen("/system.slice/web.service", 2)), "twice is once");
+    assert!(
+        !r.observe(&seen("/system.slice/web.service/sub", 3)),
+        "below a service there is nothing new for the kernel"
+    );
+    assert_eq!(r.levels(), 2);
+    assert_eq!(r.cgroup(3).and_then(|(_, owner)| owner.service().cloned()), Some(ServiceKey::unit("web")));
+    let slot = r.services()[0].slot;
+    assert!(r.observe(&Observation::CgroupGone { id: 2 }));
+    assert!(r.observe(&seen("/system.slice/web.service", 9)));
+    let services = r.services();
+    assert_eq!((services[0].slot, services[0].cgroups.iter().copied().collect::<Vec<_>>()), (slot, vec![9]));
+    let endpoint = Endpoint { protocol: Protocol::Tcp, address: None, port: 80 };
+    let listening = Observation::Listening { service: ServiceKey::unit("web"), endpoints: vec![endpoint] };
+    assert!(r.observe(&listening));
+    assert!(!r.observe(&listening));
+}
+
+#[test]
+fn stamps_read_back_as_owners() {
+    let mut r = Resolver::new(Slots::default());
+    let slot = r.learn(&ServiceKey::program("/usr/bin/curl"));
+    let me: IpAddr = "10.0.0.1".parse().expect("address");
+    r.set_addresses([me].into());
+    let flow = |client: u32, server: u32| FlowSeen {
+        at: Timestamp(0),
+        id: 1,
+        moment: Moment::New,
+        client: me,
+        client_port: 1,
+        server: "10.0.0.2".parse().expect("address"),
+        server_port: 80,
+        protocol: Protocol::Tcp,
+        label: Label([client, server, 0, 0]),
+        replied: false,
+        bytes: None,
+    };
+    let curl = Owner::Local(ServiceKey::program("/usr/bin/curl"));
+    assert_eq!(r.ends(&flow(slot.word(), 0)), Ends { client: curl, server: Owner::Remote });
+    assert_eq!(r.ends(&flow(0, 0)).client, Owner::Unstamped);
+    let other = r.learn(&ServiceKey::unit("b"));
+    assert_eq!(r.ends(&flow(slot.word() | other.word(), 0)).client, Owner::Local(ServiceKey::ambiguous()));
+    assert_eq!(r.learn(&ServiceKey::unknown()), Slot::UNKNOWN);
+}
