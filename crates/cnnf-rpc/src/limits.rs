@@ -1,0 +1,56 @@
+//! How much of anything is accepted. Everything that a peer can send or hold open has a bound here.
+
+use std::time::Duration;
+
+/// The largest message that is decoded, in bytes. A host policy of 50,000 entries fits.
+pub const MAX_MESSAGE: usize = 4 << 20;
+
+/// Entries of a list page where the caller asks for 0.
+pub const DEFAULT_PAGE: u32 = 1_000;
+/// Entries of a list page at most.
+pub const MAX_PAGE: u32 = 10_000;
+
+/// Rules of a policy at most.
+pub const MAX_RULES: usize = 100_000;
+/// Bytes of a text such as a name, a note or a message at most.
+pub const MAX_TEXT: usize = 4_096;
+/// Labels of a host or an end at most.
+pub const MAX_LABELS: usize = 64;
+/// Bytes of a label's key or value at most.
+pub const MAX_LABEL: usize = 256;
+/// Flows of one report at most; a defender splits larger ones.
+pub const MAX_FLOWS: usize = 10_000;
+/// Events of one report at most; a defender splits larger ones.
+pub const MAX_EVENTS: usize = 1_000;
+/// Instances of one inventory at most.
+pub const MAX_INSTANCES: usize = 10_000;
+/// Endpoints of one instance at most.
+pub const MAX_ENDPOINTS: usize = 4_096;
+
+/// How long a TCP connection may take to be made.
+pub const CONNECT: Duration = Duration::from_secs(5);
+/// How long a TLS handshake may take.
+pub const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long a call that is no stream may take.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+/// How often an idle HTTP/2 connection is asked whether it is still there.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// How long the answer to that may take.
+pub const KEEP_ALIVE_ANSWER: Duration = Duration::from_secs(10);
+/// How often a defender says that it is alive.
+pub const HEARTBEAT: Duration = Duration::from_secs(15);
+/// How long a connection without a client certificate may stay: enrolment takes one call.
+pub const ANONYMOUS_LIFE: Duration = Duration::from_secs(60);
+
+/// TLS handshakes under way at most; further connections wait in the kernel's backlog.
+pub const MAX_HANDSHAKES: usize = 256;
+/// Connections without a client certificate at most; further ones are closed.
+pub const MAX_ANONYMOUS: usize = 256;
+/// Connections with a client certificate at most; further ones are closed.
+pub const MAX_CONNECTIONS: usize = 8_192;
+/// HTTP/2 streams of one connection at most.
+pub const MAX_STREAMS: u32 = 64;
+/// Reports of a stream that were sent and are not acknowledged yet, at most.
+pub const MAX_UNACKNOWLEDGED: usize = 64;
+/// Events that wait for a slow watcher at most; then its stream ends with RESOURCE_EXHAUSTED.
+pub const MAX_WATCH_BACKLOG: usize = 1_024;

@@ -1,0 +1,127 @@
+//! Who a client is, by its certificate.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use cnnf_core::id::HostId;
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+
+/// Who is at the other end. Stands in the certificate as its one URI subject alternative name, `cnnf://defender/HOST-ID` or
+/// `cnnf://admin/NAME`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum PeerIdentity {
+    /// A defender of this host.
+    Defender(HostId),
+    /// A person or program with an administrator's certificate.
+    Admin(String),
+    /// No certificate was given.
+    Anonymous,
+}
+
+/// Why a certificate says nobody.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IdentityError {
+    /// It cannot be parsed.
+    #[error("the certificate is not readable: {0}")]
+    Unreadable(String),
+    /// It has no identity, or several.
+    #[error("the certificate carries {0} identities instead of one")]
+    Count(usize),
+    /// Its identity is none of ours.
+    #[error("'{0}' is no identity: cnnf://defender/HOST-ID or cnnf://admin/NAME")]
+    Uri(String),
+}
+
+const DEFENDER: &str = "cnnf://defender/";
+const ADMIN: &str = "cnnf://admin/";
+const MAX_NAME: usize = 128;
+
+impl PeerIdentity {
+    /// Reads the identity from a certificate in DER whose signature has been verified.
+    ///
+    /// # Errors
+    /// If it has none, several, or one of another kind.
+    pub fn from_certificate(der: &[u8]) -> Result<Self, IdentityError> {
+        let certificate = parse(der)?;
+        let names = certificate
+            .subject_alternative_name()
+            .map_err(|error| IdentityError::Unreadable(error.to_string()))?
+            .map(|extension| extension.value.general_names.as_slice())
+            .unwrap_or_default();
+        let uris: Vec<&str> = names
+            .iter()
+            .filter_map(|name| match name {
+                GeneralName::URI(uri) => Some(*uri),
+                _ => None,
+            })
+            .collect();
+        match uris.as_slice() {
+            [uri] => Self::from_uri(uri),
+            _ => Err(IdentityError::Count(uris.len())),
+        }
+    }
+
+    /// Reads the URI form.
+    ///
+    /// # Errors
+    /// If it is none of ours, or its name has other characters than letters, digits, `.`, `_` and `-`, or more than 128.
+    pub fn from_uri(uri: &str) -> Result<Self, IdentityError> {
+        let bad = || IdentityError::Uri(uri.escape_debug().take(200).collect());
+        let (make, name): (fn(&str) -> Self, _) = if let Some(id) = uri.strip_prefix(DEFENDER) {
+            (|id| Self::Defender(HostId::new(id)), id)
+        } else if let Some(name) = uri.strip_prefix(ADMIN) {
+            (|name| Self::Admin(name.to_owned()), name)
+        } else {
+            return Err(bad());
+        };
+        let usable = (1..=MAX_NAME).contains(&name.len())
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+        usable.then(|| make(name)).ok_or_else(bad)
+    }
+
+    /// The URI form for a certificate; `None` for [`PeerIdentity::Anonymous`].
+    #[must_use]
+    pub fn to_uri(&self) -> Option<String> {
+        match self {
+            Self::Defender(id) => Some(format!("{DEFENDER}{id}")),
+            Self::Admin(name) => Some(format!("{ADMIN}{name}")),
+            Self::Anonymous => None,
+        }
+    }
+}
+
+impl fmt::Display for PeerIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Defender(id) => write!(f, "defender {id}"),
+            Self::Admin(name) => write!(f, "admin {name}"),
+            Self::Anonymous => f.write_str("anonymous"),
+        }
+    }
+}
+
+/// What is known of a connection's other end. A handler finds it in `request.extensions()`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerConnection {
+    /// Where it comes from.
+    pub address: SocketAddr,
+    /// Who it is.
+    pub identity: PeerIdentity,
+    /// Its certificate's serial number in lower-case hexadecimal, as [`serial`] gives it; `None` without a certificate.
+    pub serial: Option<String>,
+}
+
+/// The serial number of a certificate in DER, in lower-case hexadecimal without separators.
+///
+/// # Errors
+/// If the certificate cannot be parsed.
+pub fn serial(der: &[u8]) -> Result<String, IdentityError> {
+    Ok(parse(der)?.raw_serial().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+fn parse(der: &[u8]) -> Result<X509Certificate<'_>, IdentityError> {
+    match X509Certificate::from_der(der) {
+        Ok((_, certificate)) => Ok(certificate),
+        Err(error) => Err(IdentityError::Unreadable(error.to_string())),
+    }
+}

@@ -1,0 +1,187 @@
+//! The controller's side: accepts connections and says who is at their other end.
+
+use std::future::Future as _;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls_pki_types::CertificateDer;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::server::Connected;
+
+use super::identity::{PeerConnection, PeerIdentity, serial};
+use super::{TlsError, key, provider, roots};
+use crate::limits;
+
+/// What the server shows and whom it believes. All DER.
+#[derive(Clone)]
+pub struct ServerTls {
+    /// The server's certificate first, then the CA's, so that a new host can compare the CA with its token's pin.
+    pub chain: Vec<Vec<u8>>,
+    /// The server's private key.
+    pub key: Vec<u8>,
+    /// CAs that sign clients; during a change of the CA there are two.
+    pub client_cas: Vec<Vec<u8>>,
+}
+
+impl ServerTls {
+    pub(super) fn config(&self) -> Result<rustls::ServerConfig, TlsError> {
+        let provider = provider();
+        let clients = roots(self.client_cas.iter().map(Vec::as_slice))?;
+        let verifier = WebPkiClientVerifier::builder_with_provider(clients, provider.clone())
+            .allow_unauthenticated()
+            .build()
+            .map_err(|error| TlsError::Material(format!("clients cannot be verified: {error}")))?;
+        let chain = self.chain.iter().map(|der| CertificateDer::from(der.clone())).collect();
+        let unusable = |error| TlsError::Material(format!("the server's certificate or key is not usable: {error}"));
+        let mut config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .map_err(unusable)?
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(chain, key(&self.key)?)
+            .map_err(unusable)?;
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        config.send_tls13_tickets = 0;
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        Ok(config)
+    }
+}
+
+/// A gRPC server with this crate's limits: to be given the services, then `serve_with_incoming(accept(…))`.
+///
+/// Message sizes are set on each service: `.max_decoding_message_size(limits::MAX_MESSAGE)`.
+#[must_use]
+pub fn server() -> tonic::transport::Server {
+    tonic::transport::Server::builder()
+        .timeout(limits::DEADLINE)
+        .max_concurrent_streams(limits::MAX_STREAMS)
+        .http2_keepalive_interval(Some(limits::KEEP_ALIVE))
+        .http2_keepalive_timeout(Some(limits::KEEP_ALIVE_ANSWER))
+}
+
+/// Verified connections, for `tonic`'s `serve_with_incoming`. Dropping it stops accepting.
+pub type Incoming = ReceiverStream<io::Result<Connection>>;
+
+/// Accepts on `listener` from a task of its own, which ends when the result is dropped.
+///
+/// A client certificate is optional, but one that is given must be signed by a known CA and carry an identity, else the connection is
+/// closed. What each kind of peer may call is the services' business. Handshakes that take too long and connections beyond the limits
+/// are closed without a word.
+///
+/// # Errors
+/// If a certificate or the key cannot be used.
+pub fn accept(listener: TcpListener, tls: &ServerTls) -> Result<Incoming, TlsError> {
+    let acceptor = TlsAcceptor::from(Arc::new(tls.config()?));
+    let (sender, receiver) = mpsc::channel(1);
+    tokio::spawn(run(listener, acceptor, sender, limits::HANDSHAKE));
+    Ok(ReceiverStream::new(receiver))
+}
+
+/// Bounds that are counted apart: whoever has no certificate cannot take the place of those who have.
+struct Places {
+    handshakes: Arc<Semaphore>,
+    anonymous: Arc<Semaphore>,
+    known: Arc<Semaphore>,
+}
+
+pub(super) async fn run(
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+    sender: mpsc::Sender<io::Result<Connection>>,
+    patience: Duration,
+) {
+    let places = Arc::new(Places {
+        handshakes: Arc::new(Semaphore::new(limits::MAX_HANDSHAKES)),
+        anonymous: Arc::new(Semaphore::new(limits::MAX_ANONYMOUS)),
+        known: Arc::new(Semaphore::new(limits::MAX_CONNECTIONS)),
+    });
+    loop {
+        let Ok(handshake) = places.handshakes.clone().acquire_owned().await else { return };
+        let accepted = tokio::select! {
+            () = sender.closed() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((stream, address)) = accepted else {
+            // Out of file descriptors or the like: accept(2) says to try again, and at once would spin.
+            sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let (acceptor, sender, places) = (acceptor.clone(), sender.clone(), places.clone());
+        tokio::spawn(async move {
+            let connection = timeout(patience, shake_hands(stream, address, acceptor, &places)).await.ok().flatten();
+            drop(handshake);
+            if let Some(connection) = connection {
+                let _ = sender.send(Ok(connection)).await;
+            }
+        });
+    }
+}
+
+async fn shake_hands(
+    stream: TcpStream,
+    address: SocketAddr,
+    acceptor: TlsAcceptor,
+    places: &Places,
+) -> Option<Connection> {
+    stream.set_nodelay(true).ok()?;
+    let stream = acceptor.accept(stream).await.ok()?;
+    let (identity, serial) = match stream.get_ref().1.peer_certificates().and_then(<[_]>::first) {
+        None => (PeerIdentity::Anonymous, None),
+        Some(der) => (PeerIdentity::from_certificate(der).ok()?, Some(serial(der).ok()?)),
+    };
+    let anonymous = identity == PeerIdentity::Anonymous;
+    let place = if anonymous { &places.anonymous } else { &places.known }.clone().try_acquire_owned().ok()?;
+    let until = anonymous.then(|| Box::pin(sleep_until(Instant::now() + limits::ANONYMOUS_LIFE)));
+    Some(Connection { stream, peer: PeerConnection { address, identity, serial }, until, _place: place })
+}
+
+/// An accepted connection.
+pub struct Connection {
+    stream: TlsStream<TcpStream>,
+    peer: PeerConnection,
+    until: Option<Pin<Box<Sleep>>>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Connected for Connection {
+    type ConnectInfo = PeerConnection;
+
+    fn connect_info(&self) -> PeerConnection {
+        self.peer.clone()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if let Some(until) = &mut self.until
+            && until.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
