@@ -1,0 +1,231 @@
+//! Makes the kernel's table equal to the wanted ruleset and keeps it so.
+
+use cnnf_core::ruleset::{Chain, QueueBackend, Ruleset};
+use cnnf_netlink::nft::{Batch, CommitError, Nft, TableDump, TableFlags};
+
+use super::lower;
+use super::plan::{Operation, plan};
+
+/// The table's name; its family is inet.
+pub const TABLE: &str = "cnnf";
+
+/// How often a change is planned anew because somebody else changed the kernel's rules meanwhile.
+const ATTEMPTS: u32 = 20;
+
+/// What a reconciliation did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing had to be done.
+    Unchanged,
+    /// The kernel has what was wanted.
+    Applied {
+        /// How many operations it took.
+        operations: usize,
+        /// Whether the whole table was made anew, because what the kernel had was not known or not ours.
+        anew: bool,
+    },
+}
+
+/// Why the kernel does not have what was wanted. It has what it had before.
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileError {
+    /// It refused the change.
+    #[error("table inet {TABLE}: {0}")]
+    Commit(#[from] CommitError),
+    /// It could not be read.
+    #[error("table inet {TABLE}: {0}")]
+    Read(#[from] cnnf_netlink::Error),
+}
+
+/// A counter in the table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// The rule's chain.
+    pub chain: String,
+    /// The rule's comment.
+    pub comment: String,
+    /// Packets that it counted.
+    pub packets: u64,
+}
+
+/// Keeps the table. It belongs to the network namespace of the thread that made it.
+#[derive(Debug)]
+pub struct Reconciler {
+    nft: Nft,
+    queue: QueueBackend,
+    desired: Option<Ruleset>,
+    applied: Option<Ruleset>,
+    checked: u32,
+}
+
+impl Reconciler {
+    /// One that knows nothing of the kernel's state yet and lowers queues to `queue`.
+    ///
+    /// # Errors
+    /// No netlink socket, or no permission.
+    pub fn open(queue: QueueBackend) -> Result<Self, ReconcileError> {
+        Ok(Self { nft: Nft::open()?, queue, desired: None, applied: None, checked: 0 })
+    }
+
+    /// Says what the table shall be. Does nothing yet.
+    pub fn set_desired(&mut self, ruleset: Ruleset) {
+        self.desired = Some(ruleset);
+    }
+
+    /// What the kernel has, as far as it is known.
+    #[must_use]
+    pub fn applied(&self) -> Option<&Ruleset> {
+        self.applied.as_ref()
+    }
+
+    /// Makes the kernel's table what was asked for.
+    ///
+    /// # Errors
+    /// The kernel's words; its table is what it was.
+    pub fn reconcile(&mut self) -> Result<Outcome, ReconcileError> {
+        let Some(desired) = self.desired.clone() else { return Ok(Outcome::Unchanged) };
+        if let Some(applied) = &self.applied {
+            let operations = plan(applied, &desired);
+            if operations.is_empty() {
+                return Ok(Outcome::Unchanged);
+            }
+            match self.nft.commit(&self.batch(&operations), None) {
+                Ok(()) => {
+                    self.applied = Some(desired);
+                    return Ok(Outcome::Applied { operations: operations.len(), anew: false });
+                }
+                // perhaps the table is not what we think; only what fails from scratch as well is a failure
+                Err(CommitError::Refused { .. } | CommitError::Unconfirmed { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let operations = self.replace(&desired)?;
+        self.applied = Some(desired);
+        Ok(Outcome::Applied { operations, anew: true })
+    }
+
+    /// Looks whether the table is still ours, if anything changed in the kernel's rules since the last time. False if somebody changed it:
+    /// the next [`Reconciler::reconcile`] makes it anew.
+    ///
+    /// # Errors
+    /// The table could not be read.
+    pub fn check(&mut self) -> Result<bool, ReconcileError> {
+        let Some(applied) = &self.applied else { return Ok(true) };
+        let generation = self.nft.generation_id()?;
+        if generation == self.checked {
+            return Ok(true);
+        }
+        let dump = self.nft.dump(TABLE)?;
+        let ours = dump.as_ref().is_some_and(|dump| is_like(dump, applied));
+        if ours {
+            self.checked = generation;
+        } else {
+            self.applied = None;
+        }
+        Ok(ours)
+    }
+
+    /// The values of all counters.
+    ///
+    /// # Errors
+    /// The table could not be read.
+    pub fn counters(&mut self) -> Result<Vec<Counted>, ReconcileError> {
+        let Some(dump) = self.nft.dump(TABLE)? else { return Ok(Vec::new()) };
+        let mut counted = Vec::new();
+        for chain in dump.chains {
+            for rule in chain.rules {
+                if let Some(counter) = rule.counter() {
+                    let comment = rule.comment.unwrap_or_default();
+                    counted.push(Counted { chain: chain.name.clone(), comment, packets: counter.packets });
+                }
+            }
+        }
+        Ok(counted)
+    }
+
+    /// Takes the table away, with everything in it: nothing is judged any more. Packets that wait in a queue are dropped.
+    ///
+    /// # Errors
+    /// The kernel's words.
+    pub fn release(&mut self) -> Result<(), ReconcileError> {
+        let mut batch = Batch::new(TABLE);
+        // so that deleting it is no error where there is none
+        batch.add_table(TableFlags::default());
+        batch.delete_table();
+        self.nft.commit(&batch, None)?;
+        self.applied = None;
+        self.desired = None;
+        Ok(())
+    }
+
+    fn batch(&self, operations: &[Operation]) -> Batch {
+        let mut batch = Batch::new(TABLE);
+        for operation in operations {
+            lower::operation(&mut batch, operation, self.queue);
+        }
+        batch
+    }
+
+    /// Empties whatever there is and fills it, in one batch: no packet meets anything in between.
+    fn replace(&mut self, desired: &Ruleset) -> Result<usize, ReconcileError> {
+        let mut attempt = 1;
+        loop {
+            let dump = self.nft.dump(TABLE)?;
+            let generation = match &dump {
+                Some(dump) => dump.generation,
+                None => self.nft.generation_id()?,
+            };
+            let mut batch = Batch::new(TABLE);
+            batch.add_table(TableFlags::default());
+            let kept = empty(&mut batch, dump.as_ref(), desired);
+            let operations = plan(&kept, desired);
+            for operation in &operations {
+                lower::operation(&mut batch, operation, self.queue);
+            }
+            match self.nft.commit(&batch, Some(generation)) {
+                Ok(()) => return Ok(operations.len()),
+                Err(CommitError::Stale) if attempt < ATTEMPTS => attempt += 1,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+/// Removes everything but the hooks that are wanted; returns what is left.
+fn empty(batch: &mut Batch, dump: Option<&TableDump>, desired: &Ruleset) -> Ruleset {
+    let mut kept = Ruleset::default();
+    let Some(dump) = dump else { return kept };
+    if !dump.chains.is_empty() {
+        batch.flush_rules();
+    }
+    for set in &dump.sets {
+        batch.delete_set(&set.name);
+    }
+    for chain in &dump.chains {
+        let wanted = desired.chains.get(&chain.name).and_then(|wanted| wanted.base);
+        if wanted.is_some() && chain.base_hook() == wanted.map(lower::base_hook) {
+            kept.chains.insert(chain.name.clone(), Chain { base: wanted, rules: Vec::new() });
+        } else if chain.base.is_none() || wanted.is_some() || desired.chains.contains_key(&chain.name) {
+            // a base chain in the way can only be deleted; one that is merely not wanted stays, empty
+            batch.delete_chain(&chain.name);
+        }
+    }
+    kept
+}
+
+/// Whether the dump has the chains, rules and sets of `applied`; elements are not compared.
+fn is_like(dump: &TableDump, applied: &Ruleset) -> bool {
+    let chains = applied.chains.iter().all(|(name, chain)| {
+        let rules: usize = chain.rules.iter().map(lower::width).sum();
+        dump.chain(name).is_some_and(|c| c.rules.len() == rules && c.base_hook() == chain.base.map(lower::base_hook))
+    });
+    let sets = applied.sets.iter().all(|(name, set)| {
+        let key = lower::set_spec(name, set).key.len();
+        dump.set(name).is_some_and(|s| s.key_len == key)
+    });
+    let rules_elsewhere = dump.chains.iter().any(|c| !applied.chains.contains_key(&c.name) && !c.rules.is_empty());
+    chains && sets && !rules_elsewhere
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,180 @@
+//! Against the real kernel, each test in a network namespace of its own.
+
+use std::collections::BTreeMap;
+use std::net::{TcpListener, TcpStream};
+use std::process::Command;
+use std::time::Duration;
+
+use cnnf_core::ruleset::{Action, Family, Hook, Match, Rule, Set, Side, state};
+
+use super::*;
+use crate::testbed::in_namespace;
+
+fn nft(script: &str) -> String {
+    let out = Command::new("nft").arg(script).output().expect("nft");
+    assert!(out.status.success(), "nft {script}: {}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8_lossy(&out.stdout).into_owned()
+}
+
+fn rule(matches: Vec<Match>, actions: Vec<Action>) -> Rule {
+    Rule { matches, actions, comment: "a comment".into() }
+}
+
+/// Refuses connections to the addresses of a set, unless their port is open.
+fn deny(addresses: &[&str]) -> Ruleset {
+    let mut r = Ruleset::default();
+    let ranges = addresses.iter().map(|a| a.parse().expect("address")).collect();
+    r.sets.insert("bad".into(), Set::Addresses(Family::V4, ranges));
+    r.sets.insert("open".into(), Set::Ports([(6, 22), (1, 0)].into()));
+    r.sets.insert("pend4".into(), Set::Pending(Family::V4));
+    r.sets.insert("seen6".into(), Set::Flows(Family::V6));
+    r.sets.insert("eg".into(), Set::Dispatch([(0, "judge".into())].into()));
+    r.sets.insert("svc".into(), Set::Cgroups(BTreeMap::from([(1, 16), (u64::MAX, 17)])));
+    let endpoint = ("10.0.0.9".parse().expect("address"), cnnf_core::net::Protocol::Tcp, 80);
+    r.sets.insert("exact".into(), Set::Endpoints(Family::V4, [endpoint].into()));
+    let out = vec![
+        // our own RST is related to the flow that it refuses
+        rule(vec![Match::StateAny(state::RELATED)], vec![Action::Accept]),
+        rule(vec![Match::StateAny(state::NEW)], vec![Action::Counter]),
+        rule(vec![], vec![Action::StampCgroup { level: 1, map: "svc".into(), word: 0 }]),
+        rule(vec![], vec![Action::StampFlow { family: Family::V4, map: "pend4".into() }, Action::Return]),
+        rule(vec![], vec![Action::Dispatch { word: 1, map: "eg".into() }]),
+    ];
+    r.chains.insert("out".into(), Chain { base: Some((Hook::Output, -5)), rules: out });
+    r.chains.insert("in".into(), Chain { base: Some((Hook::Input, -5)), rules: Vec::new() });
+    let endpoint = Match::Endpoint { side: Side::Server, family: Family::V4, set: "exact".into() };
+    let judge = vec![
+        rule(vec![Match::Port { set: "open".into() }], vec![Action::Return]),
+        rule(vec![endpoint], vec![Action::Return]),
+        rule(vec![Match::Flow { family: Family::V6, set: "seen6".into() }], vec![Action::Return]),
+        rule(
+            vec![Match::Address { side: Side::Server, family: Family::V4, set: "bad".into() }],
+            vec![Action::Counter, Action::Goto("deny".into())],
+        ),
+    ];
+    r.chains.insert("judge".into(), Chain { base: None, rules: judge });
+    let tcp = |f| vec![Match::LocalSender, Match::Protocol(f, cnnf_core::net::Protocol::Tcp)];
+    let refuse = vec![
+        rule(tcp(Family::V4), vec![Action::RejectTcp]),
+        rule(vec![Match::LocalSender], vec![Action::Reject]),
+        rule(vec![], vec![Action::Drop]),
+    ];
+    r.chains.insert("deny".into(), Chain { base: None, rules: refuse });
+    r
+}
+
+fn reaches(listener: &TcpListener) -> bool {
+    let to = listener.local_addr().expect("address");
+    TcpStream::connect_timeout(&to, Duration::from_millis(300)).is_ok()
+}
+
+fn reconciled(r: &mut Reconciler, wanted: Ruleset) -> Outcome {
+    r.set_desired(wanted);
+    r.reconcile().expect("reconcile")
+}
+
+#[test]
+fn root_the_kernel_has_what_is_wanted() {
+    in_namespace(|| {
+        let listener = TcpListener::bind("127.0.0.5:8000").expect("listen");
+        let mut r = Reconciler::open(QueueBackend::Xt).expect("open");
+        assert!(matches!(reconciled(&mut r, deny(&[])), Outcome::Applied { anew: true, .. }));
+        assert_eq!(r.reconcile().expect("again"), Outcome::Unchanged);
+        assert!(reaches(&listener));
+
+        let few = reconciled(&mut r, deny(&["127.0.0.5", "10.0.0.0/8"]));
+        assert_eq!(few, Outcome::Applied { operations: 1, anew: false }, "elements only");
+        assert!(!reaches(&listener));
+        let fewer = reconciled(&mut r, deny(&["10.0.0.0/8"]));
+        assert_eq!(fewer, Outcome::Applied { operations: 1, anew: false });
+        assert!(reaches(&listener));
+        assert!(r.check().expect("check"));
+        assert!(r.counters().expect("counters").iter().any(|c| c.chain == "out" && c.packets > 0));
+
+        let listed = nft("list table inet cnnf");
+        assert!(listed.contains("10.0.0.0/8") && listed.contains("a comment"), "{listed}");
+        r.release().expect("release");
+        assert!(!nft("list ruleset").contains("cnnf"));
+    });
+}
+
+#[test]
+fn root_a_restart_takes_the_table_over() {
+    in_namespace(|| {
+        let listener = TcpListener::bind("127.0.0.5:8000").expect("listen");
+        let mut r = Reconciler::open(QueueBackend::Xt).expect("open");
+        reconciled(&mut r, deny(&["127.0.0.5"]));
+        drop(r);
+        assert!(!reaches(&listener), "the table holds without its process");
+        nft("add chain inet cnnf old");
+        nft("add rule inet cnnf out jump old");
+        let mut r = Reconciler::open(QueueBackend::Xt).expect("open");
+        assert!(matches!(reconciled(&mut r, deny(&["127.0.0.5"])), Outcome::Applied { anew: true, .. }));
+        assert!(!nft("list table inet cnnf").contains("old"));
+        assert!(!reaches(&listener));
+    });
+}
+
+#[test]
+fn root_a_change_by_somebody_else_is_noticed_and_undone() {
+    in_namespace(|| {
+        let listener = TcpListener::bind("127.0.0.5:8000").expect("listen");
+        let mut r = Reconciler::open(QueueBackend::Xt).expect("open");
+        reconciled(&mut r, deny(&["127.0.0.5"]));
+        assert!(r.check().expect("check"));
+        nft("add table ip other");
+        assert!(r.check().expect("check"), "another table is nobody's business");
+        for tamper in ["flush ruleset", "flush chain inet cnnf judge", "insert rule inet cnnf judge accept"] {
+            nft(tamper);
+            assert!(!r.check().expect("check"), "{tamper}");
+            assert!(matches!(r.reconcile().expect("repair"), Outcome::Applied { anew: true, .. }));
+            assert!(r.check().expect("check") && !reaches(&listener), "{tamper}");
+        }
+    });
+}
+
+#[test]
+fn root_a_refused_change_leaves_what_was() {
+    in_namespace(|| {
+        let listener = TcpListener::bind("127.0.0.5:8000").expect("listen");
+        let mut r = Reconciler::open(QueueBackend::Xt).expect("open");
+        reconciled(&mut r, deny(&["127.0.0.5"]));
+        let mut bad = deny(&[]);
+        bad.chains.get_mut("judge").expect("chain").rules.insert(0, rule(vec![], vec![Action::Jump("nowhere".into())]));
+        r.set_desired(bad);
+        let error = r.reconcile().expect_err("no such chain").to_string();
+        assert!(error.contains("judge") && error.contains("No such file"), "{error}");
+        assert!(!reaches(&listener));
+        assert!(matches!(reconciled(&mut r, deny(&[])), Outcome::Applied { anew: false, .. }));
+        assert!(reaches(&listener));
+    });
+}
+
+/// A prober of a refused edge runs while the table is made anew again and again, as after restarts: not one connection gets through.
+#[test]
+fn root_making_the_table_anew_leaves_no_gap() {
+    in_namespace(|| {
+        let listener = TcpListener::bind("127.0.0.5:8000").expect("listen");
+        let mut r = Reconciler::open(QueueBackend::Xt).expect("open");
+        reconciled(&mut r, deny(&["127.0.0.5"]));
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        let (through, tried) = std::thread::scope(|scope| {
+            let prober = scope.spawn(|| {
+                let (mut through, mut tried) = (0, 0);
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    through += u32::from(reaches(&listener));
+                    tried += 1;
+                }
+                (through, tried)
+            });
+            for _ in 0..50 {
+                let mut r = Reconciler::open(QueueBackend::Xt).expect("open");
+                assert!(matches!(reconciled(&mut r, deny(&["127.0.0.5"])), Outcome::Applied { anew: true, .. }));
+            }
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            prober.join().expect("prober")
+        });
+        assert_eq!(through, 0, "of {tried}");
+        assert!(tried > 100, "{tried}");
+    });
+}
