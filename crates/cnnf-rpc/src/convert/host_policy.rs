@@ -1,0 +1,139 @@
+//! The policy of one host.
+
+use std::collections::BTreeMap;
+
+use cnnf_core::net::Ports;
+use cnnf_core::policy::{Group, GroupEntry, GroupId, HostPolicy, HostRule, LocalMatch, PeerMatch};
+
+use super::common::port;
+use super::event::{reason, reason_parts};
+use super::policy::pattern;
+use super::{ConvertError, list, parse};
+use crate::v1;
+
+impl From<&HostPolicy> for v1::HostPolicy {
+    fn from(policy: &HostPolicy) -> Self {
+        Self {
+            generation: policy.generation,
+            mode: policy.mode.to_string(),
+            service_modes: policy.service_modes.iter().map(|(key, mode)| (key.to_string(), mode.to_string())).collect(),
+            egress: policy.egress.iter().map(Into::into).collect(),
+            ingress: policy.ingress.iter().map(Into::into).collect(),
+            groups: policy
+                .groups
+                .iter()
+                .map(|(id, group)| v1::Group { id: id.0, entries: group.entries.iter().map(Into::into).collect() })
+                .collect(),
+        }
+    }
+}
+
+impl TryFrom<v1::HostPolicy> for HostPolicy {
+    type Error = ConvertError;
+
+    /// Also checks that every group that is referred to is there.
+    fn try_from(message: v1::HostPolicy) -> Result<Self, ConvertError> {
+        let mut service_modes = BTreeMap::new();
+        for (key, mode) in message.service_modes {
+            let within = |error: ConvertError| error.under("service_modes");
+            service_modes.insert(parse(&key, &key).map_err(within)?, parse(&key, &mode).map_err(within)?);
+        }
+        let mut groups = BTreeMap::new();
+        for (n, group) in message.groups.into_iter().enumerate() {
+            let within = |error: ConvertError| error.under_index("groups", n);
+            let id = group.id;
+            if id == 0 {
+                return Err(within(ConvertError::new("id", "0 stands for no group")));
+            }
+            let entries = list("entries", group.entries, usize::MAX, GroupEntry::try_from).map_err(within)?;
+            if groups.insert(GroupId(id), Group { entries: entries.into_iter().collect() }).is_some() {
+                return Err(within(ConvertError::new("id", format_args!("there are two groups {id}"))));
+            }
+        }
+        let convert = |rule| host_rule(rule, &groups);
+        Ok(Self {
+            generation: message.generation,
+            mode: parse("mode", &message.mode)?,
+            service_modes,
+            egress: list("egress", message.egress, usize::MAX, convert)?,
+            ingress: list("ingress", message.ingress, usize::MAX, convert)?,
+            groups,
+        })
+    }
+}
+
+impl From<&GroupEntry> for v1::GroupEntry {
+    fn from(entry: &GroupEntry) -> Self {
+        let (protocol, port) = entry.port.map_or((String::new(), 0), |(p, n)| (p.to_string(), n.into()));
+        Self { addresses: entry.addresses.to_string(), protocol, port, own: entry.own }
+    }
+}
+
+impl TryFrom<v1::GroupEntry> for GroupEntry {
+    type Error = ConvertError;
+
+    fn try_from(message: v1::GroupEntry) -> Result<Self, ConvertError> {
+        let port = if message.protocol.is_empty() {
+            if message.port != 0 {
+                return Err(ConvertError::new("protocol", "is missing: a port belongs to a protocol"));
+            }
+            None
+        } else {
+            let protocol = parse("protocol", &message.protocol)?;
+            Some((protocol, port("port", protocol, message.port)?))
+        };
+        Ok(Self { addresses: parse("addresses", &message.addresses)?, own: message.own, port })
+    }
+}
+
+impl From<&HostRule> for v1::HostRule {
+    fn from(rule: &HostRule) -> Self {
+        let (rule_id, rule_name, rule_revision, model) = reason_parts(&rule.reason);
+        let (local_service, local_group) = match &rule.local {
+            LocalMatch::Any => (String::new(), 0),
+            LocalMatch::Service(pattern) => (pattern.0.clone(), 0),
+            LocalMatch::Addresses(group) => (String::new(), group.0),
+            LocalMatch::ServiceAt(pattern, group) => (pattern.0.clone(), group.0),
+        };
+        Self {
+            rule_id,
+            rule_name,
+            rule_revision,
+            model,
+            local_service,
+            local_group,
+            peer_group: match rule.peer {
+                PeerMatch::Any => 0,
+                PeerMatch::Group(group) => group.0,
+            },
+            ports: rule.ports.to_texts(),
+            effect: rule.effect.to_string(),
+            on_failure: rule.on_failure.to_string(),
+        }
+    }
+}
+
+fn host_rule(message: v1::HostRule, groups: &BTreeMap<GroupId, Group>) -> Result<HostRule, ConvertError> {
+    let group = |field: &str, id: u32| match id {
+        0 => Ok(None),
+        id if groups.contains_key(&GroupId(id)) => Ok(Some(GroupId(id))),
+        id => Err(ConvertError::new(field, format_args!("there is no group {id}"))),
+    };
+    let service = match message.local_service.as_str() {
+        "" => None,
+        text => Some(pattern("local_service", text)?),
+    };
+    Ok(HostRule {
+        reason: reason(message.rule_id, message.rule_name, message.rule_revision, &message.model)?,
+        local: match (service, group("local_group", message.local_group)?) {
+            (None, None) => LocalMatch::Any,
+            (Some(service), None) => LocalMatch::Service(service),
+            (None, Some(group)) => LocalMatch::Addresses(group),
+            (Some(service), Some(group)) => LocalMatch::ServiceAt(service, group),
+        },
+        peer: group("peer_group", message.peer_group)?.map_or(PeerMatch::Any, PeerMatch::Group),
+        ports: Ports::parse(&message.ports).map_err(|error| ConvertError::new("ports", error))?,
+        effect: parse("effect", &message.effect)?,
+        on_failure: parse("on_failure", &message.on_failure)?,
+    })
+}
