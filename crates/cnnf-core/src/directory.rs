@@ -67,8 +67,13 @@ impl Directory {
     /// The host that claims `address`; `None` if none does or two do (a conflict is not guessed).
     #[must_use]
     pub fn host_of(&self, address: IpAddr) -> Option<(&HostId, &Host)> {
-        let mut claims = self.hosts.iter().filter(|(_, host)| host.addresses.contains(&address));
+        let mut claims = self.claimants(address);
         claims.next().filter(|_| claims.next().is_none())
+    }
+
+    /// Every host that claims `address`.
+    pub fn claimants(&self, address: IpAddr) -> impl Iterator<Item = (&HostId, &Host)> {
+        self.hosts.iter().filter(move |(_, host)| host.addresses.contains(&address))
     }
 
     /// The service that listens on `address:port`, if a defended host claims the address and exactly one of its services
@@ -94,15 +99,25 @@ impl Directory {
 }
 
 impl Host {
-    /// The one service of this host that accepts `protocol` connections to `address:port`.
+    /// The one service of this host that accepts `protocol` connections to `address:port`. As in the kernel a socket bound to the
+    /// address comes before one bound to the wildcard; `None` if two services are equally near (never guess).
     #[must_use]
     pub fn service_at(&self, protocol: Protocol, address: IpAddr, port: u16) -> Option<&ServiceKey> {
-        let mut owners = self
-            .instances
-            .iter()
-            .filter(|(_, instance)| instance.endpoints.iter().any(|e| e.accepts(protocol, address, port)))
-            .map(|(key, _)| key);
-        owners.next().filter(|_| owners.next().is_none())
+        let owner = |exact: bool| {
+            let mut owners = self.instances.iter().filter(|(_, instance)| {
+                let mut near = instance.endpoints.iter().filter(|e| e.accepts(protocol, address, port));
+                near.any(|e| e.address.is_some_and(|bound| !bound.is_unspecified()) == exact)
+            });
+            (owners.next().map(|(key, _)| key), owners.next().is_some())
+        };
+        match owner(true) {
+            (None, _) => match owner(false) {
+                (key, false) => key,
+                (_, true) => None,
+            },
+            (key, false) => key,
+            (_, true) => None,
+        }
     }
 }
 
@@ -117,11 +132,7 @@ mod tests {
             labels: Labels::default(),
             addresses: addresses.iter().map(|a| a.parse().expect("address")).collect(),
             mode: Mode::Observe,
-            instances: [(
-                ServiceKey::unit(service),
-                Instance { endpoints: [endpoint].into(), live: true },
-            )]
-            .into(),
+            instances: [(ServiceKey::unit(service), Instance { endpoints: [endpoint].into(), live: true })].into(),
         }
     }
 
@@ -138,5 +149,15 @@ mod tests {
         directory.hosts.insert(HostId::new("c"), host(&["10.0.0.1"], "haproxy", 80));
         assert_eq!(at(&directory, "10.0.0.1", 80), None, "two claim it: never guess");
         assert_eq!(directory.conflicts().len(), 1);
+    }
+
+    #[test]
+    fn a_socket_bound_to_the_address_comes_before_the_wildcard() {
+        let mut host = host(&["10.0.0.1"], "nginx", 80);
+        let local =
+            Endpoint { protocol: Protocol::Tcp, address: Some("127.0.0.1".parse().expect("address")), port: 80 };
+        host.instances.insert(ServiceKey::unit("admin"), Instance { endpoints: [local].into(), live: true });
+        let at = |a: &str| host.service_at(Protocol::Tcp, a.parse().expect("address"), 80).map(ServiceKey::name);
+        assert_eq!((at("127.0.0.1"), at("10.0.0.1")), (Some("admin"), Some("nginx")));
     }
 }

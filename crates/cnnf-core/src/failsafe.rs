@@ -27,4 +27,24 @@ impl Failsafes {
             ]),
         }
     }
+
+    /// Whether a connection passes whatever the policy says: seen by its client's host (`egress`) or its server's.
+    #[must_use]
+    pub fn pass(&self, egress: bool, protocol: Protocol, port: u16) -> bool {
+        let ports = if egress { &self.egress } else { &self.ingress };
+        ports.contains(protocol, port)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ssh_dns_dhcp_and_the_controller_always_pass() {
+        let failsafes = Failsafes::with_controller(7443);
+        assert!(failsafes.pass(false, Protocol::Tcp, 22) && !failsafes.pass(false, Protocol::Tcp, 80));
+        assert!(failsafes.pass(true, Protocol::Tcp, 7443) && failsafes.pass(true, Protocol::Udp, 53));
+        assert!(failsafes.pass(true, Protocol::Udp, 67) && !failsafes.pass(true, Protocol::Tcp, 22));
+    }
 }

@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::rule::{Effect, End, PolicySet, RuleId};
+use super::rule::{Effect, End, PolicySet, Rule, RuleId};
+use super::sight::{Role, Sight};
 use crate::directory::Directory;
 use crate::id::{HostId, ServiceKey};
 use crate::net::Protocol;
@@ -37,7 +38,7 @@ pub struct Connection {
 pub enum Vantage {
     /// The client's host: knows the client's service.
     Client,
-    /// The server's host: knows a client on another defended host by its address only.
+    /// The server's host: knows a client on a defended host by its address only.
     Server,
 }
 
@@ -61,6 +62,14 @@ pub enum Reason {
     Default,
 }
 
+impl Reason {
+    /// A rule as the reason.
+    #[must_use]
+    pub fn rule(rule: &Rule) -> Self {
+        Self::Rule { id: rule.id, name: rule.name.clone(), revision: rule.revision }
+    }
+}
+
 /// What happens to a connection, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
@@ -70,7 +79,46 @@ pub struct Decision {
     pub reason: Reason,
 }
 
-/// Judges `connection` from `vantage` at `now`, by the first rule that matches and else by the models of its ends.
+/// How a decision came about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trail {
+    /// What was considered, in order; the last that matched decided.
+    pub steps: Vec<Step>,
+    /// The decision.
+    pub decision: Decision,
+}
+
+/// Something that was considered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// What.
+    pub what: Considered,
+    /// Whether it matched: a rule's ends and ports, or whether the model knows the edge.
+    pub matched: bool,
+}
+
+/// What can be considered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Considered {
+    /// A rule that counts at this time.
+    Rule {
+        /// Which.
+        id: RuleId,
+        /// Its name.
+        name: String,
+        /// What it does now; an expired prevent alerts.
+        effect: Effect,
+    },
+    /// Whether the model of this service lets the edge pass in spite of a rule that matched.
+    Learned(ServiceKey),
+    /// Whether the active model of this service knows the edge.
+    Model(ServiceKey),
+}
+
+/// Judges `connection` from `vantage` at `now`: by the first rule that matches, else by the models of its ends.
+///
+/// Failsafes and modes are the deciding host's and come after. A service or host that a [`Party`] names is believed; what it does
+/// not name is looked up in `directory`, as far as the vantage may know it.
 #[must_use]
 pub fn evaluate(
     policy: &PolicySet,
@@ -79,18 +127,100 @@ pub fn evaluate(
     vantage: Vantage,
     now: Timestamp,
 ) -> Decision {
-    let _ = (directory, vantage);
-    for rule in &policy.rules {
-        if let Some(effect) = rule.effect_at(now)
-            && rule.source == End::Any
-            && rule.destination == End::Any
-            && rule.ports.contains(connection.protocol, connection.port)
+    evaluate_trail(policy, directory, connection, vantage, now).decision
+}
+
+/// [`evaluate`], with what was considered on the way.
+#[must_use]
+pub fn evaluate_trail(
+    policy: &PolicySet,
+    directory: &Directory,
+    connection: &Connection,
+    vantage: Vantage,
+    now: Timestamp,
+) -> Trail {
+    let sight = Sight::new(policy, directory, connection, vantage);
+    let mut steps = Vec::new();
+    let decision = by_rules(&sight, now, &mut steps).unwrap_or_else(|| match vantage {
+        Vantage::Client => by_both_models(&sight, &mut steps),
+        Vantage::Server => by_servers_model(&sight, &mut steps),
+    });
+    Trail { steps, decision }
+}
+
+fn by_rules(sight: &Sight<'_>, now: Timestamp, steps: &mut Vec<Step>) -> Option<Decision> {
+    for rule in &sight.policy.rules {
+        let Some(effect) = rule.effect_at(now) else { continue };
+        let matched = sight.rule_matches(rule, effect);
+        steps.push(Step { what: Considered::Rule { id: rule.id, name: rule.name.clone(), effect }, matched });
+        if !matched {
+            continue;
+        }
+        if rule.learned_allow
+            && effect != Effect::Allow
+            && let (role, Some(local)) = sight.local()
         {
-            return Decision {
-                effect,
-                reason: Reason::Rule { id: rule.id, name: rule.name.clone(), revision: rule.revision },
-            };
+            let matched = sight.known_to(role);
+            steps.push(Step { what: Considered::Learned(local.clone()), matched });
+            if matched {
+                return Some(Decision { effect: Effect::Allow, reason: Reason::Model(local.clone()) });
+            }
+        }
+        // at the server's side a defended client's own host says it better: it knows the service
+        let leaves_it = sight.vantage == Vantage::Server
+            && sight.client_is_defended()
+            && (rule.source.is_service() || effect == Effect::Alert);
+        return Some(if leaves_it {
+            Decision { effect: Effect::Allow, reason: Reason::OtherSide }
+        } else {
+            Decision { effect, reason: Reason::rule(rule) }
+        });
+    }
+    None
+}
+
+fn by_both_models(sight: &Sight<'_>, steps: &mut Vec<Step>) -> Decision {
+    let mut decision = Decision { effect: Effect::Allow, reason: Reason::Default };
+    for (role, key) in [(Role::Server, sight.server_service), (Role::Client, sight.client_service)] {
+        let Some((key, anomaly)) = key.and_then(|key| Some((key, sight.policy.judges(key)?))) else { continue };
+        let matched = sight.known_to(role);
+        steps.push(Step { what: Considered::Model(key.clone()), matched });
+        let effect = if matched { Effect::Allow } else { anomaly };
+        if effect > decision.effect || decision.reason == Reason::Default {
+            decision = Decision { effect, reason: Reason::Model(key.clone()) };
         }
     }
-    Decision { effect: Effect::Allow, reason: Reason::Default }
+    decision
+}
+
+fn by_servers_model(sight: &Sight<'_>, steps: &mut Vec<Step>) -> Decision {
+    let Some((key, anomaly)) = sight.server_service.and_then(|key| Some((key, sight.policy.judges(key)?))) else {
+        return Decision { effect: Effect::Allow, reason: Reason::Default };
+    };
+    if sight.client_is_defended() {
+        return Decision { effect: Effect::Allow, reason: Reason::OtherSide };
+    }
+    let matched = sight.known_to(Role::Server);
+    steps.push(Step { what: Considered::Model(key.clone()), matched });
+    Decision { effect: if matched { Effect::Allow } else { anomaly }, reason: Reason::Model(key.clone()) }
+}
+
+impl Sight<'_> {
+    fn rule_matches(&self, rule: &Rule, effect: Effect) -> bool {
+        let source = match &rule.source {
+            End::Any => true,
+            End::Service { pattern, labels } => self.client_may_be(pattern, labels, effect),
+            end => {
+                self.policy.addresses(end).is_some_and(|r| r.iter().any(|r| r.contains(self.connection.client.address)))
+            }
+        };
+        let destination = match &rule.destination {
+            End::Any => true,
+            End::Service { pattern, labels } => self.server_is(pattern, labels),
+            end => {
+                self.policy.addresses(end).is_some_and(|r| r.iter().any(|r| r.contains(self.connection.server.address)))
+            }
+        };
+        source && destination && rule.ports.contains(self.connection.protocol, self.connection.port)
+    }
 }

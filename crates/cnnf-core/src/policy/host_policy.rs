@@ -58,6 +58,8 @@ pub enum LocalMatch {
     Service(ServicePattern),
     /// Local ends with an address of this group.
     Addresses(GroupId),
+    /// Local services with an address of this group.
+    ServiceAt(ServicePattern, GroupId),
 }
 
 /// Matches the end that may be elsewhere.
@@ -69,7 +71,7 @@ pub enum PeerMatch {
     Group(GroupId),
 }
 
-/// A set of peers. Membership changes without any entry changing.
+/// A set of peers or of local addresses. Membership changes without any entry changing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Group {
     /// Its members; they may overlap.
@@ -81,16 +83,19 @@ pub struct Group {
 pub struct GroupEntry {
     /// The peers' addresses.
     pub addresses: AddrRange,
+    /// Only those of `addresses` that are this host's own, loopback included. The controller does not know them all (bridges).
+    pub own: bool,
     /// Only connections to this server port, or all.
     pub port: Option<(Protocol, u16)>,
 }
 
 impl Group {
-    /// Whether a connection with this peer address, protocol and server port is meant.
+    /// Whether a connection with this peer address, protocol and server port is meant; `own` says whether the address is the host's.
     #[must_use]
-    pub fn contains(&self, address: IpAddr, protocol: Protocol, port: u16) -> bool {
+    pub fn contains(&self, address: IpAddr, own: bool, protocol: Protocol, port: u16) -> bool {
         self.entries.iter().any(|e| {
             e.addresses.contains(address)
+                && (own || !e.own)
                 && e.port.is_none_or(|(p, n)| p == protocol && (!protocol.has_ports() || n == port))
         })
     }

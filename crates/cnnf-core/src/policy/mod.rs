@@ -4,11 +4,13 @@
 //! host needs, as a [`HostPolicy`].
 
 mod evaluate;
+mod group;
 mod host_policy;
 mod resolve;
 mod rule;
+mod sight;
 
-pub use evaluate::{Connection, Decision, Party, Reason, Vantage, evaluate};
+pub use evaluate::{Connection, Considered, Decision, Party, Reason, Step, Trail, Vantage, evaluate, evaluate_trail};
 pub use host_policy::{Group, GroupEntry, GroupId, HostPolicy, HostRule, LocalMatch, PeerMatch};
 pub use resolve::resolve;
 pub(crate) use rule::words;

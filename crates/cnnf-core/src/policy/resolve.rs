@@ -1,26 +1,113 @@
 //! From everything to one host.
+//!
+//! All meaning is written out here as ordered entries, so that a host needs neither rules nor models nor the directory. The order within
+//! the models' part is what makes "the stricter of both ends' objections" a matter of the first match; see [`egress`].
 
-use super::host_policy::HostPolicy;
-use super::rule::PolicySet;
+mod egress;
+mod ingress;
+
+use super::evaluate::Reason;
+use super::group::{Entries, Groups, of_addresses};
+use super::host_policy::{GroupId, HostPolicy, HostRule, LocalMatch, PeerMatch};
+use super::rule::{Effect, End, OnFailure, PolicySet, Rule, ServicePattern};
 use crate::directory::Directory;
-use crate::id::HostId;
+use crate::id::{HostId, ServiceKey};
+use crate::net::Ports;
 use crate::time::Timestamp;
 
 /// Cuts from `policy` what `host` needs at `now`, as the whole value of `generation`.
 ///
-/// An unknown host gets an empty policy in observe mode: it judges nothing.
+/// A host that is not in the directory gets an empty policy in observe mode: it judges nothing. A client's own model is written out
+/// for services that the directory has on this host; the models of servers for all.
 #[must_use]
 pub fn resolve(
     policy: &PolicySet,
     directory: &Directory,
     host: &HostId,
-    _now: Timestamp,
+    now: Timestamp,
     generation: u64,
 ) -> HostPolicy {
+    let Some(this) = directory.hosts.get(host) else {
+        return HostPolicy { generation, ..HostPolicy::default() };
+    };
+    let mut groups = Groups::new(policy, directory, host, this);
+    let mut egress = Vec::new();
+    let mut ingress = Vec::new();
+    for rule in &policy.rules {
+        if let Some(effect) = rule.effect_at(now) {
+            egress::rule(&mut groups, rule, effect, &mut egress);
+            ingress::rule(&mut groups, rule, effect, &mut ingress);
+        }
+    }
+    egress::models(&mut groups, &mut egress);
+    ingress::models(&mut groups, &mut ingress);
     HostPolicy {
         generation,
-        mode: directory.hosts.get(host).map(|h| h.mode).unwrap_or_default(),
+        mode: this.mode,
         service_modes: policy.service_modes.clone(),
-        ..HostPolicy::default()
+        egress,
+        ingress,
+        groups: groups.into_map(),
     }
+}
+
+/// How a rule's end selects local ends; `None` if it selects none on this host.
+fn local(groups: &mut Groups<'_>, end: &End) -> Option<LocalMatch> {
+    match end {
+        End::Any => Some(LocalMatch::Any),
+        End::Service { pattern, labels } => {
+            groups.host.labels.satisfy(labels).then(|| LocalMatch::Service(pattern.clone()))
+        }
+        end => keep_addresses(groups, end).map(|(id, _)| LocalMatch::Addresses(id)),
+    }
+}
+
+/// The group of an end that is addresses; `None` for other ends.
+fn keep_addresses(groups: &mut Groups<'_>, end: &End) -> Option<(GroupId, Entries)> {
+    let entries = of_addresses(groups.policy.addresses(end)?.iter().copied());
+    let meaning = match end {
+        End::Object(name) => format!("object {name}"),
+        End::Addresses(ranges) => {
+            let texts: Vec<String> = ranges.iter().map(ToString::to_string).collect();
+            format!("addresses {}", texts.join(" "))
+        }
+        End::Any | End::Service { .. } => return None,
+    };
+    Some((groups.keep(meaning, entries.clone()), entries))
+}
+
+/// Local services with a model that a rule's end selects, with the addresses that it selects them at.
+fn modelled(groups: &Groups<'_>, end: &LocalMatch) -> Vec<(ServiceKey, LocalMatch)> {
+    let meant = |key: &&ServiceKey| match end {
+        LocalMatch::Any | LocalMatch::Addresses(_) => true,
+        LocalMatch::Service(pattern) | LocalMatch::ServiceAt(pattern, _) => pattern.matches(key),
+    };
+    let known = |key: &&ServiceKey| key.is_named() && groups.policy.models.contains_key(*key);
+    let keys = groups.host.instances.keys().filter(meant).filter(known);
+    keys.map(|key| {
+        let pattern = ServicePattern::of(key);
+        let local = match end {
+            LocalMatch::Addresses(at) | LocalMatch::ServiceAt(_, at) => LocalMatch::ServiceAt(pattern, *at),
+            LocalMatch::Any | LocalMatch::Service(_) => LocalMatch::Service(pattern),
+        };
+        (key.clone(), local)
+    })
+    .collect()
+}
+
+/// Local services whose model may object, with what that does.
+fn judging(groups: &Groups<'_>) -> Vec<(ServiceKey, Effect)> {
+    let keys = groups.host.instances.keys();
+    keys.filter_map(|key| Some((key.clone(), groups.policy.judges(key)?))).collect()
+}
+
+/// An entry for a rule.
+fn by_rule(rule: &Rule, local: LocalMatch, peer: PeerMatch, effect: Effect, reason: Reason) -> HostRule {
+    HostRule { reason, local, peer, ports: rule.ports.clone(), effect, on_failure: rule.on_failure }
+}
+
+/// An entry for a model.
+fn by_model(key: &ServiceKey, local: LocalMatch, peer: PeerMatch, effect: Effect) -> HostRule {
+    let reason = Reason::Model(key.clone());
+    HostRule { reason, local, peer, ports: Ports::Any, effect, on_failure: OnFailure::Open }
 }

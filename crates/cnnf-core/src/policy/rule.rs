@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
-use crate::id::{HostId, ServiceKey};
+use crate::id::ServiceKey;
 use crate::label::Labels;
-use crate::model::Model;
+use crate::model::{Model, Phase};
 use crate::net::{AddrRange, ParseError, Ports};
 use crate::time::Timestamp;
 
@@ -95,7 +95,8 @@ words! {
     } default Open
 }
 
-/// Which services a rule's end means: a key, or a glob over keys with `*`.
+/// Which services a rule's end means: a key, or a glob over keys with `*`. A glob never means `kernel`, `unknown` or `ambiguous`:
+/// these are meant only by name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
 pub struct ServicePattern(pub String);
@@ -104,7 +105,13 @@ impl ServicePattern {
     /// Whether `key` is meant. `*` stands for any run of characters, also none.
     #[must_use]
     pub fn matches(&self, key: &ServiceKey) -> bool {
-        glob(self.0.as_bytes(), key.as_str().as_bytes())
+        self.0 == key.as_str() || (key.is_named() && glob(self.0.as_bytes(), key.as_str().as_bytes()))
+    }
+
+    /// Exactly `key`.
+    #[must_use]
+    pub fn of(key: &ServiceKey) -> Self {
+        Self(key.as_str().to_owned())
     }
 
     /// Whether this is a glob rather than one key.
@@ -261,7 +268,7 @@ impl Rule {
 }
 
 /// Everything that decides: the operator's rules and objects, what was learned, and the settings that judge it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicySet {
     /// Number of the rules' newest change.
     pub revision: u64,
@@ -279,7 +286,38 @@ pub struct PolicySet {
     pub service_modes: BTreeMap<ServiceKey, Mode>,
 }
 
+impl Default for PolicySet {
+    /// No rules; anomalies alert.
+    fn default() -> Self {
+        Self {
+            revision: 0,
+            rules: Vec::new(),
+            objects: BTreeMap::new(),
+            models: BTreeMap::new(),
+            anomaly_effect: Effect::Alert,
+            learning_off: false,
+            service_modes: BTreeMap::new(),
+        }
+    }
+}
+
 impl PolicySet {
+    /// The addresses of an end that is no service; `None` for services and `Any`. An object that is gone has none.
+    pub(super) fn addresses<'a>(&'a self, end: &'a End) -> Option<&'a [AddrRange]> {
+        match end {
+            End::Any | End::Service { .. } => None,
+            End::Object(name) => Some(self.objects.get(name).map_or(&[], |object| &object.addresses)),
+            End::Addresses(ranges) => Some(ranges),
+        }
+    }
+
+    /// What the model of `key` does about an anomaly; `None` if it does not object to any: it is not active, or learning is off.
+    pub(super) fn judges(&self, key: &ServiceKey) -> Option<Effect> {
+        let model =
+            self.models.get(key).filter(|m| !self.learning_off && key.is_named() && m.phase == Phase::Active)?;
+        Some(model.anomaly_effect.unwrap_or(self.anomaly_effect)).filter(|effect| *effect != Effect::Allow)
+    }
+
     /// The mode in force for `service` on a host in `host_mode`: the less strict of both.
     #[must_use]
     pub fn mode_of(&self, host_mode: Mode, service: Option<&ServiceKey>) -> Mode {
@@ -293,10 +331,4 @@ impl PolicySet {
         let pattern = ServicePattern(text.to_owned());
         keys.into_iter().filter(|key| key.as_str() == text || key.name() == text || pattern.matches(key)).collect()
     }
-}
-
-/// The hosts on which an end's service may run; used wherever labels scope a service.
-#[must_use]
-pub(crate) fn host_has(labels: &Labels, directory: &crate::directory::Directory, host: Option<&HostId>) -> bool {
-    labels.0.is_empty() || host.and_then(|id| directory.hosts.get(id)).is_some_and(|h| h.labels.satisfy(labels))
 }

@@ -1,0 +1,332 @@
+//! Groups of peers: where a service is, who may come from a host, what a model knows.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::host_policy::{Group, GroupEntry, GroupId};
+use super::rule::{PolicySet, ServicePattern};
+use super::sight::may_run;
+use crate::directory::{Directory, Host, Instance};
+use crate::id::{HostId, ServiceKey};
+use crate::label::Labels;
+use crate::net::{AddrRange, Ports, Protocol, next};
+use crate::topology::{Edge, Peer};
+
+/// Members of a group while it is made.
+pub(super) type Entries = BTreeSet<GroupEntry>;
+
+/// What groups are made from, and the groups made so far.
+pub(super) struct Groups<'a> {
+    pub(super) policy: &'a PolicySet,
+    pub(super) directory: &'a Directory,
+    /// The host that the groups are for.
+    pub(super) host_id: &'a HostId,
+    pub(super) host: &'a Host,
+    made: BTreeMap<GroupId, (String, Group)>,
+}
+
+impl<'a> Groups<'a> {
+    pub(super) fn new(policy: &'a PolicySet, directory: &'a Directory, host_id: &'a HostId, host: &'a Host) -> Self {
+        Self { policy, directory, host_id, host, made: BTreeMap::new() }
+    }
+
+    /// The groups made so far.
+    pub(super) fn into_map(self) -> BTreeMap<GroupId, Group> {
+        self.made.into_iter().map(|(id, (_, group))| (id, group)).collect()
+    }
+
+    /// Keeps a group under a number that depends on its meaning, so that a change of its members changes no entry.
+    pub(super) fn keep(&mut self, meaning: String, entries: Entries) -> GroupId {
+        let mut number = fnv(meaning.as_bytes()).max(1);
+        let group = (meaning, Group { entries });
+        while self.made.get(&GroupId(number)).is_some_and(|known| *known != group) {
+            number = number.wrapping_add(1).max(1);
+        }
+        self.made.insert(GroupId(number), group);
+        GroupId(number)
+    }
+
+    /// Where such services listen: exact addresses and ports.
+    pub(super) fn endpoints(&self, pattern: &ServicePattern, labels: &Labels) -> Entries {
+        let mut entries = Entries::new();
+        for (id, host) in self.directory.hosts.iter().filter(|(_, host)| host.labels.satisfy(labels)) {
+            for (key, instance) in host.instances.iter().filter(|(key, _)| pattern.matches(key)) {
+                if id == self.host_id {
+                    own_endpoints(host, key, instance, &mut entries);
+                }
+                for address in &host.addresses {
+                    if id == self.host_id || self.directory.host_of(*address).is_none() {
+                        continue; // its own were added above; an address that two hosts claim is nobody's
+                    }
+                    let here = instance.endpoints.iter().filter(|e| {
+                        e.accepts(e.protocol, *address, e.port)
+                            && host.service_at(e.protocol, *address, e.port) == Some(key)
+                    });
+                    entries.extend(here.map(|e| GroupEntry {
+                        addresses: AddrRange::single(*address),
+                        own: false,
+                        port: Some((e.protocol, e.port)),
+                    }));
+                }
+            }
+        }
+        entries
+    }
+
+    /// Addresses of hosts that such services may open connections from.
+    pub(super) fn hosts_running(&self, pattern: &ServicePattern, labels: &Labels) -> Entries {
+        self.hosts(|host| host.labels.satisfy(labels) && may_run(host, pattern))
+    }
+
+    /// Addresses of all hosts with a defender.
+    pub(super) fn defended(&self) -> Entries {
+        self.hosts(|_| true)
+    }
+
+    fn hosts(&self, wanted: impl Fn(&Host) -> bool) -> Entries {
+        let mut entries = Entries::new();
+        for (id, host) in self.directory.hosts.iter().filter(|(_, host)| wanted(host)) {
+            if id == self.host_id {
+                entries.extend(everywhere().map(|addresses| GroupEntry { addresses, own: true, port: None }));
+            }
+            entries.extend(of_addresses(host.addresses.iter().map(|a| AddrRange::single(*a))));
+        }
+        entries
+    }
+
+    /// The servers that the model of `client` knows.
+    pub(super) fn learned_servers(&self, client: &ServiceKey) -> Entries {
+        let mut entries = Entries::new();
+        for edge in self.edges(client).filter(|edge| is(&edge.client, client)) {
+            match &edge.server {
+                Peer::Service(server) => {
+                    let endpoints = self.endpoints(&ServicePattern::of(server), &Labels::default());
+                    entries.extend(on_ports(&endpoints, &[(edge.protocol, edge.port)].into()));
+                }
+                peer => entries.extend(self.ranges(peer, edge)),
+            }
+        }
+        entries
+    }
+
+    /// The clients that the model of `server` knows, by the addresses they come from. Services are known by their hosts, and left out
+    /// unless `services` are wanted.
+    pub(super) fn learned_clients(&self, server: &ServiceKey, services: bool) -> Entries {
+        let mut entries = Entries::new();
+        for edge in self.edges(server).filter(|edge| is(&edge.server, server)) {
+            match &edge.client {
+                Peer::Service(client) if services => {
+                    let hosts = self.hosts_running(&ServicePattern::of(client), &Labels::default());
+                    let port = Some((edge.protocol, port_of(edge)));
+                    entries.extend(hosts.into_iter().map(|e| GroupEntry { port, ..e }));
+                }
+                Peer::Service(_) => {}
+                peer => entries.extend(self.ranges(peer, edge)),
+            }
+        }
+        entries
+    }
+
+    /// The edges of a service's model.
+    pub(super) fn edges(&self, key: &ServiceKey) -> impl Iterator<Item = &'a Edge> + use<'a> {
+        self.policy.models.get(key).into_iter().flat_map(|model| model.edges.keys())
+    }
+
+    fn ranges(&self, peer: &Peer, edge: &Edge) -> Entries {
+        let port = Some((edge.protocol, port_of(edge)));
+        of_addresses(self.peer_ranges(peer)).into_iter().map(|e| GroupEntry { port, ..e }).collect()
+    }
+
+    /// The addresses of a peer that is no service.
+    pub(super) fn peer_ranges(&self, peer: &Peer) -> Vec<AddrRange> {
+        match peer {
+            Peer::Service(_) => Vec::new(),
+            Peer::Object(name) => self.policy.objects.get(name).map_or_else(Vec::new, |o| o.addresses.clone()),
+            Peer::Address(range) => vec![*range],
+            Peer::Private => private().to_vec(),
+            Peer::Internet => internet(),
+        }
+    }
+}
+
+fn is(peer: &Peer, key: &ServiceKey) -> bool {
+    matches!(peer, Peer::Service(service) if service == key)
+}
+
+fn port_of(edge: &Edge) -> u16 {
+    if edge.protocol.has_ports() { edge.port } else { 0 }
+}
+
+/// Members with these addresses and any port.
+pub(super) fn of_addresses(ranges: impl IntoIterator<Item = AddrRange>) -> Entries {
+    ranges.into_iter().map(|addresses| GroupEntry { addresses, own: false, port: None }).collect()
+}
+
+/// Those of `endpoints` that are on these ports.
+pub(super) fn on_ports(endpoints: &Entries, ports: &BTreeSet<(Protocol, u16)>) -> Entries {
+    endpoints.iter().filter(|e| e.port.is_some_and(|port| ports.contains(&port))).copied().collect()
+}
+
+/// What is in both.
+pub(super) fn intersect(a: &Entries, b: &Entries) -> Entries {
+    let mut by_port: BTreeMap<Option<(Protocol, u16)>, Vec<&GroupEntry>> = BTreeMap::new();
+    for entry in b {
+        by_port.entry(entry.port).or_default().push(entry);
+    }
+    let mut both = Entries::new();
+    for x in a {
+        let candidates: Vec<&GroupEntry> = match x.port {
+            None => b.iter().collect(),
+            port => [port, None].iter().filter_map(|port| by_port.get(port)).flatten().copied().collect(),
+        };
+        for y in candidates {
+            if let Some(addresses) = overlap(x.addresses, y.addresses) {
+                both.insert(GroupEntry { addresses, own: x.own || y.own, port: x.port.or(y.port) });
+            }
+        }
+    }
+    both
+}
+
+fn overlap(a: AddrRange, b: AddrRange) -> Option<AddrRange> {
+    if a.low().is_ipv4() != b.low().is_ipv4() {
+        return None;
+    }
+    AddrRange::new(a.low().max(b.low()), a.high().min(b.high()))
+}
+
+/// Whether every connection that `a` means is surely meant by `b`.
+pub(super) fn covers(b: &Entries, a: &Entries) -> bool {
+    a.iter().all(|x| b.contains(x))
+}
+
+/// Where an instance of this host is reached on this host: on every address that its sockets accept, unless another service is
+/// nearer there.
+fn own_endpoints(host: &Host, key: &ServiceKey, instance: &Instance, entries: &mut Entries) {
+    for endpoint in &instance.endpoints {
+        let (protocol, port) = (endpoint.protocol, endpoint.port);
+        let bound: BTreeSet<IpAddr> = host
+            .instances
+            .values()
+            .flat_map(|instance| &instance.endpoints)
+            .filter(|e| e.protocol == protocol && e.port == port)
+            .filter_map(|e| e.address.filter(|a| !a.is_unspecified()))
+            .collect();
+        let mut add = |addresses| {
+            entries.insert(GroupEntry { addresses, own: true, port: Some((protocol, port)) });
+        };
+        match endpoint.address.filter(|a| !a.is_unspecified()) {
+            Some(address) => {
+                if host.service_at(protocol, address, port) == Some(key) {
+                    add(AddrRange::single(address));
+                }
+            }
+            None => {
+                for all in everywhere() {
+                    let mut low = all.low();
+                    // an address that nobody is bound to stands for all of them
+                    let gaps = bound.iter().copied().filter(|a| all.contains(*a)).map(Some).chain([None]);
+                    for taken in gaps {
+                        let gap = match taken {
+                            Some(taken) if taken == low => None,
+                            Some(taken) => AddrRange::new(low, before(taken)),
+                            None => AddrRange::new(low, all.high()),
+                        };
+                        if let Some(gap) = gap
+                            && host.service_at(protocol, gap.low(), port) == Some(key)
+                        {
+                            add(gap);
+                        }
+                        match taken.map(next) {
+                            Some(Some(after)) => low = after,
+                            Some(None) => break,
+                            None => {}
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn before(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(a) => Ipv4Addr::from(u32::from(a).saturating_sub(1)).into(),
+        IpAddr::V6(a) => Ipv6Addr::from(u128::from(a).saturating_sub(1)).into(),
+    }
+}
+
+/// All addresses, by family.
+fn everywhere() -> impl Iterator<Item = AddrRange> {
+    ["0.0.0.0/0", "::/0"].into_iter().filter_map(|net| net.parse().ok())
+}
+
+/// What [`is_private`](crate::net::is_private) says yes to.
+fn private() -> [AddrRange; 9] {
+    const V4: [([u8; 4], u8); 6] = [
+        ([10, 0, 0, 0], 8),
+        ([100, 64, 0, 0], 10),
+        ([127, 0, 0, 0], 8),
+        ([169, 254, 0, 0], 16),
+        ([172, 16, 0, 0], 12),
+        ([192, 168, 0, 0], 16),
+    ];
+    const V6: [(u128, u8); 3] = [(1, 128), (0xfc00 << 112, 7), (0xfe80 << 112, 10)];
+    std::array::from_fn(|n| {
+        let (address, prefix): (IpAddr, u8) = match V4.get(n) {
+            Some((octets, prefix)) => (Ipv4Addr::from(*octets).into(), *prefix),
+            None => (Ipv6Addr::from(V6[n - V4.len()].0).into(), V6[n - V4.len()].1),
+        };
+        ipnet::IpNet::new(address, prefix).map_or_else(|_| AddrRange::single(address), AddrRange::net)
+    })
+}
+
+/// All other addresses.
+fn internet() -> Vec<AddrRange> {
+    let mut ranges = Vec::new();
+    for all in everywhere() {
+        let mut low = Some(all.low());
+        for taken in private().into_iter().filter(|r| r.low().is_ipv4() == all.low().is_ipv4()) {
+            if let Some(from) = low.filter(|from| *from < taken.low()) {
+                ranges.extend(AddrRange::new(from, before(taken.low())));
+            }
+            low = next(taken.high());
+        }
+        if let Some(from) = low {
+            ranges.extend(AddrRange::new(from, all.high()));
+        }
+    }
+    ranges
+}
+
+/// FNV-1a, 32 bits (Fowler, Noll, Vo): the same on every controller and in every version.
+pub(crate) fn fnv(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+}
+
+/// Ports as a group's meaning names them.
+pub(super) fn text_of(ports: &BTreeSet<(Protocol, u16)>) -> String {
+    let ranges =
+        ports.iter().map(|(protocol, port)| crate::net::PortRange { protocol: *protocol, low: *port, high: *port });
+    Ports::only(ranges).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::is_private;
+
+    #[test]
+    fn private_and_internet_share_out_all_addresses() {
+        let all: Vec<AddrRange> = private().into_iter().chain(internet()).collect();
+        for range in &all {
+            for address in [range.low(), range.high()] {
+                let here = all.iter().filter(|r| r.contains(address)).count();
+                assert_eq!(here, 1, "{address}");
+                assert_eq!(is_private(address), private().iter().any(|r| r.contains(address)), "{address}");
+            }
+        }
+        let merged: Vec<String> = AddrRange::merge(all).iter().map(ToString::to_string).collect();
+        assert_eq!(merged, ["0.0.0.0/0", "::/0"]);
+    }
+}
