@@ -54,19 +54,21 @@ pub struct Aggregator {
     sweep: bool,
 }
 
-#[derive(Clone, Copy, Debug)]
+/// What is remembered of a live connection: most of its events carry no stamp.
+#[derive(Clone, Debug)]
 struct Live {
     /// Bytes counted already.
     bytes: u64,
     /// The sweep in which it was last seen.
     sweep: bool,
+    client: Owner,
+    server: Owner,
+    midstream: bool,
 }
 
 #[derive(Debug)]
 struct Waiting {
     flow: FlowSeen,
-    client: Owner,
-    server: Owner,
     stats: FlowStats,
 }
 
@@ -84,17 +86,12 @@ impl Aggregator {
         }
     }
 
-    /// Counts a moment of a connection's life. A connection that was not seen to begin counts as opened when a dump lists it.
-    pub fn absorb(&mut self, flow: &FlowSeen, ends: &Ends) {
-        self.take(flow, ends, true);
-    }
-
     /// Takes a connection up that an earlier run has counted: from now on its bytes count, and nothing of before.
     pub fn adopt(&mut self, flow: &FlowSeen, ends: &Ends) {
         if self.live.len() < self.bounds.live {
-            self.live.insert(flow.id, Live { bytes: total(flow), sweep: self.sweep });
+            let live = self.first_sight(flow, ends);
+            self.live.insert(flow.id, Live { bytes: total(flow), ..live });
         }
-        self.take(flow, ends, false);
     }
 
     /// Begins a dump of everything that lives.
@@ -105,60 +102,67 @@ impl Aggregator {
     /// Ends a dump: connections that it did not list have ended unseen. Their last bytes are lost.
     pub fn end_sweep(&mut self) {
         let sweep = self.sweep;
-        self.live.retain(|_, live| live.sweep == sweep);
-    }
-
-    fn take(&mut self, flow: &FlowSeen, ends: &Ends, count: bool) {
-        let known = self.live.contains_key(&flow.id);
-        let opened = u64::from(count && !known && matches!(flow.moment, Moment::New | Moment::Alive));
-        let opened = if self.live.len() >= self.bounds.live && flow.moment == Moment::Alive { 0 } else { opened };
-        if flow.label.has(Flags::MIDSTREAM) {
-            self.skipped.midstream += opened;
-            self.follow(flow);
-            return;
-        }
-        if ends.client == Owner::Remote && ends.server == Owner::Remote {
-            self.skipped.foreign += opened;
-            self.follow(flow);
-            return;
-        }
-        let bytes = self.follow(flow);
-        let mut stats = FlowStats { connections: opened, bytes, first: flow.at, last: flow.at };
-        let waited = self.waiting.remove(&flow.id);
-        let (mut client, mut server) = (ends.client.clone(), ends.server.clone());
-        if let Some(waited) = waited {
-            stats.merge(&waited.stats);
-            // the end of an entry is reported with its label, but what was known before must not get lost
-            client = better(client, waited.client);
-            server = better(server, waited.server);
-        }
-        let unstamped = client == Owner::Unstamped || server == Owner::Unstamped;
-        if unstamped && flow.moment != Moment::End && self.waiting.len() < self.bounds.live {
-            self.waiting.insert(flow.id, Waiting { flow: flow.clone(), client, server, stats });
-        } else {
-            self.count(flow, client, server, stats);
-        }
-    }
-
-    /// Remembers how far the connection's bytes are counted; returns those that are new.
-    fn follow(&mut self, flow: &FlowSeen) -> u64 {
-        let now = total(flow);
-        match flow.moment {
-            Moment::End => now.saturating_sub(self.live.remove(&flow.id).map_or(0, |live| live.bytes)),
-            Moment::New | Moment::Alive => {
-                let sweep = self.sweep;
-                if let Some(live) = self.live.get_mut(&flow.id) {
-                    live.sweep = sweep;
-                    let new = now.saturating_sub(live.bytes);
-                    live.bytes += new;
-                    new
-                } else if self.live.len() < self.bounds.live {
-                    self.live.insert(flow.id, Live { bytes: now, sweep });
-                    now
-                } else {
-                    0
-                }
+        let ended: Vec<(u32, Live)> = self.live.extract_if(|_, live| live.sweep != sweep).collect();
+        for (id, live) in ended {
+            if let Some(Waiting { flow, stats }) = self.waiting.remove(&id) {
+                self.count(&flow, live.client, live.server, stats);
             }
+        }
+    }
+
+    fn first_sight(&self, flow: &FlowSeen, ends: &Ends) -> Live {
+        Live {
+            bytes: 0,
+            sweep: self.sweep,
+            client: ends.client.clone(),
+            server: ends.server.clone(),
+            midstream: flow.label.has(Flags::MIDSTREAM),
+        }
+    }
+
+    /// Counts a moment of a connection's life. A connection that was not seen to begin counts as opened when a dump lists it.
+    pub fn absorb(&mut self, flow: &FlowSeen, ends: &Ends) {
+        let known = self.live.remove(&flow.id);
+        let room = self.live.len() < self.bounds.live;
+        let opened = match flow.moment {
+            // without room it is not known whether it was counted before
+            Moment::Alive => u64::from(known.is_none() && room),
+            Moment::New => u64::from(known.is_none()),
+            Moment::End => 0,
+        };
+        let mut live = known.unwrap_or_else(|| self.first_sight(flow, ends));
+        live.sweep = self.sweep;
+        live.midstream |= flow.label.has(Flags::MIDSTREAM);
+        live.client = better(&ends.client, &live.client);
+        live.server = better(&ends.server, &live.server);
+        let remembered = room && flow.moment != Moment::End;
+        // bytes of a connection that cannot be followed are counted once, at its end
+        let bytes = if remembered || flow.moment == Moment::End { total(flow).saturating_sub(live.bytes) } else { 0 };
+        live.bytes += bytes;
+        let stats = FlowStats { connections: opened, bytes, first: flow.at, last: flow.at };
+        self.judge(flow, &live, stats, remembered);
+        if remembered {
+            self.live.insert(flow.id, live);
+        }
+    }
+
+    fn judge(&mut self, flow: &FlowSeen, live: &Live, mut stats: FlowStats, may_wait: bool) {
+        if live.midstream {
+            self.skipped.midstream += stats.connections;
+            return;
+        }
+        if live.client == Owner::Remote && live.server == Owner::Remote {
+            self.skipped.foreign += stats.connections;
+            return;
+        }
+        if let Some(waited) = self.waiting.remove(&flow.id) {
+            stats.merge(&waited.stats);
+        }
+        let unstamped = live.client == Owner::Unstamped || live.server == Owner::Unstamped;
+        if unstamped && stats.connections > 0 && may_wait {
+            self.waiting.insert(flow.id, Waiting { flow: flow.clone(), stats });
+        } else {
+            self.count(flow, live.client.clone(), live.server.clone(), stats);
         }
     }
 
@@ -192,9 +196,11 @@ impl Aggregator {
             .map(|(id, _)| *id)
             .collect();
         for id in overdue {
-            if let Some(waiting) = self.waiting.remove(&id) {
-                self.count(&waiting.flow, waiting.client, waiting.server, waiting.stats);
-            }
+            let Some(Waiting { flow, stats }) = self.waiting.remove(&id) else { continue };
+            let Some((client, server)) = self.live.get(&id).map(|live| (live.client.clone(), live.server.clone())) else {
+                continue;
+            };
+            self.count(&flow, client, server, stats);
         }
         std::mem::take(&mut self.flows).into_iter().map(|(key, stats)| FlowRecord { key, stats }).collect()
     }
@@ -216,8 +222,9 @@ fn total(flow: &FlowSeen) -> u64 {
     flow.bytes.map_or(0, |(there, back)| there.saturating_add(back))
 }
 
-fn better(new: Owner, known: Owner) -> Owner {
-    if matches!(new, Owner::Local(_)) { new } else { known }
+/// A stamp that came counts, and one that an event leaves out stays.
+fn better(new: &Owner, known: &Owner) -> Owner {
+    if matches!(new, Owner::Local(_)) { new.clone() } else { known.clone() }
 }
 
 /// An end of this host that nobody stamped is `unknown`.

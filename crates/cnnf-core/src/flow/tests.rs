@@ -73,6 +73,19 @@ fn a_loopback_connection_is_counted_once_with_both_services() {
 }
 
 #[test]
+fn an_event_without_a_stamp_belongs_to_the_services_that_were_stamped() {
+    let mut a = Aggregator::new(Bounds::default());
+    a.absorb(&seen(1, Moment::New, 5, "10.0.0.2", 80, 0), &out());
+    a.absorb(
+        &seen(1, Moment::End, 9, "10.0.0.2", 80, 70),
+        &Ends { client: Owner::Unstamped, server: Owner::Remote },
+    );
+    let records = a.drain(Timestamp(10));
+    assert_eq!((records.len(), sum(&records)), (1, (1, 70)));
+    assert_eq!(records[0].key.client_service, Some(ServiceKey::unit("web")));
+}
+
+#[test]
 fn a_second_stamp_that_never_comes_is_unknown() {
     let mut a = Aggregator::new(Bounds::default());
     a.absorb(&seen(1, Moment::New, 5, "127.0.0.1", 81, 0), &Ends { client: local("web"), server: Owner::Unstamped });

@@ -1,0 +1,96 @@
+//! Where services can be reached.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+
+use cnnf_core::directory::Endpoint;
+use cnnf_core::id::ServiceKey;
+use cnnf_core::net::Protocol;
+use cnnf_netlink::sock_diag::{self, Sock, SockDiag, State};
+
+use super::owner::Owners;
+
+/// The ports that the kernel gives to clients, from the text of `/proc/sys/net/ipv4/ip_local_port_range`.
+#[must_use]
+pub fn ephemeral_ports(text: &str) -> RangeInclusive<u16> {
+    let mut numbers = text.split_ascii_whitespace().filter_map(|n| n.parse().ok());
+    match (numbers.next(), numbers.next()) {
+        (Some(low), Some(high)) => low..=high,
+        _ => 32768..=60999,
+    }
+}
+
+/// Every service with the endpoints of its listening sockets. A UDP socket counts if it has no peer and a port that the kernel gives to no
+/// client.
+///
+/// # Errors
+/// The kernel's tables could not be read.
+pub fn read(diag: &mut SockDiag, owners: &mut Owners) -> Result<BTreeMap<ServiceKey, BTreeSet<Endpoint>>, cnnf_netlink::Error> {
+    let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let ephemeral = ephemeral_ports(&text);
+    let mut sockets: Vec<(Endpoint, Sock)> = Vec::new();
+    for (kind, protocol) in [(sock_diag::Protocol::Tcp, Protocol::Tcp), (sock_diag::Protocol::Udp, Protocol::Udp)] {
+        diag.listeners(kind, |sock| {
+            if let Some(endpoint) = endpoint(&sock, protocol, &ephemeral) {
+                sockets.push((endpoint, sock));
+            }
+        })?;
+    }
+    let mut services: BTreeMap<ServiceKey, BTreeSet<Endpoint>> = BTreeMap::new();
+    for (endpoint, sock) in sockets {
+        let owner = owners.of_socket(&sock).key;
+        if owner.is_named() {
+            services.entry(owner).or_default().insert(endpoint);
+        }
+    }
+    Ok(services)
+}
+
+fn endpoint(sock: &Sock, protocol: Protocol, ephemeral: &RangeInclusive<u16>) -> Option<Endpoint> {
+    let port = sock.local.port();
+    let listens = match protocol {
+        Protocol::Udp => sock.state == State::Close && port != 0 && sock.remote.port() == 0 && !ephemeral.contains(&port),
+        _ => sock.state == State::Listen,
+    };
+    let both_families = sock.ipv6 && sock.local.ip().is_unspecified() && sock.v6only != Some(true);
+    // the kernel shows the wildcard of a mapped socket as an IPv4 address
+    let address = (!both_families).then(|| sock.local.ip());
+    listens.then_some(Endpoint { protocol, address: address.map(IpAddr::from), port })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, UdpSocket};
+
+    use super::*;
+    use crate::testbed::in_namespace;
+
+    #[test]
+    fn the_range_of_clients_is_read() {
+        assert_eq!(ephemeral_ports("32768\t60999\n"), 32768..=60999);
+        assert_eq!(ephemeral_ports("1024 2048"), 1024..=2048);
+        assert_eq!(ephemeral_ports(""), 32768..=60999);
+    }
+
+    #[test]
+    fn root_listeners_are_found_with_their_owner() {
+        in_namespace(|| {
+            let _tcp = TcpListener::bind("127.0.0.1:80").expect("listen");
+            let _both = TcpListener::bind("[::]:81").expect("listen");
+            let _udp = UdpSocket::bind("0.0.0.0:53").expect("bind");
+            let _client = UdpSocket::bind("0.0.0.0:40000").expect("bind");
+            let connected = UdpSocket::bind("127.0.0.1:54").expect("bind");
+            connected.connect("127.0.0.1:53").expect("connect");
+            let mut owners = Owners::open().expect("owners");
+            let services = read(&mut SockDiag::open().expect("diag"), &mut owners).expect("listeners");
+            let mine = crate::observe::process::Process::read(std::process::id()).expect("this process");
+            let key = owners.of_process(&mine);
+            let got: Vec<String> = services[&key]
+                .iter()
+                .map(|e| format!("{} {} {}", e.protocol, e.address.map_or("*".into(), |a| a.to_string()), e.port))
+                .collect();
+            assert_eq!(got, ["tcp * 81", "tcp 127.0.0.1 80", "udp 0.0.0.0 53"]);
+        });
+    }
+}

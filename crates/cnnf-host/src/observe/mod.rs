@@ -1,0 +1,10 @@
+//! From what a host shows to the core's observations.
+//!
+//! Text of `/proc` is read by pure functions; what asks the kernel is a type of its own for each subject.
+
+pub mod addresses;
+pub mod cgroups;
+pub mod connections;
+pub mod listeners;
+pub mod owner;
+pub mod process;

@@ -1,0 +1,261 @@
+//! Whose socket is it, where the kernel's stamp does not say.
+//!
+//! The socket's control group decides it if it is a service's. Else whoever holds the socket's inode does: the processes of that group,
+//! newest first; for a socket that the service manager made (`init.scope`, or the root), every process, as it passes them on.
+
+use std::collections::{BTreeSet, HashMap};
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use cnnf_core::event;
+use cnnf_core::id::ServiceKey;
+use cnnf_core::identity::of_cgroup;
+use cnnf_core::net::Protocol;
+use cnnf_netlink::sock_diag::{self, Sock, SockDiag, State};
+
+use super::cgroups;
+use super::process::{self, Process};
+
+/// Processes that are asked for one socket, at most.
+const HOLDERS_MAX: usize = 2000;
+/// The longest command line in evidence, in bytes.
+const CMDLINE_MAX: usize = 4096;
+
+/// An answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The owner; `unknown` or `ambiguous` where that is the truth.
+    pub key: ServiceKey,
+    /// The path of the socket's control group, if there is a socket and the group lives.
+    pub cgroup: String,
+    /// Its holder, where it had to be found.
+    pub holder: Option<Process>,
+    /// What is not known, and why; for `ambiguous` who could be meant. Empty if nothing is missing.
+    pub missing: String,
+}
+
+/// Finds owners of sockets, in the network namespace of the thread that opened it.
+#[derive(Debug)]
+pub struct Owners {
+    diag: SockDiag,
+    root: PathBuf,
+    paths: HashMap<u64, String>,
+}
+
+impl Owners {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// No netlink socket, or no cgroup2.
+    pub fn open() -> io::Result<Self> {
+        let mountinfo = std::fs::read_to_string("/proc/self/mountinfo")?;
+        let root = cgroups::mount_point(&mountinfo)
+            .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "cgroup2 is not mounted: services cannot be told apart"))?;
+        let diag = SockDiag::open().map_err(io::Error::other)?;
+        Ok(Self { diag, root, paths: HashMap::new() })
+    }
+
+    /// The owner of the local socket of a connection; `kernel` if no socket has to do with it. `ifindex` is where a packet came in, 0 for one that
+    /// goes out.
+    pub fn of_connection(&mut self, protocol: Protocol, local: SocketAddr, remote: SocketAddr, ifindex: u32) -> Answer {
+        match self.socket(protocol, local, remote, ifindex) {
+            Ok(Some(sock)) => self.of_socket(&sock),
+            Ok(None) => Answer {
+                key: ServiceKey::kernel(),
+                cgroup: String::new(),
+                holder: None,
+                missing: "no socket: the kernel's own, or its process has ended".into(),
+            },
+            Err(why) => unknown(why),
+        }
+    }
+
+    /// The socket of a connection; `None` if there is none.
+    fn socket(&mut self, protocol: Protocol, local: SocketAddr, remote: SocketAddr, ifindex: u32) -> Result<Option<Sock>, String> {
+        let kind = match protocol {
+            Protocol::Tcp => sock_diag::Protocol::Tcp,
+            Protocol::Udp => sock_diag::Protocol::Udp,
+            other => return Err(format!("{other} sockets cannot be looked up")),
+        };
+        self.diag.find(kind, local, remote, ifindex).map_err(|error| error.to_string())
+    }
+
+    /// The owner of a socket.
+    pub fn of_socket(&mut self, sock: &Sock) -> Answer {
+        let Some(path) = sock.cgroup_id.and_then(|id| self.path(id)) else {
+            return unknown("the socket's control group is gone".into());
+        };
+        if let Some(key) = of_cgroup(&path).service() {
+            return Answer { key: key.clone(), cgroup: path, holder: None, missing: String::new() };
+        }
+        let mut holders = self.holders(&path, sock.inode);
+        let by_manager = path == "/init.scope" || path == "/";
+        if by_manager {
+            // the service manager keeps a copy of what it listens on for others
+            let others: Vec<Process> = holders.iter().filter(|p| p.pid != 1).cloned().collect();
+            if !others.is_empty() {
+                holders = others;
+            }
+        }
+        let keys: BTreeSet<ServiceKey> = holders.iter().map(|p| self.of_process(p)).collect();
+        let mut keys = keys.into_iter();
+        match (keys.next(), keys.next()) {
+            (None, _) => Answer { cgroup: path, ..unknown("no process holds the socket any more".into()) },
+            (Some(key), None) => Answer { key, cgroup: path, holder: holders.into_iter().next(), missing: String::new() },
+            (Some(first), Some(second)) => {
+                let names: Vec<String> = [first, second].into_iter().chain(keys).map(|key| key.to_string()).collect();
+                Answer {
+                    key: ServiceKey::ambiguous(),
+                    cgroup: path,
+                    holder: None,
+                    missing: format!("held by {}", names.join(", ")),
+                }
+            }
+        }
+    }
+
+    /// What service a process belongs to.
+    #[must_use]
+    pub fn of_process(&self, process: &Process) -> ServiceKey {
+        of_cgroup(&process.cgroup).service().cloned().unwrap_or_else(|| process.program())
+    }
+
+    /// The process behind a connection's local end, as far as it can be read now.
+    pub fn evidence(&mut self, protocol: Protocol, local: SocketAddr, remote: SocketAddr, ifindex: u32) -> event::Process {
+        let sock = match self.socket(protocol, local, remote, ifindex) {
+            Ok(Some(sock)) => sock,
+            Ok(None) => return missing("its socket was gone when the packet's copy came"),
+            Err(why) => return missing(&why),
+        };
+        let path = sock.cgroup_id.and_then(|id| self.path(id)).unwrap_or_default();
+        let mut holders = self.holders(&path, sock.inode);
+        if sock.state == State::Listen {
+            // of workers that share a listener the oldest is the one that people know
+            holders.reverse();
+        }
+        let Some(process) = holders.first() else {
+            return event::Process { cgroup: path.clone(), unit: unit(&path), ..missing("no process holds the socket any more") };
+        };
+        let mut evidence = described(process);
+        if holders.len() > 1 {
+            evidence.missing = format!("one of {} processes that hold the socket", holders.len());
+        }
+        evidence
+    }
+
+    /// The processes that hold `inode`, newest first: of the group at `path`, or of all for the service manager's own.
+    fn holders(&self, path: &str, inode: u32) -> Vec<Process> {
+        if inode == 0 || path.is_empty() {
+            return Vec::new();
+        }
+        let mut pids = cgroups::processes(&self.root.join(path.trim_start_matches('/')));
+        if path == "/init.scope" || path == "/" {
+            pids = process::all();
+            pids.sort_unstable_by(|a, b| b.cmp(a));
+        }
+        pids.truncate(HOLDERS_MAX);
+        pids.into_iter()
+            .filter(|pid| process::holds(*pid, inode))
+            .filter_map(Process::read)
+            // what holds it after its start time was read is the process that was read
+            .filter(|p| p.holds(inode) && p.is_same())
+            .collect()
+    }
+
+    /// The path of the control group of this id; looks through the tree if it is a new one.
+    fn path(&mut self, id: u64) -> Option<String> {
+        let is = |path: &str| std::fs::metadata(self.root.join(path.trim_start_matches('/'))).is_ok_and(|m| m.ino() == id);
+        if let Some(path) = self.paths.get(&id).filter(|path| is(path)) {
+            return Some(path.clone());
+        }
+        self.paths.clear();
+        let root = self.root.clone();
+        self.walk(&root, "");
+        self.paths.get(&id).cloned()
+    }
+
+    fn walk(&mut self, directory: &Path, path: &str) {
+        let Ok(id) = std::fs::metadata(directory).map(|m| m.ino()) else { return };
+        self.paths.insert(id, if path.is_empty() { "/".into() } else { path.to_owned() });
+        let Ok(entries) = std::fs::read_dir(directory) else { return };
+        for entry in entries.filter_map(Result::ok).filter(|e| e.file_type().is_ok_and(|t| t.is_dir())) {
+            if let Some(name) = entry.file_name().to_str() {
+                self.walk(&entry.path(), &format!("{path}/{name}"));
+            }
+        }
+    }
+}
+
+/// A process as evidence.
+#[must_use]
+pub fn described(process: &Process) -> event::Process {
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let mut cmdline = process.cmdline.join(" ");
+    if cmdline.len() > CMDLINE_MAX {
+        let end = (0..=CMDLINE_MAX).rev().find(|n| cmdline.is_char_boundary(*n)).unwrap_or(0);
+        cmdline.truncate(end);
+    }
+    event::Process {
+        pid: process.pid,
+        exe: process.exe.clone(),
+        cmdline,
+        user: process::user_name(&passwd, process.uid),
+        unit: unit(&process.cgroup),
+        cgroup: process.cgroup.clone(),
+        missing: String::new(),
+    }
+}
+
+/// The unit in a group's path: the deepest component that is one.
+fn unit(path: &str) -> String {
+    let is_unit = |part: &&str| part.ends_with(".service") || part.ends_with(".scope");
+    path.rsplit('/').find(is_unit).unwrap_or_default().to_owned()
+}
+
+fn unknown(why: String) -> Answer {
+    Answer { key: ServiceKey::unknown(), cgroup: String::new(), holder: None, missing: why }
+}
+
+fn missing(why: &str) -> event::Process {
+    event::Process { missing: why.to_owned(), ..event::Process::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream, UdpSocket};
+
+    use super::*;
+    use crate::testbed::in_namespace;
+
+    #[test]
+    fn root_the_holder_of_a_socket_is_found() {
+        in_namespace(|| {
+            let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
+            let client = TcpStream::connect(listener.local_addr().expect("address")).expect("connect");
+            let (local, remote) = (client.local_addr().expect("address"), client.peer_addr().expect("address"));
+            let mut owners = Owners::open().expect("owners");
+            let me = Process::read(std::process::id()).expect("this process");
+            let answer = owners.of_connection(Protocol::Tcp, local, remote, 0);
+            assert_eq!(answer.key, owners.of_process(&me), "{answer:?}");
+            let evidence = owners.evidence(Protocol::Tcp, local, remote, 0);
+            assert_eq!((evidence.pid, evidence.exe, evidence.user.as_str()), (me.pid, me.exe.clone(), "root"));
+            let unconnected = UdpSocket::bind("127.0.0.1:0").expect("bind");
+            let there = "127.0.0.1:9".parse().expect("address");
+            let answer = owners.of_connection(Protocol::Udp, unconnected.local_addr().expect("address"), there, 0);
+            assert_eq!(answer.key, owners.of_process(&me), "{answer:?}");
+        });
+    }
+
+    #[test]
+    fn root_no_socket_is_nobodys() {
+        in_namespace(|| {
+            let mut owners = Owners::open().expect("owners");
+            let (a, b) = ("127.0.0.1:1".parse().expect("address"), "127.0.0.1:2".parse().expect("address"));
+            assert_eq!(owners.of_connection(Protocol::Tcp, a, b, 0).key, ServiceKey::kernel());
+            assert_eq!(owners.of_connection(Protocol::Sctp, a, b, 0).key, ServiceKey::unknown());
+            assert!(!owners.evidence(Protocol::Tcp, a, b, 0).missing.is_empty());
+        });
+    }
+}
