@@ -22,15 +22,16 @@ pub(crate) fn down(dir: &WorldDir) -> Result<bool> {
     let _lock = dir.lock()?;
     let state = dir.load()?;
     if let Some(state) = &state {
-        end_processes(state)?;
+        end(dir, state)?;
     }
-    dir.remove()?;
+    dir.remove_shell();
     Ok(state.is_some())
 }
 
-/// Kills everything in the world's cgroup and removes it.
-pub(crate) fn end_processes(state: &State) -> Result<()> {
-    cgroup::clear(&state.cgroup, Duration::from_secs(15))
+/// Kills everything in the world's cgroup, removes that and what is in the world's folder; for the lock's holder.
+pub(crate) fn end(dir: &WorldDir, state: &State) -> Result<()> {
+    cgroup::clear(&state.cgroup, Duration::from_secs(15))?;
+    dir.remove_contents()
 }
 
 /// Waits until process `pid` has ended, then takes the world down.

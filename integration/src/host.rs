@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -30,6 +31,7 @@ pub(crate) fn start(cgroup_dir: &Path, plan_file: &Path) -> Result<()> {
     )
     .tried(|| "cannot make namespaces (root is needed, and a kernel that allows them)".to_owned())?;
     let mut child = Command::new("/proc/self/exe")
+        .arg0("cnnf-lab")
         .arg("init")
         .arg(plan_file)
         .stdin(Stdio::null())
@@ -58,7 +60,6 @@ pub(crate) fn init(plan_file: &Path) -> Result<()> {
 
 /// Becomes a command in the network namespace of a process, everything else as it is.
 pub(crate) fn become_in_network(pid: i32, cgroup_dir: Option<&Path>, command: &[String]) -> Error {
-    use std::os::unix::process::CommandExt;
     let enter = || -> io::Result<()> {
         if let Some(dir) = cgroup_dir {
             fs::create_dir_all(dir)?;

@@ -136,6 +136,22 @@ impl WorldDir {
         write().tried(|| format!("cannot write {}", self.state_file().display()))
     }
 
+    /// Refuses a folder with anything in it that no world put there, as `down` would remove it.
+    pub(crate) fn check_unused(&self) -> Result<()> {
+        let entries = fs::read_dir(&self.path).tried(|| format!("cannot read {}", self.path.display()))?;
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            if name != "lock" && name != "state.json.new" {
+                return Err(Error::Usage(format!(
+                    "{} holds {} and is no world's folder, give --dir an empty one or one to be made",
+                    self.path.display(),
+                    name.display()
+                )));
+            }
+        }
+        Ok(())
+    }
+
     /// Takes the world's lock, so that only one `up` or `down` works on the folder; it ends with the process.
     pub(crate) fn lock(&self) -> Result<File> {
         fs::create_dir_all(&self.path).tried(|| format!("cannot make {}", self.path.display()))?;
@@ -154,15 +170,13 @@ impl WorldDir {
         Ok(file)
     }
 
-    /// Removes what a world put here, and the folder too when nothing else is in it.
-    pub(crate) fn remove(&self) -> Result<()> {
-        self.remove_contents()?;
+    /// Removes the lock, and the folder too when nothing else is in it.
+    pub(crate) fn remove_shell(&self) {
         let _ = fs::remove_file(self.path.join("lock"));
         let _ = fs::remove_dir(&self.path);
-        Ok(())
     }
 
-    /// Removes what a world put here, but not the lock.
+    /// Removes what a world put here, but not the lock; the state last, so that it can be done again.
     pub(crate) fn remove_contents(&self) -> Result<()> {
         for name in ["hosts", "controller"] {
             let path = self.path.join(name);

@@ -55,8 +55,9 @@ pub(crate) fn up(file: &Path, dir: &WorldDir, while_pid: Option<i32>) -> Result<
                 dir.path().display()
             )));
         }
-        down::end_processes(&old)?;
-        dir.remove_contents()?;
+        down::end(dir, &old)?;
+    } else {
+        dir.check_unused()?;
     }
     let interrupt = Interrupt::watch()?;
     let id = prepare::new_id()?;
@@ -87,9 +88,12 @@ pub(crate) fn up(file: &Path, dir: &WorldDir, while_pid: Option<i32>) -> Result<
         dir.save(&state)
     });
     if let Err(error) = outcome {
-        down::end_processes(&state)?;
-        dir.remove()?;
-        return Err(error);
+        let cleaned = down::end(dir, &state);
+        dir.remove_shell();
+        return Err(match cleaned {
+            Ok(()) => error,
+            Err(left) => Error::Failed(format!("{error}; and then {left}")),
+        });
     }
     Ok((state, times))
 }

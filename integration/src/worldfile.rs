@@ -7,6 +7,7 @@ mod form;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::error::Result;
 
@@ -59,6 +60,8 @@ pub struct ServicePart {
     pub env: BTreeMap<String, String>,
     /// The port that must be bound before the world counts as up.
     pub ready: Option<Port>,
+    /// It speaks sd_notify(3) and is ended and started again when it was silent for this long.
+    pub watchdog: Option<Duration>,
 }
 
 /// A transport port, written `tcp/80` or `udp/53`.

@@ -41,6 +41,8 @@ pub(crate) fn run(plan_file: &Path) -> Result<()> {
     let plan: Plan = serde_json::from_str(&text)
         .map_err(|error| Error::Failed(format!("{} is damaged: {error}", plan_file.display())))?;
     rootfs::build(&plan)?;
+    // Started by way of /proc/self/exe, it would be called `exe`.
+    fs::write("/proc/self/comm", "cnnf-lab-init").tried(|| "cannot name the init".to_owned())?;
     network::apply_sysctls(&plan.sysctls);
     let own = Path::new(CGROUPS).join("init.scope");
     fs::create_dir_all(&own).and_then(|()| cgroup::enter(&own)).tried(|| format!("cannot enter {}", own.display()))?;
@@ -266,13 +268,13 @@ impl Init {
             }
             !gone
         });
-        let held = |path: &String| self.holds.iter().any(|hold| hold.cgroup == *path);
-        let managed = |path: &String| self.units.iter().any(|unit| unit.cgroup == *path);
-        // rmdir(2) refuses (EBUSY) while anything lives in there: then it is tried again later.
+        let holds = &self.holds;
+        let units = &self.units;
         self.ended.retain(|path| {
-            !held(path)
-                && !managed(path)
-                && cgroup::remove_tree(&Path::new(CGROUPS).join(path.trim_start_matches('/'))).is_err()
+            let held = holds.iter().any(|hold| hold.cgroup == *path);
+            let active = units.iter().any(|unit| unit.cgroup == *path && unit.machine.is_active());
+            // rmdir(2) refuses (EBUSY) while anything lives in there: then it is tried again later.
+            !held && !active && cgroup::remove_tree(&Path::new(CGROUPS).join(path.trim_start_matches('/'))).is_err()
         });
     }
 }

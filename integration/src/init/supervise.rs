@@ -109,10 +109,11 @@ impl Supervised {
     }
 
     pub(super) fn signal_all(&self, signal: Signal) {
-        for pid in cgroup::processes(&self.folder()) {
-            if pid > 0 {
-                let _ = kill(Pid::from_raw(pid), signal);
-            }
+        // The main process may be on its way into the cgroup.
+        let mut pids = cgroup::processes(&self.folder());
+        pids.extend(self.machine.pid().filter(|main| !pids.contains(main)));
+        for pid in pids.into_iter().filter(|pid| *pid > 0) {
+            let _ = kill(Pid::from_raw(pid), signal);
         }
     }
 

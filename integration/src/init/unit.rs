@@ -93,6 +93,11 @@ impl Unit {
         }
     }
 
+    /// Whether its cgroup is its own business now.
+    pub(crate) fn is_active(&self) -> bool {
+        self.state != State::Inactive
+    }
+
     /// Its main process, while there is one.
     pub(crate) fn pid(&self) -> Option<i32> {
         match self.state {

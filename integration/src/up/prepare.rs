@@ -130,7 +130,7 @@ fn service_unit(service: &ServicePart) -> UnitPlan {
         user: service.user.clone(),
         folder,
         ready: service.ready,
-        watchdog_ms: None,
+        watchdog_ms: service.watchdog.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
     }
 }
 

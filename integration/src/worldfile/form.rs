@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Component, Path};
+use std::time::Duration;
 
 use serde::Deserialize;
 use toml::Spanned;
@@ -49,6 +50,7 @@ struct ServiceForm {
     #[serde(default)]
     env: BTreeMap<String, Spanned<String>>,
     ready: Option<Spanned<String>>,
+    watchdog: Option<Spanned<String>>,
 }
 
 struct Reader<'a> {
@@ -208,7 +210,8 @@ fn service(
         env.insert(key, value.into_inner());
     }
     let ready = form.ready.map(|text| port(reader, &text)).transpose()?;
-    Ok(ServicePart { unit, command, files, user: form.user, env, ready })
+    let watchdog = form.watchdog.map(|text| duration(reader, &text)).transpose()?;
+    Ok(ServicePart { unit, command, files, user: form.user, env, ready, watchdog })
 }
 
 fn port(reader: &Reader<'_>, text: &Spanned<String>) -> Result<Port> {
@@ -226,6 +229,13 @@ fn port(reader: &Reader<'_>, text: &Spanned<String>) -> Result<Port> {
             text.span(),
             format!("ready `{}` must be tcp/PORT or udp/PORT with a port of 1 to 65535", text.get_ref()),
         )
+    })
+}
+
+fn duration(reader: &Reader<'_>, text: &Spanned<String>) -> Result<Duration> {
+    let parsed = humantime::parse_duration(text.get_ref()).ok().filter(|found| !found.is_zero());
+    parsed.ok_or_else(|| {
+        reader.wrong(text.span(), format!("watchdog `{}` must be a time like 500ms or 3s", text.get_ref()))
     })
 }
 

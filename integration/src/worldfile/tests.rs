@@ -64,6 +64,7 @@ fn every_complaint_names_its_line() {
         (format!("{host}{service}{service}"), "unit `u.service` is used twice", 7),
         (format!("{host}{service}ready = \"tcp/70000\"\n"), "tcp/70000", 6),
         (format!("{host}{service}ready = \"sctp/1\"\n"), "sctp/1", 6),
+        (format!("{host}{service}watchdog = \"soon\"\n"), "watchdog `soon`", 6),
         (format!("{host}{service}files = {{ \"../x\" = \"\" }}\n"), "without ..", 6),
         (format!("{host}{service}files = {{ \"/etc/x\" = \"\" }}\n"), "without ..", 6),
         (format!("{host}[[host.service]]\nunit = \"u\"\ncommand = []\n"), "empty command", 5),
