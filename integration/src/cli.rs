@@ -165,9 +165,8 @@ fn dispatch(cli: Cli) -> Result<u8> {
     match cli.act {
         Verb::Up { world, bed: Bed::Netns, while_pid } => {
             let (state, times) = up::up(&world, &dir, while_pid)?;
-            let hosts: Vec<String> =
-                state.hosts.iter().map(|host| format!("{} {}", host.name, host.addresses.join(" "))).collect();
-            say(writeln!(out, "up in {times}\n{}", hosts.join("\n")));
+            say(writeln!(out, "up in {times}"));
+            say(control::status(&dir, &state).print_table(&mut out));
         }
         Verb::Exec { host, unit, session: _, unfinished, command } => {
             let state = if unfinished { dir.load()? } else { Some(dir.load_up()?) };

@@ -5,9 +5,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::prepare::{DEFENDER_UNIT, GRPC_PORT};
 use super::{Build, PAUSE, READY_LIMIT, log_end};
 use crate::control;
 use crate::error::{Error, Result, Tried};
+use crate::init::protocol::report;
 use crate::net;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(30);
@@ -44,7 +46,7 @@ impl Build<'_> {
         let Some(token) = answer["token"].as_str() else {
             return Err(Error::Failed("the answer of cnnfctl defenders token create has no `token`".to_owned()));
         };
-        let controller = format!("{}:{}", net::v4(net::CONTROLLER_NUMBER), super::prepare::GRPC_PORT);
+        let controller = format!("{}:{}", net::v4(net::CONTROLLER_NUMBER), GRPC_PORT);
         let mut running = Vec::new();
         for host in defended {
             let mut command = vec!["cnnf-defender", "enroll", "--controller", &controller, "--token", token];
@@ -60,22 +62,26 @@ impl Build<'_> {
         Ok(())
     }
 
-    /// Waits until every defender has a live stream to the controller.
-    pub(super) fn await_defenders(&self) -> Result<()> {
+    /// Starts the defenders and waits until each has a live stream to the controller.
+    pub(super) fn start_defenders(&self) -> Result<()> {
         let wanted: Vec<&str> =
             self.world.hosts.iter().filter(|host| host.defender).map(|host| host.name.as_str()).collect();
-        if wanted.is_empty() {
-            return Ok(());
+        for host in &wanted {
+            self.start_unit(host, DEFENDER_UNIT)?;
         }
         let end = Instant::now() + CONNECT_LIMIT;
-        loop {
+        let mut missing = wanted;
+        while !missing.is_empty() {
+            for host in &missing {
+                self.check_alive(host)?;
+            }
             let text = self.ctl(&["-o", "json", "defenders", "list"])?;
             let answer: Value = serde_json::from_str(&text)
                 .map_err(|error| Error::Failed(format!("cnnfctl defenders list gave no JSON ({error})")))?;
-            let missing: Vec<&str> = wanted.iter().copied().filter(|host| !is_connected(&answer, host)).collect();
-            let [first, ..] = missing.as_slice() else { return Ok(()) };
+            missing.retain(|host| !is_connected(&answer, host));
+            let Some(first) = missing.first() else { break };
             if Instant::now() >= end {
-                let log = log_end(&self.dir.logs(first).join("cnnf-defender.service.log"));
+                let log = log_end(&self.dir.logs(first).join(format!("{DEFENDER_UNIT}.log")));
                 return Err(Error::Failed(format!(
                     "no connection of the defender on {} within {} s, the log of {first} ends: {log}",
                     missing.join(", "),
@@ -84,6 +90,17 @@ impl Build<'_> {
             }
             self.interrupt.check()?;
             std::thread::sleep(Duration::from_millis(30));
+        }
+        Ok(())
+    }
+
+    /// # Errors
+    /// When the defender has ended already: then it is of no use to wait for its connection.
+    fn check_alive(&self, host: &str) -> Result<()> {
+        let report = report(self.dir, host)?;
+        match report.units.iter().find(|unit| unit.name == DEFENDER_UNIT && unit.last_exit.is_some()) {
+            Some(unit) => Err(self.unit_failed(host, unit)),
+            None => Ok(()),
         }
     }
 

@@ -18,6 +18,9 @@ pub(super) const GRPC_PORT: u16 = 7443;
 /// The port of the controller's web page.
 pub(super) const WEB_PORT: u16 = 8443;
 
+/// The unit of a host's defender.
+pub(super) const DEFENDER_UNIT: &str = "cnnf-defender.service";
+
 /// A defender that is silent for this long is ended; with what the init needs to do so it stays below 5 s.
 const DEFENDER_WATCHDOG_MS: u64 = 3500;
 
@@ -147,7 +150,7 @@ fn own_unit(name: &str, command: &[&str]) -> UnitPlan {
 }
 
 fn defender_unit() -> UnitPlan {
-    let mut unit = own_unit("cnnf-defender.service", &["cnnf-defender", "run"]);
+    let mut unit = own_unit(DEFENDER_UNIT, &["cnnf-defender", "run"]);
     unit.watchdog_ms = Some(DEFENDER_WATCHDOG_MS);
     unit
 }

@@ -86,3 +86,10 @@ fn a_world_needs_hosts_and_not_too_many() {
     let many: String = (0..250).map(|n| format!("[[host]]\nname = \"h{n}\"\n")).collect();
     assert!(complaint(&many).contains("at most 249"));
 }
+
+#[test]
+fn the_demos_world_is_a_world() {
+    let world = parse(include_str!("../../worlds/demo.toml"), "demo.toml").unwrap();
+    let hosts: Vec<(&str, bool)> = world.hosts.iter().map(|host| (host.name.as_str(), host.defender)).collect();
+    assert_eq!(hosts, [("web1", true), ("app1", true), ("db1", true), ("old", false)]);
+}
