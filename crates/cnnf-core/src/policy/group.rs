@@ -188,7 +188,8 @@ pub(super) fn intersect(a: &Entries, b: &Entries) -> Entries {
     both
 }
 
-fn overlap(a: AddrRange, b: AddrRange) -> Option<AddrRange> {
+/// The addresses that are in both ranges.
+pub(crate) fn overlap(a: AddrRange, b: AddrRange) -> Option<AddrRange> {
     if a.low().is_ipv4() != b.low().is_ipv4() {
         return None;
     }

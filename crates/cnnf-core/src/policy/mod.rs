@@ -11,6 +11,7 @@ mod rule;
 mod sight;
 
 pub use evaluate::{Connection, Considered, Decision, Party, Reason, Step, Trail, Vantage, evaluate, evaluate_trail};
+pub(crate) use group::{fnv, overlap};
 pub use host_policy::{Group, GroupEntry, GroupId, HostPolicy, HostRule, LocalMatch, PeerMatch};
 pub use resolve::resolve;
 pub(crate) use rule::words;

@@ -1,12 +1,20 @@
 //! From a host's policy and facts to its table.
+//!
+//! **Invariant**: only `deny_out` and `deny_in` drop or reject, and they begin with the failsafes. What judges lets pass by returning,
+//! never by accepting: a connection over loopback has two halves, and both are judged.
+
+mod peers;
+mod services;
+mod skeleton;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::label::Slot;
-use super::{Chain, Hook, Ruleset};
+use super::{Action, Match, Name, Rule, Ruleset, Set};
 use crate::failsafe::Failsafes;
 use crate::id::ServiceKey;
+use crate::net::AddrRange;
 use crate::policy::HostPolicy;
 
 /// What a host contributes to its table.
@@ -56,17 +64,49 @@ pub enum QueueBackend {
     None,
 }
 
+/// The maps from a connection's original tuple to its label, by family; user space fills them before it answers a queue with REPEAT.
+pub const PENDING: [&str; 2] = ["pend4", "pend6"];
+
+/// The sets of original tuples whose evidence is there, by family; user space fills them before it answers with REPEAT.
+pub const EVIDENCE: [&str; 2] = ["evd4", "evd6"];
+
+/// The chain in which packets wait for evidence.
+pub(super) const HOLD: &str = "hold";
+
+impl HostFacts {
+    /// The host's own addresses, with all of loopback.
+    fn own(&self) -> Vec<AddrRange> {
+        let loopback = ["127.0.0.0/8", "::1"].into_iter().filter_map(|text| text.parse().ok());
+        AddrRange::merge(self.addresses.iter().map(|address| AddrRange::single(*address)).chain(loopback))
+    }
+}
+
 /// Makes the table of a host with these `facts` under `policy`.
 #[must_use]
-pub fn compile(_policy: &HostPolicy, _facts: &HostFacts) -> Ruleset {
+pub fn compile(policy: &HostPolicy, facts: &HostFacts) -> Ruleset {
     let mut ruleset = Ruleset::default();
-    for (name, hook, priority) in [
-        ("out", Hook::Output, -5),
-        ("in", Hook::Input, -5),
-        ("late_out", Hook::Output, -4),
-        ("late_in", Hook::Input, -4),
-    ] {
-        ruleset.chains.insert(name.to_owned(), Chain { base: Some((hook, priority)), rules: Vec::new() });
-    }
+    let mut compiler = Compiler { policy, facts, own: facts.own(), ruleset: &mut ruleset };
+    compiler.skeleton();
+    compiler.services();
     ruleset
+}
+
+/// A table in the making.
+struct Compiler<'a> {
+    policy: &'a HostPolicy,
+    facts: &'a HostFacts,
+    own: Vec<AddrRange>,
+    ruleset: &'a mut Ruleset,
+}
+
+impl Compiler<'_> {
+    fn rule(&mut self, chain: &str, matches: Vec<Match>, actions: Vec<Action>, comment: &str) {
+        let rules = &mut self.ruleset.chains.entry(chain.to_owned()).or_default().rules;
+        rules.push(Rule { matches, actions, comment: comment.to_owned() });
+    }
+
+    fn set(&mut self, name: Name, set: Set) -> Name {
+        self.ruleset.sets.insert(name.clone(), set);
+        name
+    }
 }

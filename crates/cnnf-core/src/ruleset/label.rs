@@ -62,6 +62,10 @@ impl Flags {
     pub const ALERTED_OUT: u32 = 4;
     /// An alert was given for it on the server's side.
     pub const ALERTED_IN: u32 = 8;
+    /// It was prevented on the client's side.
+    pub const PREVENTED_OUT: u32 = 16;
+    /// It was prevented on the server's side.
+    pub const PREVENTED_IN: u32 = 32;
 }
 
 /// A connection's label: client, server, flags, epochs.

@@ -8,16 +8,23 @@
 mod compile;
 mod interpret;
 mod label;
+mod log;
+mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-pub use compile::{HostFacts, LocalService, QueueBackend, compile};
+pub use compile::{EVIDENCE, HostFacts, LocalService, PENDING, QueueBackend, compile};
+pub use interpret::{FlowState, LocalEnd, Opening, Outcomes, Packet, Trace, Verdict, interpret, judge_connection};
 pub use label::{Flags, Label, Slot};
+pub use log::{LogPrefix, LogReason, Outcome};
 
 use crate::net::{AddrRange, Protocol};
 
 /// A chain's or set's name; at most 31 bytes (`NFT_NAME_MAXLEN` is larger, `nft` prints short names well).
+///
+/// A group's sets are named by the group, so that a change of its members is a change of elements; sets that are written out in rules
+/// are named by their content.
 pub type Name = String;
 
 /// The whole table `inet cnnf`.
@@ -142,7 +149,7 @@ pub enum Match {
         /// Where.
         set: Name,
     },
-    /// The side's address, the protocol and the server's port are in a [`Set::Endpoints`] of this family.
+    /// The side's address, the protocol and the server's port are in a [`Set::Endpoints`] of this family. Only protocols with ports.
     Endpoint {
         /// Whose address.
         side: Side,
@@ -151,7 +158,7 @@ pub enum Match {
         /// Where.
         set: Name,
     },
-    /// The protocol and the server's port are in a [`Set::Ports`].
+    /// The protocol and the server's port are in a [`Set::Ports`]. Only protocols with ports.
     Port {
         /// Where.
         set: Name,
@@ -233,14 +240,14 @@ pub enum Action {
     },
     /// Limits the conntrack events of the connection to these bits of `enum ip_conntrack_events`.
     SetEvents(u32),
-    /// Looks a label word up in a [`Set::Dispatch`] and jumps to the chain it finds; no match goes on.
-    Dispatch {
+    /// Looks a label word up in a [`Set::Dispatch`] and goes to the chain it finds, as [`Action::Goto`] does; no match goes on.
+    Branch {
         /// Which word.
         word: u8,
         /// Where.
         map: Name,
     },
-    /// Looks the connection's state up and jumps or goes on. See [`Match::StateAny`].
+    /// Carries out a chain and goes on with the next rule. Comes last.
     Jump(Name),
     /// Goes to a chain and does not come back. Terminal.
     Goto(Name),
@@ -261,13 +268,13 @@ pub enum Action {
 pub enum Set {
     /// Disjoint address ranges of one family.
     Addresses(Family, Vec<AddrRange>),
-    /// Exact (address, protocol, port).
+    /// Exact (address, protocol, port); protocols with ports only.
     Endpoints(Family, BTreeSet<(IpAddr, Protocol, u16)>),
-    /// Exact (protocol number, port).
+    /// Exact (protocol number, port); protocols with ports only.
     Ports(BTreeSet<(u8, u16)>),
     /// cgroup id to label word.
     Cgroups(BTreeMap<u64, u32>),
-    /// Label word to a chain.
+    /// Label word to the chain that it branches to.
     Dispatch(BTreeMap<u32, Name>),
     /// Connections' original tuple to a label, with a timeout; filled by user space between two rulesets, so never compared.
     Pending(Family),

@@ -1,0 +1,154 @@
+//! Ports and groups as matches over sets.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use super::super::{Family, Match, Set, Side};
+use super::Compiler;
+use crate::net::{AddrRange, PortRange, Ports, Protocol};
+use crate::policy::{GroupId, fnv, overlap};
+
+/// Ranges of at most so many ports become elements of a set instead of a rule of their own.
+const SMALL_RANGE: u16 = 16;
+
+/// A group, sorted by how it can be looked up.
+#[derive(Default)]
+struct Shape {
+    addresses: Vec<AddrRange>,
+    endpoints: BTreeSet<(IpAddr, Protocol, u16)>,
+    /// Ports that have the same ranges of addresses, by the ranges.
+    on_ports: BTreeMap<Vec<AddrRange>, BTreeSet<(Protocol, u16)>>,
+}
+
+impl Compiler<'_> {
+    /// Alternatives that together match these ports. The set of single ports is `name`, or named by its content.
+    pub(super) fn ports(&mut self, ports: &Ports, name: Option<&str>) -> Vec<Vec<Match>> {
+        let Ports::Only(ranges) = ports else { return vec![vec![]] };
+        let mut single = BTreeSet::new();
+        let mut alternatives = Vec::new();
+        for PortRange { protocol, low, high } in ranges.iter().copied() {
+            if !protocol.has_ports() {
+                alternatives.extend([Family::V4, Family::V6].map(|family| vec![Match::Protocol(family, protocol)]));
+            } else if high - low < SMALL_RANGE {
+                single.extend((low..=high).map(|port| (protocol, port)));
+            } else {
+                alternatives.push(vec![Match::PortRange { protocol, low, high }]);
+            }
+        }
+        alternatives.extend(self.single_ports(single, name).map(|m| vec![m]));
+        alternatives
+    }
+
+    /// One match for ports of protocols that have ports.
+    fn single_ports(&mut self, ports: BTreeSet<(Protocol, u16)>, name: Option<&str>) -> Option<Match> {
+        let (protocol, port) = *ports.first()?;
+        if ports.len() == 1 && name.is_none() {
+            return Some(Match::PortRange { protocol, low: port, high: port });
+        }
+        let numbers: BTreeSet<(u8, u16)> = ports.into_iter().map(|(p, port)| (p.number(false), port)).collect();
+        let text = numbers.iter().fold(String::new(), |mut text, (protocol, port)| {
+            let _ = write!(text, "{protocol}/{port} ");
+            text
+        });
+        let name = name.map_or_else(|| format!("p{:08x}", fnv(text.as_bytes())), str::to_owned);
+        Some(Match::Port { set: self.set(name, Set::Ports(numbers)) })
+    }
+
+    /// Alternatives that together match the addresses of a group's members, whatever their ports.
+    pub(super) fn addresses(&mut self, side: Side, group: GroupId) -> Vec<(Family, Vec<Match>)> {
+        let all = self.members(group).into_iter().map(|(addresses, _)| addresses).collect();
+        self.address_sets(&format!("g{:08x}", group.0), side, all)
+    }
+
+    /// Alternatives that together match a group's members on these ports.
+    pub(super) fn peers(&mut self, side: Side, group: GroupId, ports: &Ports) -> Vec<(Family, Vec<Match>)> {
+        let shape = self.shape(group);
+        let name = format!("g{:08x}", group.0);
+        let mut alternatives = Vec::new();
+        if !shape.addresses.is_empty() {
+            let by_port = self.ports(ports, None);
+            for (family, addresses) in self.address_sets(&name, side, shape.addresses) {
+                alternatives.extend(by_port.iter().filter_map(|port| join(family, &addresses, port)));
+            }
+        }
+        for family in [Family::V4, Family::V6] {
+            let here: BTreeSet<_> =
+                shape.endpoints.iter().copied().filter(|(a, ..)| Family::of(*a) == family).collect();
+            if !here.iter().any(|(_, protocol, port)| ports.contains(*protocol, *port)) {
+                continue;
+            }
+            let all = here.iter().all(|(_, protocol, port)| ports.contains(*protocol, *port));
+            let by_port = if all { vec![vec![]] } else { self.ports(ports, None) };
+            let suffix = if family == Family::V4 { "e4" } else { "e6" };
+            let set = self.set(format!("{name}{suffix}"), Set::Endpoints(family, here));
+            let endpoint = [Match::Endpoint { side, family, set }];
+            alternatives.extend(by_port.iter().filter_map(|port| join(family, &endpoint, port)));
+        }
+        for (ranges, on) in shape.on_ports {
+            let meant: BTreeSet<_> = on.into_iter().filter(|(p, port)| ports.contains(*p, *port)).collect();
+            let text = ranges.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+            let name = format!("r{:08x}", fnv(text.as_bytes()));
+            let (with, without): (BTreeSet<_>, BTreeSet<_>) = meant.into_iter().partition(|(p, _)| p.has_ports());
+            let by_port: Vec<Match> = self.single_ports(with, None).into_iter().collect();
+            for (family, addresses) in self.address_sets(&name, side, ranges) {
+                let by_protocol = without.iter().map(|(protocol, _)| Match::Protocol(family, *protocol));
+                for port in by_protocol.chain(by_port.iter().cloned()) {
+                    alternatives.extend(join(family, &addresses, &[port]));
+                }
+            }
+        }
+        alternatives
+    }
+
+    fn address_sets(&mut self, name: &str, side: Side, ranges: Vec<AddrRange>) -> Vec<(Family, Vec<Match>)> {
+        let (v4, v6): (Vec<_>, Vec<_>) = AddrRange::merge(ranges).into_iter().partition(|r| r.low().is_ipv4());
+        let mut alternatives = Vec::new();
+        for (family, suffix, ranges) in [(Family::V4, "a4", v4), (Family::V6, "a6", v6)] {
+            if !ranges.is_empty() {
+                let set = self.set(format!("{name}{suffix}"), Set::Addresses(family, ranges));
+                alternatives.push((family, vec![Match::Address { side, family, set }]));
+            }
+        }
+        alternatives
+    }
+
+    /// A group's members, with the host's own addresses written out.
+    fn members(&self, group: GroupId) -> Vec<(AddrRange, Option<(Protocol, u16)>)> {
+        let entries = self.policy.groups.get(&group).into_iter().flat_map(|group| &group.entries);
+        let mut members = Vec::new();
+        for entry in entries {
+            if entry.own {
+                let own = self.own.iter().filter_map(|own| overlap(*own, entry.addresses));
+                members.extend(own.map(|addresses| (addresses, entry.port)));
+            } else {
+                members.push((entry.addresses, entry.port));
+            }
+        }
+        members
+    }
+
+    fn shape(&self, group: GroupId) -> Shape {
+        let mut shape = Shape::default();
+        let mut ranged: BTreeMap<(Protocol, u16), Vec<AddrRange>> = BTreeMap::new();
+        for (addresses, port) in self.members(group) {
+            match port {
+                None => shape.addresses.push(addresses),
+                Some((protocol, port)) if addresses.is_single() && protocol.has_ports() => {
+                    shape.endpoints.insert((addresses.low(), protocol, port));
+                }
+                Some(port) => ranged.entry(port).or_default().push(addresses),
+            }
+        }
+        for (port, ranges) in ranged {
+            shape.on_ports.entry(AddrRange::merge(ranges)).or_default().insert(port);
+        }
+        shape
+    }
+}
+
+/// Both matches together; `None` if they speak of different families.
+pub(super) fn join(family: Family, a: &[Match], b: &[Match]) -> Option<(Family, Vec<Match>)> {
+    let other = |m: &Match| matches!(m, Match::Protocol(of, _) if *of != family);
+    (!b.iter().any(other)).then(|| (family, a.iter().chain(b).cloned().collect()))
+}

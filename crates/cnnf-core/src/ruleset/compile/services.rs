@@ -1,0 +1,171 @@
+//! The chains that judge a service's connections.
+
+use std::collections::BTreeMap;
+
+use super::super::label::Slot;
+use super::super::log::{LogPrefix, LogReason, Outcome};
+use super::super::{Action, Match, Name, Rule, Set, state};
+use super::peers::join;
+use super::skeleton::{IN, OUT, Way};
+use super::{Compiler, HOLD, QueueBackend};
+use crate::id::ServiceKey;
+use crate::policy::{HostRule, LocalMatch, Mode, PeerMatch, Reason, Vantage};
+
+/// The chain of services that nothing is said of, where something is said of ambiguous ones.
+const FREE: &str = "free";
+
+impl Compiler<'_> {
+    pub(super) fn services(&mut self) {
+        let own = self.facts.services.iter().map(|service| (service.key.clone(), service.slot));
+        let ends: Vec<(ServiceKey, Slot)> = [
+            (ServiceKey::kernel(), Slot::KERNEL),
+            (ServiceKey::unknown(), Slot::UNKNOWN),
+            (ServiceKey::ambiguous(), Slot::AMBIGUOUS),
+        ]
+        .into_iter()
+        .chain(own)
+        .collect();
+        for way in [OUT, IN] {
+            let mut chains = BTreeMap::new();
+            for (key, slot) in &ends {
+                let name = format!("{}{}", way.letter(), slot.number());
+                let rules = self.judge(way, key, *slot);
+                if !rules.is_empty() {
+                    self.ruleset.chains.entry(name.clone()).or_default().rules = rules;
+                    chains.insert(slot.word(), name);
+                }
+            }
+            self.dispatch(way, chains, &ends);
+        }
+    }
+
+    fn dispatch(&mut self, way: Way, mut chains: BTreeMap<u32, Name>, ends: &[(ServiceKey, Slot)]) {
+        // a word that is no service's, such as a mixture of two, is ambiguous too
+        let other = chains.remove(&Slot::AMBIGUOUS.word());
+        if other.is_some() {
+            self.ruleset.chains.entry(FREE.into()).or_default();
+            for (_, slot) in ends.iter().filter(|(_, slot)| *slot != Slot::AMBIGUOUS) {
+                chains.entry(slot.word()).or_insert_with(|| FREE.into());
+            }
+        }
+        let map = self.set(way.map.into(), Set::Dispatch(chains));
+        self.rule(way.judge, vec![], vec![Action::Branch { word: way.word, map }], "");
+        if let Some(other) = other {
+            let stamped = Match::LabelWord { word: way.word, value: 0, equal: false };
+            self.rule(way.judge, vec![stamped], vec![Action::Goto(other)], "ambiguous");
+        }
+    }
+
+    /// The rules for one service; none if nothing can come of them.
+    fn judge(&mut self, way: Way, key: &ServiceKey, slot: Slot) -> Vec<Rule> {
+        let mode = self.policy.mode.min(self.policy.service_modes.get(key).copied().unwrap_or(Mode::Enforce));
+        let entries = match way.side() {
+            Vantage::Client => &self.policy.egress,
+            Vantage::Server => &self.policy.ingress,
+        };
+        let mut rules: Vec<Rule> = Vec::new();
+        for entry in entries.iter().filter(|entry| selects(&entry.local, key)) {
+            let actions = match Outcome::of(entry.effect, mode).zip(LogReason::of(&entry.reason)) {
+                None if matches!(entry.reason, Reason::Rule { .. }) => vec![Action::Counter, Action::Return],
+                None => vec![Action::Return],
+                Some((outcome, reason)) => {
+                    let prefix = LogPrefix { side: way.side(), slot: slot.number(), reason, outcome };
+                    vec![Action::Goto(self.tell(way, prefix, &comment(&entry.reason)))]
+                }
+            };
+            let alternatives = self.alternatives(way, entry);
+            let everything = alternatives.iter().any(Vec::is_empty);
+            for matches in alternatives {
+                rules.push(Rule { matches, actions: actions.clone(), comment: comment(&entry.reason) });
+            }
+            if everything {
+                break;
+            }
+        }
+        while rules.last().is_some_and(|rule| rule.actions == [Action::Return]) {
+            rules.pop();
+        }
+        rules
+    }
+
+    /// All ways in which a connection can be one that an entry means.
+    fn alternatives(&mut self, way: Way, entry: &HostRule) -> Vec<Vec<Match>> {
+        let local = match &entry.local {
+            LocalMatch::Any | LocalMatch::Service(_) => None,
+            LocalMatch::Addresses(group) | LocalMatch::ServiceAt(_, group) => Some(self.addresses(way.local(), *group)),
+        };
+        let peers: Vec<(Option<_>, Vec<Match>)> = match entry.peer {
+            PeerMatch::Any => self.ports(&entry.ports, None).into_iter().map(|matches| (None, matches)).collect(),
+            PeerMatch::Group(group) => {
+                let peers = self.peers(way.peer(), group, &entry.ports);
+                peers.into_iter().map(|(family, matches)| (Some(family), matches)).collect()
+            }
+        };
+        let Some(local) = local else { return peers.into_iter().map(|(_, matches)| matches).collect() };
+        let mut alternatives = Vec::new();
+        for (family, at) in &local {
+            let meets = peers.iter().filter(|(of, _)| of.is_none_or(|of| of == *family));
+            alternatives.extend(meets.filter_map(|(_, peer)| join(*family, at, peer)).map(|(_, matches)| matches));
+        }
+        alternatives
+    }
+
+    /// The chain that alerts or prevents for one reason; its counter counts connections.
+    fn tell(&mut self, way: Way, prefix: LogPrefix, comment: &str) -> String {
+        let outcome = match prefix.outcome {
+            Outcome::Alert => 'a',
+            Outcome::Would => 'w',
+            Outcome::Prevent => 'p',
+        };
+        let chain = format!("{}{}_{}_{outcome}", way.letter(), prefix.slot, prefix.reason);
+        if self.ruleset.chains.contains_key(&chain) {
+            return chain;
+        }
+        for matches in self.ports(&way.passes(self.facts).clone(), Some(way.failsafes)) {
+            self.rule(&chain, matches, vec![Action::Return], "failsafe");
+        }
+        let prevent = prefix.outcome == Outcome::Prevent;
+        if prevent && way.side() == Vantage::Client && self.facts.queue != QueueBackend::None {
+            let first = vec![Match::StateAny(state::NEW), Match::LocalSender];
+            self.rule(&chain, first, vec![Action::Jump(HOLD.into())], "");
+        }
+        let (alerted, prevented) = way.told();
+        let flag = if prevent { prevented } else { alerted };
+        let log = Action::Log { group: self.facts.log_group, prefix: prefix.to_string() };
+        self.rule(
+            &chain,
+            vec![Match::LabelBits { word: 2, mask: flag, set: false }],
+            vec![Action::Counter, log, Action::SetLabel([0, 0, flag, 0])],
+            comment,
+        );
+        if prevent {
+            self.rule(&chain, vec![], vec![Action::Goto(way.deny.into())], "");
+        }
+        chain
+    }
+}
+
+fn selects(local: &LocalMatch, key: &ServiceKey) -> bool {
+    match local {
+        LocalMatch::Any | LocalMatch::Addresses(_) => true,
+        LocalMatch::Service(pattern) | LocalMatch::ServiceAt(pattern, _) => pattern.matches(key),
+    }
+}
+
+fn comment(reason: &Reason) -> String {
+    match reason {
+        Reason::Rule { name, .. } => format!("rule {name}"),
+        Reason::Model(key) => format!("model {key}"),
+        Reason::OtherSide => "the client's side decides".into(),
+        Reason::Default => String::new(),
+    }
+}
+
+impl Way {
+    fn letter(self) -> char {
+        match self.side() {
+            Vantage::Client => 'o',
+            Vantage::Server => 'i',
+        }
+    }
+}
