@@ -51,7 +51,7 @@ pub struct Aggregator {
     live: HashMap<u32, Live>,
     waiting: HashMap<u32, Waiting>,
     skipped: Skipped,
-    sweep: bool,
+    swept: Timestamp,
 }
 
 /// What is remembered of a live connection: most of its events carry no stamp.
@@ -59,8 +59,8 @@ pub struct Aggregator {
 struct Live {
     /// Bytes counted already.
     bytes: u64,
-    /// The sweep in which it was last seen.
-    sweep: bool,
+    /// When it was last heard of.
+    heard: Timestamp,
     client: Owner,
     server: Owner,
     midstream: bool,
@@ -82,7 +82,7 @@ impl Aggregator {
             live: HashMap::new(),
             waiting: HashMap::new(),
             skipped: Skipped::default(),
-            sweep: false,
+            swept: Timestamp::default(),
         }
     }
 
@@ -94,15 +94,12 @@ impl Aggregator {
         }
     }
 
-    /// Begins a dump of everything that lives.
-    pub fn begin_sweep(&mut self) {
-        self.sweep = !self.sweep;
-    }
-
-    /// Ends a dump: connections that it did not list have ended unseen. Their last bytes are lost.
-    pub fn end_sweep(&mut self) {
-        let sweep = self.sweep;
-        let ended: Vec<(u32, Live)> = self.live.extract_if(|_, live| live.sweep != sweep).collect();
+    /// Says that all of a dump of everything that lives, made at `at`, was absorbed. Connections that neither this dump nor anything since
+    /// the one before has told of have ended unseen; their last bytes are lost. (One dump is not enough: what a connection's end has
+    /// to say may still be on its way.)
+    pub fn swept(&mut self, at: Timestamp) {
+        let before = std::mem::replace(&mut self.swept, at);
+        let ended: Vec<(u32, Live)> = self.live.extract_if(|_, live| live.heard < before).collect();
         for (id, live) in ended {
             if let Some(Waiting { flow, stats }) = self.waiting.remove(&id) {
                 self.count(&flow, live.client, live.server, stats);
@@ -113,7 +110,7 @@ impl Aggregator {
     fn first_sight(&self, flow: &FlowSeen, ends: &Ends) -> Live {
         Live {
             bytes: 0,
-            sweep: self.sweep,
+            heard: flow.at,
             client: ends.client.clone(),
             server: ends.server.clone(),
             midstream: flow.label.has(Flags::MIDSTREAM),
@@ -131,7 +128,7 @@ impl Aggregator {
             Moment::End => 0,
         };
         let mut live = known.unwrap_or_else(|| self.first_sight(flow, ends));
-        live.sweep = self.sweep;
+        live.heard = live.heard.max(flow.at);
         live.midstream |= flow.label.has(Flags::MIDSTREAM);
         live.client = better(&ends.client, &live.client);
         live.server = better(&ends.server, &live.server);

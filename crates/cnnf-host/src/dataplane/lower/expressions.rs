@@ -3,7 +3,6 @@
 //! Registers are sixteen words. Matches use the lower ones and leave nothing behind; a label to be ORed in lies in 4 to 7, one that was
 //! looked up by its flow in 12 to 15.
 
-use cnnf_core::net::Protocol;
 use cnnf_core::ruleset::{Action, Family, Match, QueueBackend, Rule, Side};
 use cnnf_netlink::nft::{CmpOp, CtDir, CtKey, Expr, MetaKey, PayloadBase, QueueTarget, Reg, Reject, SocketKey, Verdict};
 
@@ -18,43 +17,23 @@ const TCP_FLAGS_AT: u32 = 13;
 /// Bytes of a packet that its copy to NFLOG carries: both headers with options, and nothing of the contents beyond.
 const SNAPLEN: u32 = 128;
 
-/// Where a connection's server port is taken from.
-#[derive(Clone, Copy)]
-enum Port {
-    /// conntrack's reply source.
-    Tuple,
-    /// 0, and the connection must be of this protocol: ICMP, whose tuple has an echo id in the port's place.
-    Zero(u8),
-}
-
-/// The kernel's rules for a rule: one, or for matches on server ports one for each way to find the port. At most one of them matches.
-pub(super) fn of_rule(rule: &Rule, queue: QueueBackend) -> Vec<Vec<Expr>> {
-    let ports: &[Port] = match rule.matches.iter().find(|m| matches!(m, Match::Endpoint { .. } | Match::Port { .. })) {
-        Some(Match::Endpoint { family: Family::V4, .. }) => &[Port::Tuple, Port::Zero(1)],
-        Some(Match::Endpoint { family: Family::V6, .. }) => &[Port::Tuple, Port::Zero(58)],
-        Some(_) => &[Port::Tuple, Port::Zero(1), Port::Zero(58)],
-        None => &[Port::Tuple],
-    };
-    ports
-        .iter()
-        .map(|port| {
-            let mut out = Vec::new();
-            for m in &rule.matches {
-                a_match(m, *port, &mut out);
-            }
-            for a in &rule.actions {
-                action(a, queue, &mut out);
-            }
-            out
-        })
-        .collect()
+/// The expressions of a rule.
+pub(super) fn of_rule(rule: &Rule, queue: QueueBackend) -> Vec<Expr> {
+    let mut out = Vec::new();
+    for m in &rule.matches {
+        a_match(m, &mut out);
+    }
+    for a in &rule.actions {
+        action(a, queue, &mut out);
+    }
+    out
 }
 
 const fn word(n: u8) -> Reg {
     Reg::word(n)
 }
 
-fn a_match(m: &Match, port: Port, out: &mut Vec<Expr>) {
+fn a_match(m: &Match, out: &mut Vec<Expr>) {
     match m {
         Match::StateAny(bits) => out.extend([
             Expr::ct(CtKey::State, word(0)),
@@ -88,15 +67,15 @@ fn a_match(m: &Match, port: Port, out: &mut Vec<Expr>) {
         }
         Match::Endpoint { side, family, set } => {
             address(*side, *family, out);
-            server_port(address_words(*family), port, out);
+            server_port(address_words(*family), out);
             out.push(Expr::lookup(set, word(0)));
         }
         Match::Port { set } => {
-            server_port(0, port, out);
+            server_port(0, out);
             out.push(Expr::lookup(set, word(0)));
         }
         Match::PortRange { protocol, low, high } => {
-            server_port(0, Port::Tuple, out);
+            server_port(0, out);
             // protocols with ports have one number for both families
             out.push(Expr::eq(word(0), [protocol.number(false)]));
             let bound = |op, port: u16| Expr::Cmp { sreg: word(1), op, data: port.to_be_bytes().to_vec() };
@@ -149,7 +128,7 @@ fn action(a: &Action, queue: QueueBackend, out: &mut Vec<Expr>) {
             Expr::Immediate { dreg: word(0), data: bits.to_ne_bytes().to_vec() },
             Expr::CtSet { key: CtKey::EventMask, sreg: word(0) },
         ]),
-        Action::Dispatch { word: n, map } => {
+        Action::Branch { word: n, map } => {
             out.extend([Expr::ct(CtKey::Labels, word(0)), Expr::vmap(map, word(*n))]);
         }
         Action::Jump(chain) => out.push(Expr::jump(chain)),
@@ -202,19 +181,12 @@ fn address(side: Side, family: Family, out: &mut Vec<Expr>) {
     out.push(Expr::ct_dir(key, dir, word(0)));
 }
 
-/// Loads the protocol into the word `at` and the server's port into the next.
-fn server_port(at: u8, port: Port, out: &mut Vec<Expr>) {
-    out.push(Expr::ct_dir(CtKey::Protocol, CtDir::Reply, word(at)));
-    match port {
-        Port::Tuple => out.push(Expr::ct_dir(CtKey::ProtoSrc, CtDir::Reply, word(at + 1))),
-        Port::Zero(number) => {
-            debug_assert!(!Protocol::from_number(number).has_ports());
-            out.extend([
-                Expr::eq(word(at), [number]),
-                Expr::Immediate { dreg: word(at + 1), data: vec![0; 4] },
-            ]);
-        }
-    }
+/// Loads the protocol into the word `at` and the server's port into the next. ICMP has an echo id in the port's place, and is in no set.
+fn server_port(at: u8, out: &mut Vec<Expr>) {
+    out.extend([
+        Expr::ct_dir(CtKey::Protocol, CtDir::Reply, word(at)),
+        Expr::ct_dir(CtKey::ProtoSrc, CtDir::Reply, word(at + 1)),
+    ]);
 }
 
 /// Loads the original tuple: addresses, protocol, ports.

@@ -36,14 +36,7 @@ fn add_rule(batch: &mut Batch, chain: &str, rule: &Rule, queue: QueueBackend) {
         end -= 1;
     }
     let comment = Some(&rule.comment[..end]).filter(|comment| !comment.is_empty());
-    for expressions in expressions::of_rule(rule, queue) {
-        batch.add_rule(chain, &expressions, comment);
-    }
-}
-
-/// How many rules of the kernel's a rule becomes.
-pub(crate) fn width(rule: &Rule) -> usize {
-    expressions::of_rule(rule, QueueBackend::Xt).len()
+    batch.add_rule(chain, &expressions::of_rule(rule, queue), comment);
 }
 
 pub(crate) fn base_hook((hook, priority): (Hook, i32)) -> BaseHook {
@@ -93,7 +86,7 @@ fn elements(set: &Set) -> Vec<Element> {
         Set::Ports(ports) => ports.iter().map(|(protocol, port)| Element::key(port_key(*protocol, *port))).collect(),
         Set::Cgroups(map) => map.iter().map(|(id, word)| Element::map(id.to_ne_bytes(), word.to_ne_bytes())).collect(),
         Set::Dispatch(map) => {
-            map.iter().map(|(word, chain)| Element::vmap(word.to_ne_bytes(), Verdict::Jump(chain.clone()))).collect()
+            map.iter().map(|(word, chain)| Element::vmap(word.to_ne_bytes(), Verdict::Goto(chain.clone()))).collect()
         }
         Set::Pending(_) | Set::Flows(_) => Vec::new(),
     }

@@ -116,7 +116,7 @@ pub(crate) fn sets_of(rule: &Rule) -> impl Iterator<Item = &Name> {
         _ => None,
     });
     let acted = rule.actions.iter().filter_map(|a| match a {
-        Action::StampCgroup { map, .. } | Action::StampFlow { map, .. } | Action::Dispatch { map, .. } => Some(map),
+        Action::StampCgroup { map, .. } | Action::StampFlow { map, .. } | Action::Branch { map, .. } => Some(map),
         _ => None,
     });
     matched.chain(acted)

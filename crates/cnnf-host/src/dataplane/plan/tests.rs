@@ -72,7 +72,7 @@ fn rule(r: &Ruleset, kind: u8, target: usize, chains: &[usize]) -> Rule {
         }
         (Some(Set::Ports(_)), 0..=4) => (vec![Match::Port { set }], vec![Action::Counter, Action::Accept]),
         (Some(Set::Cgroups(_)), 0..=4) => (vec![], vec![Action::StampCgroup { level: 1, map: set, word: 0 }]),
-        (Some(Set::Dispatch(_)), 0..=4) => (vec![], vec![Action::Dispatch { word: 0, map: set }]),
+        (Some(Set::Dispatch(_)), 0..=4) => (vec![], vec![Action::Branch { word: 0, map: set }]),
         (Some(Set::Pending(family)), 0..=4) => (vec![], vec![Action::StampFlow { family: *family, map: set }]),
         (Some(Set::Flows(family)), 0..=4) => (vec![Match::Flow { family: *family, set }], vec![Action::Drop]),
         _ if !chains.is_empty() => (vec![], vec![Action::Jump(chain_name(chains[target % chains.len()]))]),

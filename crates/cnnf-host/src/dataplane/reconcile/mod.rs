@@ -216,8 +216,8 @@ fn empty(batch: &mut Batch, dump: Option<&TableDump>, desired: &Ruleset) -> Rule
 /// Whether the dump has the chains, rules and sets of `applied`; elements are not compared.
 fn is_like(dump: &TableDump, applied: &Ruleset) -> bool {
     let chains = applied.chains.iter().all(|(name, chain)| {
-        let rules: usize = chain.rules.iter().map(lower::width).sum();
-        dump.chain(name).is_some_and(|c| c.rules.len() == rules && c.base_hook() == chain.base.map(lower::base_hook))
+        let base = chain.base.map(lower::base_hook);
+        dump.chain(name).is_some_and(|c| c.rules.len() == chain.rules.len() && c.base_hook() == base)
     });
     let sets = applied.sets.iter().all(|(name, set)| {
         let key = lower::set_spec(name, set).key.len();

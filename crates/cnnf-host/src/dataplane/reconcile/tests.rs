@@ -25,7 +25,7 @@ fn deny(addresses: &[&str]) -> Ruleset {
     let mut r = Ruleset::default();
     let ranges = addresses.iter().map(|a| a.parse().expect("address")).collect();
     r.sets.insert("bad".into(), Set::Addresses(Family::V4, ranges));
-    r.sets.insert("open".into(), Set::Ports([(6, 22), (1, 0)].into()));
+    r.sets.insert("open".into(), Set::Ports([(6, 22), (17, 53)].into()));
     r.sets.insert("pend4".into(), Set::Pending(Family::V4));
     r.sets.insert("seen6".into(), Set::Flows(Family::V6));
     r.sets.insert("eg".into(), Set::Dispatch([(0, "judge".into())].into()));
@@ -38,7 +38,7 @@ fn deny(addresses: &[&str]) -> Ruleset {
         rule(vec![Match::StateAny(state::NEW)], vec![Action::Counter]),
         rule(vec![], vec![Action::StampCgroup { level: 1, map: "svc".into(), word: 0 }]),
         rule(vec![], vec![Action::StampFlow { family: Family::V4, map: "pend4".into() }, Action::Return]),
-        rule(vec![], vec![Action::Dispatch { word: 1, map: "eg".into() }]),
+        rule(vec![], vec![Action::Branch { word: 1, map: "eg".into() }]),
     ];
     r.chains.insert("out".into(), Chain { base: Some((Hook::Output, -5)), rules: out });
     r.chains.insert("in".into(), Chain { base: Some((Hook::Input, -5)), rules: Vec::new() });
