@@ -88,6 +88,9 @@ pub fn compile(policy: &HostPolicy, facts: &HostFacts) -> Ruleset {
     let mut compiler = Compiler { policy, facts, own: facts.own(), ruleset: &mut ruleset };
     compiler.skeleton();
     compiler.services();
+    // lookups that came to nothing, such as addresses of two families, left their sets
+    let asked: BTreeSet<Name> = ruleset.chains.values().flat_map(|c| &c.rules).flat_map(Rule::sets).cloned().collect();
+    ruleset.sets.retain(|name, _| asked.contains(name) || EVIDENCE.contains(&name.as_str()));
     ruleset
 }
 

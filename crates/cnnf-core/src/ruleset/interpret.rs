@@ -7,7 +7,7 @@
 use std::net::IpAddr;
 
 use super::compile::HOLD;
-use super::label::Label;
+use super::label::{Label, Slot};
 use super::log::LogPrefix;
 use super::{Action, Family, Hook, Match, Name, Rule, Ruleset, Set, Side, state};
 use crate::net::Protocol;
@@ -288,12 +288,12 @@ pub struct Opening {
 }
 
 /// An end on this host.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalEnd {
     /// The cgroups of its socket from the first level down; `None` without a socket.
     pub cgroups: Option<Vec<u64>>,
-    /// The label that user space finds if the kernel does not know the cgroup.
-    pub found: Label,
+    /// What user space finds out if the kernel does not know the cgroup.
+    pub found: Slot,
 }
 
 /// What became of a new connection.
@@ -338,7 +338,10 @@ pub fn judge_connection(ruleset: &Ruleset, opening: &Opening, flow: &mut FlowSta
             match trace.verdict {
                 Verdict::Accept => break,
                 Verdict::Queue(_) if trace.by.as_deref() == Some(HOLD) => flow.evidence = true,
-                Verdict::Queue(_) => flow.pending = Some(end.found),
+                Verdict::Queue(_) => {
+                    let word = end.found.word();
+                    flow.pending = Some(Label(if hook == Hook::Output { [word, 0, 0, 0] } else { [0, word, 0, 0] }));
+                }
                 verdict => return Outcomes { verdict, logs, label: flow.label },
             }
         }

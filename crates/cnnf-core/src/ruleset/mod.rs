@@ -9,6 +9,8 @@ mod compile;
 mod interpret;
 mod label;
 mod log;
+#[cfg(test)]
+mod tests;
 mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -201,6 +203,21 @@ pub enum Match {
     },
 }
 
+impl Match {
+    /// The set that it asks.
+    #[must_use]
+    pub fn set(&self) -> Option<&Name> {
+        match self {
+            Self::Address { set, .. }
+            | Self::Endpoint { set, .. }
+            | Self::Port { set }
+            | Self::PacketUdpPort { set, .. }
+            | Self::Flow { set, .. } => Some(set),
+            _ => None,
+        }
+    }
+}
+
 /// What a rule does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -261,6 +278,46 @@ pub enum Action {
     RejectTcp,
     /// Drops the packet and answers "administratively prohibited". Terminal.
     Reject,
+}
+
+impl Action {
+    /// The map that it asks.
+    #[must_use]
+    pub fn map(&self) -> Option<&Name> {
+        match self {
+            Self::StampCgroup { map, .. } | Self::StampFlow { map, .. } | Self::Branch { map, .. } => Some(map),
+            _ => None,
+        }
+    }
+
+    /// Whether nothing of its rule comes after it.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        match self {
+            Self::Queue { .. }
+            | Self::Branch { .. }
+            | Self::Jump(_)
+            | Self::Goto(_)
+            | Self::Return
+            | Self::Accept
+            | Self::Drop
+            | Self::RejectTcp
+            | Self::Reject => true,
+            Self::Counter
+            | Self::Log { .. }
+            | Self::SetLabel(_)
+            | Self::StampCgroup { .. }
+            | Self::StampFlow { .. }
+            | Self::SetEvents(_) => false,
+        }
+    }
+}
+
+impl Rule {
+    /// The sets and maps that it asks.
+    pub fn sets(&self) -> impl Iterator<Item = &Name> {
+        self.matches.iter().filter_map(Match::set).chain(self.actions.iter().filter_map(Action::map))
+    }
 }
 
 /// A set or a map, with its elements.

@@ -43,9 +43,11 @@ impl Compiler<'_> {
         // a word that is no service's, such as a mixture of two, is ambiguous too
         let other = chains.remove(&Slot::AMBIGUOUS.word());
         if other.is_some() {
-            self.ruleset.chains.entry(FREE.into()).or_default();
-            for (_, slot) in ends.iter().filter(|(_, slot)| *slot != Slot::AMBIGUOUS) {
-                chains.entry(slot.word()).or_insert_with(|| FREE.into());
+            let named = ends.iter().map(|(_, slot)| *slot).filter(|slot| *slot != Slot::AMBIGUOUS);
+            let free: Vec<Slot> = named.filter(|slot| !chains.contains_key(&slot.word())).collect();
+            if !free.is_empty() {
+                self.ruleset.chains.entry(FREE.into()).or_default();
+                chains.extend(free.iter().map(|slot| (slot.word(), FREE.to_owned())));
             }
         }
         let map = self.set(way.map.into(), Set::Dispatch(chains));
@@ -65,6 +67,10 @@ impl Compiler<'_> {
         };
         let mut rules: Vec<Rule> = Vec::new();
         for entry in entries.iter().filter(|entry| selects(&entry.local, key)) {
+            let alternatives = self.alternatives(way, entry);
+            if alternatives.is_empty() {
+                continue;
+            }
             let actions = match Outcome::of(entry.effect, mode).zip(LogReason::of(&entry.reason)) {
                 None if matches!(entry.reason, Reason::Rule { .. }) => vec![Action::Counter, Action::Return],
                 None => vec![Action::Return],
@@ -73,7 +79,6 @@ impl Compiler<'_> {
                     vec![Action::Goto(self.tell(way, prefix, &comment(&entry.reason)))]
                 }
             };
-            let alternatives = self.alternatives(way, entry);
             let everything = alternatives.iter().any(Vec::is_empty);
             for matches in alternatives {
                 rules.push(Rule { matches, actions: actions.clone(), comment: comment(&entry.reason) });

@@ -1,0 +1,158 @@
+//! `interpret(compile(resolve(P))) == evaluate(P)`, as seen by either side.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use proptest::prelude::*;
+
+use super::world::{Case, NOW, World, case, slot_of};
+use crate::id::ServiceKey;
+use crate::policy::{Connection, Effect, Mode, Party, PolicySet, Vantage, evaluate, resolve};
+use crate::ruleset::{
+    FlowState, LogPrefix, LogReason, Opening, Outcome, Outcomes, Ruleset, Verdict, compile, judge_connection,
+};
+
+fn table(world: &World, case: &Case) -> Ruleset {
+    let policy = resolve(&world.policy, &world.directory, &case.host, NOW, 1);
+    compile(&policy, &world.facts(&case.host))
+}
+
+fn connection(case: &Case, vantage: Vantage) -> Connection {
+    let near = Party { host: Some(case.host.clone()), service: Some(case.service.clone()), address: case.near };
+    let far = Party { host: case.inside.then(|| case.host.clone()), service: None, address: case.far };
+    let (client, server) = match vantage {
+        Vantage::Client => (near, far),
+        Vantage::Server => (far, near),
+    };
+    Connection { client, server, protocol: case.protocol, port: case.port }
+}
+
+/// What should be seen of a connection at one side, by the meaning of the policy, the host's mode and its failsafes.
+fn expected(world: &World, case: &Case, vantage: Vantage) -> Option<LogPrefix> {
+    let decision = evaluate(&world.policy, &world.directory, &connection(case, vantage), vantage, NOW);
+    let mode = world.policy.mode_of(world.directory.hosts[&case.host].mode, Some(&case.service));
+    if world.failsafes.pass(vantage == Vantage::Client, case.protocol, case.port) {
+        return None;
+    }
+    let outcome = Outcome::of(decision.effect, mode)?;
+    let reason = LogReason::of(&decision.reason).expect("whoever objects is named");
+    Some(LogPrefix { side: vantage, slot: slot_of(&case.service).number(), reason, outcome })
+}
+
+fn opening(world: &World, case: &Case, vantage: Vantage) -> Opening {
+    let end = Some(world.end_of(&case.service));
+    let (client, server, local_client, local_server) = match vantage {
+        Vantage::Client => (case.near, case.far, end, None),
+        Vantage::Server => (case.far, case.near, None, end),
+    };
+    let (protocol, server_port) = (case.protocol, case.port);
+    Opening { client, server, protocol, client_port: 40_000, server_port, local_client, local_server }
+}
+
+fn refused(verdict: Verdict) -> bool {
+    matches!(verdict, Verdict::Drop | Verdict::Reject | Verdict::RejectTcp)
+}
+
+fn check(seen: &Outcomes, expected: &[LogPrefix]) -> Result<(), TestCaseError> {
+    prop_assert_eq!(&seen.logs[..], expected);
+    let prevented = expected.iter().any(|prefix| prefix.outcome == Outcome::Prevent);
+    prop_assert_eq!(refused(seen.verdict), prevented, "{:?}", seen.verdict);
+    Ok(())
+}
+
+fn config() -> ProptestConfig {
+    ProptestConfig { failure_persistence: None, ..ProptestConfig::default() }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn each_side_does_what_the_policy_means((world, case) in case()) {
+        let table = table(&world, &case);
+        for vantage in [Vantage::Client, Vantage::Server] {
+            let expected: Vec<_> = expected(&world, &case, vantage).into_iter().collect();
+            let opening = opening(&world, &case, vantage);
+            let mut flow = FlowState::default();
+            let first = judge_connection(&table, &opening, &mut flow);
+            check(&first, &expected).map_err(|e| TestCaseError::fail(format!("{vantage:?}: {e}\n{table}")))?;
+            if !refused(first.verdict) {
+                let sealed = judge_connection(&table, &opening, &mut flow);
+                prop_assert!(sealed.logs.is_empty() && !refused(sealed.verdict), "told of once, then sealed");
+            }
+        }
+    }
+
+    #[test]
+    fn over_loopback_both_sides_judge((world, mut case) in case(), server in 0_usize..8) {
+        let host = &world.directory.hosts[&case.host];
+        let servers: Vec<_> = host.instances.keys().cloned().chain([ServiceKey::unknown()]).collect();
+        let own = |a: IpAddr| a.is_loopback() || host.addresses.contains(&a);
+        if !(own(case.near) && own(case.far)) {
+            (case.near, case.far) = (Ipv4Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into());
+        }
+        case.inside = true;
+        let table = table(&world, &case);
+        let reverse = Case { service: servers[server % servers.len()].clone(), near: case.far, far: case.near, ..case.clone() };
+        let mut expected: Vec<_> = expected(&world, &case, Vantage::Client).into_iter().collect();
+        if !expected.iter().any(|prefix| prefix.outcome == Outcome::Prevent) {
+            expected.extend(self::expected(&world, &reverse, Vantage::Server));
+        }
+        let opening = Opening {
+            local_server: Some(world.end_of(&reverse.service)),
+            ..opening(&world, &case, Vantage::Client)
+        };
+        check(&judge_connection(&table, &opening, &mut FlowState::default()), &expected)
+            .map_err(|e| TestCaseError::fail(format!("{e}\n{table}")))?;
+    }
+
+    #[test]
+    fn failsafe_traffic_passes_under_every_policy((world, case) in case()) {
+        let table = table(&world, &case);
+        for vantage in [Vantage::Client, Vantage::Server] {
+            if world.failsafes.pass(vantage == Vantage::Client, case.protocol, case.port) {
+                let seen = judge_connection(&table, &opening(&world, &case, vantage), &mut FlowState::default());
+                prop_assert_eq!(seen.verdict, Verdict::Accept);
+            }
+        }
+    }
+
+    #[test]
+    fn observing_and_alerting_never_hold_or_drop((world, case) in case(), nobody_listens: bool) {
+        let mut observing = world.clone();
+        for host in observing.directory.hosts.values_mut() {
+            host.mode = Mode::Observe;
+        }
+        let mut alerting = world;
+        alerting.policy = without_prevent(alerting.policy);
+        for world in [observing, alerting] {
+            let table = table(&world, &case);
+            for vantage in [Vantage::Client, Vantage::Server] {
+                let mut flow = FlowState { nobody_listens, ..FlowState::default() };
+                let seen = judge_connection(&table, &opening(&world, &case, vantage), &mut flow);
+                prop_assert_eq!(seen.verdict, Verdict::Accept);
+                prop_assert!(!flow.evidence);
+            }
+        }
+    }
+
+    #[test]
+    fn with_nobody_at_the_queues_nothing_prevented_leaks_of_services_in_the_kernels_map((world, case) in case()) {
+        let table = table(&world, &case);
+        let known = world.facts(&case.host).services.iter().any(|s| s.key == case.service && !s.cgroups.is_empty());
+        for vantage in [Vantage::Client, Vantage::Server] {
+            let mut flow = FlowState { nobody_listens: true, ..FlowState::default() };
+            let seen = judge_connection(&table, &opening(&world, &case, vantage), &mut flow);
+            let prevented = expected(&world, &case, vantage).is_some_and(|p| p.outcome == Outcome::Prevent);
+            prop_assert!(!(known && prevented) || refused(seen.verdict), "{}", table);
+            prop_assert!(prevented || !refused(seen.verdict), "{}", table);
+        }
+    }
+}
+
+fn without_prevent(mut policy: PolicySet) -> PolicySet {
+    let soften = |effect: &mut Effect| *effect = (*effect).min(Effect::Alert);
+    policy.rules.iter_mut().for_each(|rule| soften(&mut rule.effect));
+    policy.models.values_mut().filter_map(|model| model.anomaly_effect.as_mut()).for_each(soften);
+    soften(&mut policy.anomaly_effect);
+    policy
+}

@@ -1,0 +1,1 @@
+//! The demo's world as a table.

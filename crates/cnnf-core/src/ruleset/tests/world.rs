@@ -1,0 +1,297 @@
+//! Small worlds: up to four hosts, five services, eight rules, models in all phases, and connections among them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use crate::directory::{Directory, Endpoint, Host, Instance};
+use crate::failsafe::Failsafes;
+use crate::id::{HostId, ServiceKey};
+use crate::label::Labels;
+use crate::model::{Model, Phase, Seen};
+use crate::net::{AddrRange, Ports, Protocol};
+use crate::policy::{AddressObject, Effect, End, Mode, OnFailure, PolicySet, Rule, RuleId, ServicePattern};
+use crate::ruleset::{HostFacts, LocalEnd, LocalService, QueueBackend, Slot};
+use crate::time::Timestamp;
+use crate::topology::{Edge, Peer};
+
+pub(super) const NOW: Timestamp = Timestamp(1_000);
+
+const SERVICES: [&str; 5] = ["unit:web", "exe:/usr/bin/curl", "unit:pg@a", "unit:pg@b", "container:redis"];
+const PATTERNS: [&str; 8] =
+    ["unit:web", "exe:/usr/bin/curl", "unit:pg@*", "unit:*", "*", "container:redis", "unknown", "kernel"];
+const PORTS: [(Protocol, u16); 6] = [
+    (Protocol::Tcp, 80),
+    (Protocol::Tcp, 443),
+    (Protocol::Tcp, 5432),
+    (Protocol::Udp, 53),
+    (Protocol::Udp, 5432),
+    (Protocol::Icmp, 0),
+];
+const PORT_TEXTS: [&str; 8] =
+    ["any", "tcp/80", "tcp/443,5432", "udp/53", "tcp/1-1000", "udp", "icmp", "tcp/5000-6000 udp/53 icmp"];
+const RANGES: [&str; 9] = [
+    "10.0.0.1",
+    "10.0.0.0/30",
+    "10.0.0.2-10.0.0.99",
+    "192.0.2.0/24",
+    "fd00::1",
+    "fd00::/64",
+    "127.0.0.0/8",
+    "0.0.0.0/0",
+    "2001:db8::/48",
+];
+const LABELS: [&str; 4] = ["", "env=prod", "env=dev", "env=prod,site=fra"];
+/// Addresses that no host of the directory has.
+const OUTSIDE: [&str; 4] = ["10.0.0.99", "192.0.2.7", "203.0.113.5", "2001:db8::7"];
+/// An address that every host has and that the directory does not know.
+const BRIDGES: [&str; 2] = ["172.17.0.1", "fe80::1"];
+
+/// A world.
+#[derive(Clone, Debug)]
+pub(super) struct World {
+    pub(super) policy: PolicySet,
+    pub(super) directory: Directory,
+    pub(super) failsafes: Failsafes,
+    pub(super) queue: QueueBackend,
+}
+
+/// A connection and the host whose side judges it. The far end is known by its address alone.
+#[derive(Clone, Debug)]
+pub(super) struct Case {
+    pub(super) host: HostId,
+    pub(super) service: ServiceKey,
+    pub(super) near: IpAddr,
+    pub(super) far: IpAddr,
+    /// Whether the far end is on the same host.
+    pub(super) inside: bool,
+    pub(super) protocol: Protocol,
+    pub(super) port: u16,
+}
+
+fn key(text: &str) -> ServiceKey {
+    text.parse().expect("key")
+}
+
+fn address(text: &str) -> IpAddr {
+    text.parse().expect("address")
+}
+
+fn range(text: &str) -> AddrRange {
+    text.parse().expect("range")
+}
+
+fn service() -> impl Strategy<Value = ServiceKey> + Clone {
+    select(&SERVICES[..]).prop_map(key)
+}
+
+fn labels() -> impl Strategy<Value = Labels> {
+    select(&LABELS[..]).prop_map(|text| text.parse().expect("labels"))
+}
+
+fn effect() -> impl Strategy<Value = Effect> {
+    select(Effect::ALL)
+}
+
+fn host(n: u8) -> impl Strategy<Value = Host> {
+    let own = [address(&format!("10.0.0.{n}")), address(&format!("fd00::{n}"))];
+    let bound = [None, Some("0.0.0.0"), Some("::"), Some("127.0.0.1"), Some("::1")];
+    let bound = bound.into_iter().map(|a| a.map(address)).chain(own.map(Some)).collect::<Vec<_>>();
+    let endpoint = (select(&PORTS[..5]), select(bound)).prop_map(|((protocol, port), address)| Endpoint {
+        protocol,
+        address,
+        port,
+    });
+    let instance = (vec(endpoint, 0..4), any::<bool>())
+        .prop_map(|(endpoints, live)| Instance { endpoints: endpoints.into_iter().collect(), live });
+    // now and then a host also claims the first one's address
+    (labels(), prop::bool::weighted(0.1), select(Mode::ALL), vec((service(), instance), 0..4)).prop_map(
+        move |(labels, thief, mode, instances)| Host {
+            name: format!("h{n}"),
+            labels,
+            addresses: own.into_iter().chain(thief.then(|| address("10.0.0.1"))).collect(),
+            mode,
+            instances: instances.into_iter().collect(),
+        },
+    )
+}
+
+fn end() -> impl Strategy<Value = End> {
+    prop_oneof![
+        2 => Just(End::Any),
+        4 => (select(&PATTERNS[..]), labels())
+            .prop_map(|(text, labels)| End::Service { pattern: ServicePattern(text.to_owned()), labels }),
+        1 => select(&["office", "gone"][..]).prop_map(|name| End::Object(name.to_owned())),
+        2 => vec(select(&RANGES[..]).prop_map(range), 1..3).prop_map(End::Addresses),
+    ]
+}
+
+fn ports() -> impl Strategy<Value = Ports> {
+    select(&PORT_TEXTS[..]).prop_map(|text| Ports::parse(&text.split(' ').collect::<Vec<_>>()).expect("ports"))
+}
+
+fn rule() -> impl Strategy<Value = Rule> {
+    let flags = (prop::bool::weighted(0.9), any::<bool>(), prop::option::weighted(0.3, 900_u64..1100));
+    (end(), end(), ports(), effect(), flags).prop_map(|(source, destination, ports, effect, flags)| Rule {
+        id: RuleId(0),
+        name: String::new(),
+        enabled: flags.0,
+        source,
+        destination,
+        ports,
+        effect,
+        on_failure: OnFailure::Open,
+        learned_allow: flags.1,
+        expires_at: flags.2.map(Timestamp),
+        owner: String::new(),
+        ticket: String::new(),
+        notes: String::new(),
+        revision: 1,
+    })
+}
+
+fn peer() -> impl Strategy<Value = Peer> {
+    prop_oneof![
+        4 => service().prop_map(Peer::Service),
+        1 => select(&["unknown", "kernel"][..]).prop_map(|text| Peer::Service(key(text))),
+        2 => select(&RANGES[..7]).prop_map(|text| Peer::Address(range(text))),
+        1 => Just(Peer::Object("office".into())),
+        1 => Just(Peer::Private),
+        1 => Just(Peer::Internet),
+    ]
+}
+
+fn model(key: ServiceKey) -> impl Strategy<Value = (ServiceKey, Model)> {
+    let phase = prop_oneof![3 => Just(Phase::Active), 2 => select(Phase::ALL)];
+    let edges = vec((peer(), select(&PORTS[..]), any::<bool>()), 0..6);
+    (phase, edges, prop::option::of(effect())).prop_map(move |(phase, edges, anomaly_effect)| {
+        let seen = Seen { first: NOW, last: NOW, connections: 1 };
+        let edges = edges.into_iter().map(|(peer, (protocol, port), client)| {
+            let own = Peer::Service(key.clone());
+            let (client, server) = if client { (own, peer) } else { (peer, own) };
+            (Edge { client, server, protocol, port }, seen)
+        });
+        let edges = edges.collect::<BTreeMap<_, _>>();
+        (key.clone(), Model { phase, edges, anomaly_effect, ..Model::new(NOW) })
+    })
+}
+
+/// Any world.
+pub(super) fn world() -> impl Strategy<Value = World> {
+    let hosts = (1_usize..=4).prop_flat_map(|n| (1..=u8::try_from(n).expect("few")).map(host).collect::<Vec<_>>());
+    let models = SERVICES.iter().map(|text| prop::option::weighted(0.6, model(key(text)))).collect::<Vec<_>>();
+    let modes = vec((service(), select(Mode::ALL)), 0..2);
+    let settings = (effect(), prop::bool::weighted(0.1), modes);
+    let failsafes = (prop::option::of(ports()), prop::option::of(ports()));
+    let queue = select(&[QueueBackend::Native, QueueBackend::None][..]);
+    (hosts, vec(rule(), 0..9), models, settings, failsafes, queue).prop_map(
+        |(hosts, mut rules, models, (anomaly_effect, learning_off, modes), failsafes, queue)| {
+            for (n, rule) in rules.iter_mut().enumerate() {
+                rule.id = RuleId(n as u64 + 1);
+                rule.name = format!("rule {}", n + 1);
+            }
+            let office = ["192.0.2.0/25", "10.0.0.3"].map(range).to_vec();
+            let policy = PolicySet {
+                revision: 1,
+                rules,
+                objects: [("office".to_owned(), AddressObject { name: "office".into(), addresses: office })].into(),
+                models: models.into_iter().flatten().collect(),
+                anomaly_effect,
+                learning_off,
+                service_modes: modes.into_iter().collect(),
+            };
+            let hosts = hosts.into_iter().enumerate();
+            let directory = Directory { hosts: hosts.map(|(n, h)| (HostId::new(format!("h{}", n + 1)), h)).collect() };
+            let few = |ports: Option<Ports>| ports.filter(|p| *p != Ports::Any).unwrap_or(Ports::Only(Vec::new()));
+            let failsafes = Failsafes { ingress: few(failsafes.0), egress: few(failsafes.1) };
+            World { policy, directory, failsafes, queue }
+        },
+    )
+}
+
+/// A world with a connection that one of its hosts judges.
+pub(super) fn case() -> impl Strategy<Value = (World, Case)> {
+    world().prop_flat_map(|world| {
+        let hosts: Vec<HostId> = world.directory.hosts.keys().cloned().collect();
+        let cases = select(hosts).prop_flat_map({
+            let directory = world.directory.clone();
+            move |id| case_on(&directory, id)
+        });
+        (Just(world), cases)
+    })
+}
+
+fn case_on(directory: &Directory, id: HostId) -> impl Strategy<Value = Case> + use<> {
+    let host = &directory.hosts[&id];
+    let special = ["unknown", "kernel"].map(key);
+    let services: Vec<ServiceKey> = host.instances.keys().cloned().chain(special).collect();
+    let mut pairs = Vec::new();
+    let own: Vec<IpAddr> = host.addresses.iter().copied().chain(BRIDGES.map(address)).collect();
+    let loopback = ["127.0.0.1", "127.0.0.9", "::1"].map(address);
+    for near in own.iter().chain(&loopback) {
+        let inside = own.iter().chain(&loopback).map(|far| (*near, *far, true));
+        let elsewhere = directory.hosts.values().flat_map(|host| host.addresses.iter().copied());
+        let far = elsewhere.filter(|far| !own.contains(far)).chain(OUTSIDE.map(address));
+        let outside = far.filter(|_| !near.is_loopback()).map(|far| (*near, far, false));
+        pairs.extend(inside.chain(outside).filter(|(near, far, _)| near.is_ipv4() == far.is_ipv4()));
+    }
+    let ports = PORTS.into_iter().chain([(Protocol::Tcp, 5433), (Protocol::Other(47), 0)]).collect::<Vec<_>>();
+    (select(services), select(pairs), select(ports)).prop_map(
+        move |(service, (near, far, inside), (protocol, port))| Case {
+            host: id.clone(),
+            service,
+            near,
+            far,
+            inside,
+            protocol,
+            port,
+        },
+    )
+}
+
+impl World {
+    /// What a host knows of itself: odd services are known by cgroup, even ones must be asked for.
+    pub(super) fn facts(&self, id: &HostId) -> HostFacts {
+        let host = &self.directory.hosts[id];
+        let services = host.instances.keys().map(|key| LocalService {
+            key: key.clone(),
+            slot: slot_of(key),
+            cgroups: self.cgroup_of(key).into_iter().collect(),
+        });
+        HostFacts {
+            services: services.collect(),
+            cgroup_levels: 3,
+            queue: self.queue,
+            failsafes: self.failsafes.clone(),
+            addresses: host.addresses.iter().copied().chain(BRIDGES.map(address)).collect(),
+            udp_ports: BTreeSet::from([53]),
+            epoch: 3,
+            log_group: 7,
+            identify_queue: 1,
+            evidence_queue: 2,
+        }
+    }
+
+    fn cgroup_of(&self, key: &ServiceKey) -> Option<u64> {
+        let n = SERVICES.iter().position(|text| key.as_str() == *text)?;
+        (n % 2 == 1 || self.queue == QueueBackend::None).then_some(100 + n as u64)
+    }
+
+    /// How a service's end looks to the kernel.
+    pub(super) fn end_of(&self, service: &ServiceKey) -> LocalEnd {
+        let socket = *service != ServiceKey::kernel();
+        LocalEnd { cgroups: socket.then(|| vec![9, self.cgroup_of(service).unwrap_or(8)]), found: slot_of(service) }
+    }
+}
+
+/// The slot that a service has on every host.
+pub(super) fn slot_of(key: &ServiceKey) -> Slot {
+    match SERVICES.iter().position(|text| key.as_str() == *text) {
+        Some(n) => Slot::new(Slot::FIRST + u16::try_from(n).expect("few")).expect("not 0"),
+        None if *key == ServiceKey::kernel() => Slot::KERNEL,
+        None => Slot::UNKNOWN,
+    }
+}
