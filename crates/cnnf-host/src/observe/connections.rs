@@ -19,31 +19,30 @@ pub fn now() -> Timestamp {
     Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// Listens to conntrack, and dumps it when the kernel says that events were lost.
+/// Listens to conntrack.
 #[derive(Debug)]
 pub struct Connections {
     events: Events,
-    table: Conntrack,
+}
+
+/// Everything that lives now, each with [`Moment::Alive`] and the time at which the dump began.
+///
+/// # Errors
+/// The dump failed.
+pub fn dump() -> Result<Vec<FlowSeen>, cnnf_netlink::Error> {
+    let mut seen = Vec::new();
+    let at = now();
+    Conntrack::open()?.dump(|flow| seen.extend(flow_seen(&flow, at)))?;
+    Ok(seen)
 }
 
 impl Connections {
-    /// Begins to listen. What lives already comes from [`Connections::dump`].
+    /// Begins to listen. What lives already comes from [`dump`].
     ///
     /// # Errors
     /// No permission, no memory for the buffer.
     pub fn open() -> Result<Self, cnnf_netlink::Error> {
-        Ok(Self { events: Events::open(Groups::ALL)?, table: Conntrack::open()? })
-    }
-
-    /// Everything that lives now, each with [`Moment::Alive`].
-    ///
-    /// # Errors
-    /// The dump failed.
-    pub fn dump(&mut self) -> Result<Vec<FlowSeen>, cnnf_netlink::Error> {
-        let mut seen = Vec::new();
-        let at = now();
-        self.table.dump(|flow| seen.extend(flow_seen(&flow, at)))?;
-        Ok(seen)
+        Ok(Self { events: Events::open(Groups::ALL)? })
     }
 
     /// What happened since the last time. After a loss it says so once, and the caller dumps.
@@ -151,7 +150,7 @@ mod tests {
             let seen = c.read().expect("read");
             let new = |o: &Observation| matches!(o, Observation::Flow(f) if f.moment == Moment::New && f.server_port == port);
             assert!(seen.iter().any(new), "{seen:?}");
-            assert!(c.dump().expect("dump").iter().any(|f| f.server_port == port && f.moment == Moment::Alive && f.replied));
+            assert!(dump().expect("dump").iter().any(|f| f.server_port == port && f.moment == Moment::Alive && f.replied));
         });
     }
 }

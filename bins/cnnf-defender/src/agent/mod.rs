@@ -1,0 +1,428 @@
+//! What the defender does about what happens: a pure state machine from events to effects.
+//!
+//! **Invariant**: no IO and no clock here. Effects are carried out in the order in which they are given; a table is in the kernel before an answer
+//! that depends on it is given.
+
+mod events;
+mod inventory;
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use cnnf_core::event::ConnectionEvent;
+use cnnf_core::failsafe::Failsafes;
+use cnnf_core::flow::{Aggregator, Bounds};
+use cnnf_core::id::ServiceKey;
+use cnnf_core::identity::{Owner, Resolver};
+use cnnf_core::observation::{FlowSeen, Observation};
+use cnnf_core::policy::HostPolicy;
+use cnnf_core::ruleset::{HostFacts, QueueBackend, Ruleset, Slot, compile};
+use cnnf_core::time::Timestamp;
+use cnnf_host::dataplane::epoch;
+use cnnf_host::dataplane::plan::{plan, rejudges};
+use cnnf_rpc::convert::flow::{Gap, flow_report};
+use cnnf_rpc::v1::report::Body;
+use cnnf_rpc::{limits, v1};
+
+use crate::snapshot::Stamps;
+use events::Logged;
+pub(crate) use events::LoggedPacket;
+use inventory::Inventory;
+
+/// The NFLOG group of copies.
+pub(crate) const LOG_GROUP: u16 = 6400;
+/// The queue of first packets without a stamp.
+pub(crate) const IDENTIFY_QUEUE: u16 = 6400;
+/// The queue of packets that wait for evidence.
+pub(crate) const EVIDENCE_QUEUE: u16 = 6401;
+
+/// How often counted flows are reported.
+const FLOWS_EVERY: Duration = Duration::from_millis(500);
+/// How long equal events are gathered.
+const EVENTS_EVERY: Duration = Duration::from_millis(50);
+/// When a table that the kernel refused is tried again.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// Levels of control groups that are looked at even where no service is that deep yet, so that the chains rarely change.
+const LEVELS_MIN: u8 = 3;
+
+/// Something that happened.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// The host showed something.
+    Observed(Vec<Observation>),
+    /// Everything that lives, asked for with [`Effect::Dump`].
+    Dumped(Vec<FlowSeen>),
+    /// All listening services, with their endpoints.
+    Listening(Vec<Observation>),
+    /// The host's addresses.
+    Addresses { own: BTreeSet<IpAddr>, uplinks: BTreeSet<IpAddr> },
+    /// The controller's newest policy.
+    Policy(Box<HostPolicy>),
+    /// A policy that this version cannot read.
+    BadPolicy { generation: u64, error: String },
+    /// Whose a packet is that waits: the queue wants the service's slot, once the table knows it.
+    Identified { key: ServiceKey, answer: u64 },
+    /// The kernel logged a packet.
+    Logged(Box<LoggedPacket>),
+    /// The table is applied, or the kernel's words why not.
+    Applied(Result<(), String>),
+    /// Somebody else changed the table.
+    Tampered,
+    /// Time passes; comes at least each 100 ms.
+    Tick,
+    /// The operator wants the table away.
+    Release,
+}
+
+/// Something to do.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Effect {
+    /// Keep a policy on disk.
+    KeepPolicy(Box<HostPolicy>),
+    /// Keep slots and epochs.
+    KeepStamps { epochs: u32 },
+    /// Take this epoch's bit off live connections.
+    ClearEpoch(u8),
+    /// Make this the kernel's table; [`Event::Applied`] follows.
+    Table(Box<Ruleset>),
+    /// Make the table what it was meant to be.
+    Repair,
+    /// Take the table away.
+    Remove,
+    /// List what lives; [`Event::Dumped`] follows.
+    Dump,
+    /// Answer the queue.
+    Answer { answer: u64, slot: Slot },
+    /// Report to the controller.
+    Report(Body),
+    /// Say what became of a policy.
+    Status { generation: u64, outcome: &'static str, message: String },
+}
+
+/// What is counted for `status` and the heartbeat.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) flows: u64,
+    pub(crate) events: u64,
+    pub(crate) unknown: u64,
+    pub(crate) ambiguous: u64,
+    pub(crate) gaps: u64,
+    pub(crate) identified: u64,
+    pub(crate) tampered: u64,
+}
+
+/// The state.
+#[derive(Debug)]
+pub(crate) struct Agent {
+    resolver: Resolver,
+    aggregator: Aggregator,
+    policy: HostPolicy,
+    queue: QueueBackend,
+    failsafes: Failsafes,
+    own: BTreeSet<IpAddr>,
+    levels: u8,
+    epochs: u32,
+    /// What the kernel was told last, and whether it took it.
+    table: Option<Ruleset>,
+    refused: Option<Timestamp>,
+    announced: bool,
+    released: bool,
+    resumed: bool,
+    lost_since: Option<Timestamp>,
+    last_flow: Timestamp,
+    flows_at: Timestamp,
+    events_at: Timestamp,
+    logged: Logged,
+    inventory: Inventory,
+    counts: Counts,
+}
+
+impl Agent {
+    /// One that knows what an earlier run kept.
+    pub(crate) fn new(stamps: Stamps, policy: Option<HostPolicy>, queue: QueueBackend, failsafes: Failsafes) -> Self {
+        Self {
+            resolver: Resolver::new(stamps.slots),
+            aggregator: Aggregator::new(Bounds::default()),
+            policy: policy.unwrap_or_default(),
+            queue,
+            failsafes,
+            own: BTreeSet::new(),
+            levels: LEVELS_MIN,
+            // what the table was under the last one is not known any more
+            epochs: stamps.epochs + u32::from(stamps.resumed),
+            table: None,
+            refused: None,
+            announced: false,
+            released: false,
+            resumed: stamps.resumed,
+            lost_since: None,
+            last_flow: Timestamp::default(),
+            flows_at: Timestamp::default(),
+            events_at: Timestamp::default(),
+            logged: Logged::default(),
+            inventory: Inventory::default(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// The policy in force, or on its way to be.
+    pub(crate) fn policy(&self) -> &HostPolicy {
+        &self.policy
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    pub(crate) fn resolver(&self) -> &Resolver {
+        &self.resolver
+    }
+
+    pub(crate) fn skipped(&self) -> cnnf_core::flow::Skipped {
+        self.aggregator.skipped()
+    }
+
+    /// What is to be done about an event.
+    pub(crate) fn handle(&mut self, event: Event, now: Timestamp) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match event {
+            Event::Observed(all) => self.observed(&all, &mut effects),
+            Event::Dumped(flows) => self.dumped(&flows, now, &mut effects),
+            Event::Listening(all) => {
+                let mut changed = false;
+                for observation in &all {
+                    changed |= self.resolver.observe(observation);
+                }
+                for key in self.services_without(&all) {
+                    let nothing = Observation::Listening { service: key, endpoints: Vec::new() };
+                    changed |= self.resolver.observe(&nothing);
+                }
+                if changed {
+                    self.inventory.touch();
+                    self.rebuild(&mut effects);
+                }
+            }
+            Event::Addresses { own, uplinks } => {
+                self.inventory.set_addresses(uplinks);
+                if self.resolver.set_addresses(own.clone()) {
+                    self.own = own;
+                    self.rebuild(&mut effects);
+                }
+            }
+            Event::Policy(policy) => self.take_policy(*policy, &mut effects),
+            Event::BadPolicy { generation, error } => {
+                let message = format!("this defender cannot read the policy: {error}");
+                effects.push(Effect::Status { generation, outcome: "refused", message });
+            }
+            Event::Identified { key, answer } => {
+                self.counts.identified += 1;
+                let known = self.resolver.slots().get(&key).is_some();
+                let slot = self.resolver.learn(&key);
+                if !known {
+                    self.inventory.touch();
+                    self.rebuild(&mut effects);
+                }
+                effects.push(Effect::Answer { answer, slot });
+            }
+            Event::Logged(packet) => {
+                self.counts.events += 1;
+                let event = packet.event(&self.resolver, &self.policy);
+                self.logged.add(event);
+                if now.since(self.events_at) >= EVENTS_EVERY {
+                    self.flush_events(now, &mut effects);
+                }
+            }
+            Event::Applied(result) => self.applied(result, now, &mut effects),
+            Event::Tampered => {
+                self.counts.tampered += 1;
+                if !self.released {
+                    effects.push(Effect::Repair);
+                }
+            }
+            Event::Tick => self.tick(now, &mut effects),
+            Event::Release => {
+                self.released = true;
+                self.table = None;
+                effects.push(Effect::Remove);
+            }
+        }
+        effects
+    }
+
+    fn services_without(&self, listening: &[Observation]) -> Vec<ServiceKey> {
+        let named: BTreeSet<&ServiceKey> = listening
+            .iter()
+            .filter_map(|o| if let Observation::Listening { service, .. } = o { Some(service) } else { None })
+            .collect();
+        let silent = self.resolver.endpoints().filter(|(key, endpoints)| !endpoints.is_empty() && !named.contains(key));
+        silent.map(|(key, _)| key.clone()).collect()
+    }
+
+    fn observed(&mut self, all: &[Observation], effects: &mut Vec<Effect>) {
+        let mut changed = false;
+        for observation in all {
+            match observation {
+                Observation::Flow(flow) => self.flow(flow),
+                Observation::Lost { at } => {
+                    self.counts.gaps += 1;
+                    if self.lost_since.is_none() {
+                        self.lost_since = Some(if self.last_flow == Timestamp::default() { *at } else { self.last_flow });
+                        effects.push(Effect::Dump);
+                    }
+                }
+                other => changed |= self.resolver.observe(other),
+            }
+        }
+        if changed {
+            self.inventory.touch();
+            self.rebuild(effects);
+        }
+    }
+
+    fn flow(&mut self, flow: &FlowSeen) {
+        self.last_flow = flow.at;
+        let ends = self.resolver.ends(flow);
+        if flow.moment == cnnf_core::observation::Moment::New {
+            self.counts.flows += 1;
+            for owner in [&ends.client, &ends.server] {
+                if let Owner::Local(key) = owner {
+                    self.counts.unknown += u64::from(*key == ServiceKey::unknown());
+                    self.counts.ambiguous += u64::from(*key == ServiceKey::ambiguous());
+                    self.inventory.seen(key, flow.at);
+                }
+            }
+        }
+        self.aggregator.absorb(flow, &ends);
+    }
+
+    fn dumped(&mut self, flows: &[FlowSeen], now: Timestamp, effects: &mut Vec<Effect>) {
+        // what lived when an earlier run ended was counted by it
+        let adopt = std::mem::take(&mut self.resumed);
+        let at = flows.first().map_or(now, |flow| flow.at);
+        for flow in flows {
+            let ends = self.resolver.ends(flow);
+            if adopt {
+                self.aggregator.adopt(flow, &ends);
+            } else {
+                self.aggregator.absorb(flow, &ends);
+            }
+        }
+        self.aggregator.swept(at);
+        if let Some(from) = self.lost_since.take() {
+            let gap = Gap { from, until: now, lost: 0, what: "conntrack events".into() };
+            effects.push(Effect::Report(Body::Gap((&gap).into())));
+        }
+    }
+
+    fn take_policy(&mut self, policy: HostPolicy, effects: &mut Vec<Effect>) {
+        if policy.generation < self.policy.generation {
+            let message = format!("generation {} is in force: a policy never goes back", self.policy.generation);
+            effects.push(Effect::Status { generation: policy.generation, outcome: "refused", message });
+            return;
+        }
+        effects.push(Effect::KeepPolicy(Box::new(policy.clone())));
+        self.policy = policy;
+        self.announced = false;
+        if !self.rebuild(effects) && self.refused.is_none() {
+            self.announce("applied", String::new(), effects);
+        }
+    }
+
+    fn announce(&mut self, outcome: &'static str, message: String, effects: &mut Vec<Effect>) {
+        if self.policy.generation != 0 && !self.announced {
+            self.announced = true;
+            effects.push(Effect::Status { generation: self.policy.generation, outcome, message });
+        }
+    }
+
+    fn applied(&mut self, result: Result<(), String>, now: Timestamp, effects: &mut Vec<Effect>) {
+        match result {
+            Ok(()) => {
+                self.refused = None;
+                self.announce("applied", String::new(), effects);
+            }
+            Err(message) => {
+                self.refused = Some(now);
+                self.announce("failed", message, effects);
+            }
+        }
+    }
+
+    fn tick(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        self.flush_events(now, effects);
+        if now.since(self.flows_at) >= FLOWS_EVERY || now < self.flows_at {
+            self.flows_at = now;
+            for part in self.aggregator.drain(now).chunks(limits::MAX_FLOWS) {
+                effects.push(Effect::Report(Body::Flows(flow_report(part))));
+            }
+        }
+        if let Some(inventory) = self.inventory.due(&self.resolver, now) {
+            effects.push(Effect::Report(Body::Inventory((&inventory).into())));
+        }
+        if self.refused.is_some_and(|at| now.since(at) >= RETRY_AFTER) && !self.released {
+            self.refused = Some(now);
+            self.announced = false;
+            effects.push(Effect::Repair);
+        }
+    }
+
+    fn flush_events(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        self.events_at = now;
+        let events: Vec<ConnectionEvent> = self.logged.take();
+        for part in events.chunks(limits::MAX_EVENTS) {
+            let events = part.iter().map(Into::into).collect();
+            effects.push(Effect::Report(Body::Events(v1::EventReport { events })));
+        }
+    }
+
+    fn facts(&self) -> HostFacts {
+        let udp_ports = self
+            .resolver
+            .endpoints()
+            .flat_map(|(_, endpoints)| endpoints)
+            .filter(|e| e.protocol == cnnf_core::net::Protocol::Udp)
+            .map(|e| e.port)
+            .collect();
+        HostFacts {
+            services: self.resolver.services(),
+            cgroup_levels: self.levels,
+            queue: self.queue,
+            failsafes: self.failsafes.clone(),
+            addresses: self.own.clone(),
+            udp_ports,
+            epoch: epoch::bit(self.epochs),
+            log_group: LOG_GROUP,
+            identify_queue: IDENTIFY_QUEUE,
+            evidence_queue: EVIDENCE_QUEUE,
+        }
+    }
+
+    /// Makes the table anew; true if it is another one.
+    fn rebuild(&mut self, effects: &mut Vec<Effect>) -> bool {
+        if self.released {
+            return false;
+        }
+        self.levels = self.levels.max(self.resolver.levels());
+        let mut table = compile(&self.policy, &self.facts());
+        match &self.table {
+            Some(known) if *known == table => return false,
+            Some(known) if !rejudges(&plan(known, &table)) => {}
+            _ => {
+                // connections that were judged before have to be judged again by their next packet
+                self.epochs = self.epochs.wrapping_add(1);
+                if self.epochs >= epoch::EPOCHS {
+                    effects.push(Effect::ClearEpoch(epoch::bit(self.epochs)));
+                }
+                table = compile(&self.policy, &self.facts());
+            }
+        }
+        effects.push(Effect::KeepStamps { epochs: self.epochs });
+        self.table = Some(table.clone());
+        effects.push(Effect::Table(Box::new(table)));
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests;

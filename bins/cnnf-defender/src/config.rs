@@ -1,0 +1,140 @@
+//! The configuration file, `/etc/cnnf/defender.toml`. Every key has a default; unknown ones are refused.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use cnnf_core::failsafe::Failsafes;
+use cnnf_core::net::{PortRange, Ports, Protocol};
+use serde::Deserialize;
+
+use crate::failure::Failure;
+
+/// Where the file is unless another is named.
+pub(crate) const DEFAULT_FILE: &str = "/etc/cnnf/defender.toml";
+/// The smallest spool that is of use, in bytes.
+const SPOOL_MIN: u64 = 64 * 1024;
+
+/// What the operator of the host decides.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Config {
+    /// Where the key, the last policy and unsent reports are kept.
+    pub(crate) state_dir: PathBuf,
+    /// Where `status` and `release` reach the running defender.
+    pub(crate) socket: PathBuf,
+    /// HOST:PORT, if it is not the one of the enrolment.
+    pub(crate) controller: Option<String>,
+    /// Labels besides those of the enrolment; they replace equal ones.
+    pub(crate) labels: BTreeMap<String, String>,
+    /// Bytes of unsent reports that are kept, at most.
+    pub(crate) spool_bytes: u64,
+    /// What always passes.
+    pub(crate) failsafe: Failsafe,
+}
+
+/// Lists such as `["tcp/22", "udp/68"]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Failsafe {
+    /// Ports of this host that stay reachable.
+    pub(crate) ingress: Option<Vec<String>>,
+    /// Ports that this host's programs may always reach. The controller's is always among them.
+    pub(crate) egress: Option<Vec<String>>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            state_dir: "/var/lib/cnnf".into(),
+            socket: "/run/cnnf/defender.sock".into(),
+            controller: None,
+            labels: BTreeMap::new(),
+            spool_bytes: 64 << 20,
+            failsafe: Failsafe::default(),
+        }
+    }
+}
+
+impl Config {
+    fn parse(text: &str) -> Result<Self, String> {
+        let config: Self = toml::from_str(text).map_err(|error| error.to_string())?;
+        if config.spool_bytes < SPOOL_MIN {
+            return Err(format!("spool_bytes = {}: use at least {SPOOL_MIN}", config.spool_bytes));
+        }
+        config.failsafes(0)?;
+        Ok(config)
+    }
+
+    /// What always passes, with the controller at `port`.
+    ///
+    /// # Errors
+    /// The list that is wrong, and what would be right.
+    pub(crate) fn failsafes(&self, port: u16) -> Result<Failsafes, String> {
+        let mut failsafes = Failsafes::with_controller(port);
+        let list = |name: &str, texts: &[String]| match Ports::parse(texts) {
+            Ok(Ports::Any) => Err(format!("failsafe.{name}: 'any' would switch every rule off: name the ports")),
+            Ok(Ports::Only(ranges)) => Ok(ranges),
+            Err(error) => Err(format!("failsafe.{name}: {error}")),
+        };
+        if let Some(texts) = &self.failsafe.ingress {
+            failsafes.ingress = Ports::only(list("ingress", texts)?);
+        }
+        if let Some(texts) = &self.failsafe.egress {
+            let controller = PortRange { protocol: Protocol::Tcp, low: port, high: port };
+            failsafes.egress = Ports::only(list("egress", texts)?.into_iter().chain([controller]));
+        }
+        Ok(failsafes)
+    }
+}
+
+/// Reads a configuration file. Without a name the default one, which may be missing.
+///
+/// # Errors
+/// The file cannot be read, or what is wrong in it, with its line.
+pub(crate) fn load(file: Option<&Path>) -> Result<Config, Failure> {
+    let path = file.unwrap_or(Path::new(DEFAULT_FILE));
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if file.is_none() && error.kind() == std::io::ErrorKind::NotFound => return Ok(Config::default()),
+        Err(error) => return Err(Failure::usage(format_args!("cannot read {}: {error}", path.display()))),
+    };
+    Config::parse(&text).map_err(|error| Failure::usage(format_args!("{}: {}", path.display(), error.trim_end())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_has_a_default() {
+        assert_eq!(Config::parse(""), Ok(Config::default()));
+        let config = Config::parse("spool_bytes = 1000000\n[labels]\nenv = \"prod\"\n[failsafe]\ningress = [\"tcp/22,2222\"]\n");
+        let config = config.expect("good");
+        assert_eq!(config.labels["env"], "prod");
+        let failsafes = config.failsafes(7443).expect("good");
+        assert_eq!(failsafes.ingress.to_texts(), ["tcp/22,2222"]);
+        assert!(failsafes.egress.contains(Protocol::Tcp, 7443));
+    }
+
+    #[test]
+    fn the_controller_is_always_reachable() {
+        let config = Config::parse("[failsafe]\negress = []\n");
+        assert!(config.is_err(), "an empty list is a slip, not a wish");
+        let config = Config::parse("[failsafe]\negress = [\"udp/53\"]\n").expect("good");
+        assert!(config.failsafes(7443).expect("good").egress.contains(Protocol::Tcp, 7443));
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_place() {
+        for (text, parts) in [
+            ("spool_bytes = 1\n", &["spool_bytes", "at least"][..]),
+            ("\nspool_byte = 100000\n", &["line 2", "spool_byte", "unknown field"]),
+            ("[failsafe]\ningress = [\"tcp/70000\"]\n", &["failsafe.ingress", "'70000' is not a port"]),
+            ("[failsafe]\negress = [\"any\"]\n", &["failsafe.egress", "name the ports"]),
+            ("state_dir = 5\n", &["line 1", "state_dir"]),
+        ] {
+            let error = Config::parse(text).expect_err(text);
+            assert!(parts.iter().all(|part| error.contains(part)), "{error}");
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! What an enrolment leaves on the host: a key that never leaves it, certificates, and where the controller is.
+//!
+//! All of it is in one folder that is put in its place by one rename: it is there whole or not at all.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use cnnf_rpc::tls::ClientTls;
+use serde::{Deserialize, Serialize};
+
+/// Who this host is.
+#[derive(Clone)]
+pub(crate) struct Enrolment {
+    pub(crate) place: Place,
+    /// PKCS#8 in DER.
+    pub(crate) key: Vec<u8>,
+    /// In DER.
+    pub(crate) certificate: Vec<u8>,
+    /// In DER.
+    pub(crate) ca: Vec<u8>,
+}
+
+/// The part that people may read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Place {
+    /// HOST:PORT.
+    pub(crate) controller: String,
+    pub(crate) host_id: String,
+    pub(crate) labels: BTreeMap<String, String>,
+}
+
+impl Enrolment {
+    /// Reads it; `None` if this host is not enrolled.
+    ///
+    /// # Errors
+    /// Something is there and cannot be read.
+    pub(crate) fn load(state_dir: &Path) -> io::Result<Option<Self>> {
+        let folder = folder(state_dir);
+        let text = match fs::read_to_string(folder.join("place.toml")) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let place = toml::from_str(&text).map_err(io::Error::other)?;
+        let read = |name| fs::read(folder.join(name));
+        Ok(Some(Self { place, key: read("key.der")?, certificate: read("certificate.der")?, ca: read("ca.der")? }))
+    }
+
+    /// Puts it in its place, instead of an older one.
+    ///
+    /// # Errors
+    /// It could not be written; what was there is as before.
+    pub(crate) fn store(&self, state_dir: &Path) -> io::Result<()> {
+        let (new, old, place) = (state_dir.join("identity.new"), state_dir.join("identity.old"), folder(state_dir));
+        let _ = fs::remove_dir_all(&new);
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&new)?;
+        let text = toml::to_string(&self.place).map_err(io::Error::other)?;
+        for (name, bytes) in [
+            ("key.der", self.key.as_slice()),
+            ("certificate.der", &self.certificate),
+            ("ca.der", &self.ca),
+            ("place.toml", text.as_bytes()),
+        ] {
+            let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(new.join(name))?;
+            file.write_all(bytes)?;
+            file.sync_all()?;
+        }
+        let _ = fs::remove_dir_all(&old);
+        if place.exists() {
+            fs::rename(&place, &old)?;
+        }
+        if let Err(error) = fs::rename(&new, &place) {
+            if old.exists() {
+                fs::rename(&old, &place)?;
+            }
+            return Err(error);
+        }
+        fs::File::open(state_dir)?.sync_all()?;
+        let _ = fs::remove_dir_all(&old);
+        Ok(())
+    }
+
+    /// What a connection to the controller needs.
+    pub(crate) fn tls(&self) -> ClientTls {
+        ClientTls { cas: vec![self.ca.clone()], identity: Some((self.certificate.clone(), self.key.clone())) }
+    }
+}
+
+fn folder(state_dir: &Path) -> PathBuf {
+    state_dir.join("identity")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn enrolment(id: &str) -> Enrolment {
+        let place = Place {
+            controller: "c:7443".into(),
+            host_id: id.into(),
+            labels: [("env".to_owned(), "prod".to_owned())].into(),
+        };
+        Enrolment { place, key: vec![1], certificate: vec![2], ca: vec![3] }
+    }
+
+    #[test]
+    fn it_is_there_whole_and_only_for_root() {
+        let dir = tempfile::tempdir().expect("directory");
+        assert!(Enrolment::load(dir.path()).expect("read").is_none());
+        enrolment("a").store(dir.path()).expect("store");
+        enrolment("b").store(dir.path()).expect("store again");
+        let back = Enrolment::load(dir.path()).expect("read").expect("enrolled");
+        assert_eq!((back.place, back.key), (enrolment("b").place, vec![1]));
+        let mode = fs::metadata(dir.path().join("identity/key.der")).expect("key").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(fs::read_dir(dir.path()).expect("list").count(), 1, "nothing is left over");
+    }
+}

@@ -1,0 +1,125 @@
+//! The local socket, by which `status` and `release` reach the running defender: one word up, one line of JSON down.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
+use tokio::net::UnixListener;
+
+use cnnf_core::ruleset::QueueBackend;
+use cnnf_host::dataplane::Reconciler;
+
+use crate::agent::Event;
+use crate::config::Config;
+use crate::failure::Failure;
+use crate::runtime::{Shared, Status};
+
+/// How long a caller may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The longest request.
+const REQUEST_MAX: u64 = 64;
+
+/// The serving side.
+pub(crate) struct Server {
+    pub(crate) socket: PathBuf,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) agent: Sender<Event>,
+}
+
+impl Server {
+    /// Serves for ever. Without a socket the defender runs all the same.
+    pub(crate) async fn serve(self) {
+        let listener = match listen(&self.socket) {
+            Ok(listener) => listener,
+            Err(error) => {
+                tracing::warn!("'status' cannot reach this: {}: {error}", self.socket.display());
+                return;
+            }
+        };
+        loop {
+            let Ok((stream, _)) = listener.accept().await else { continue };
+            let _ = tokio::time::timeout(PATIENCE, self.answer(stream)).await;
+        }
+    }
+
+    async fn answer(&self, stream: tokio::net::UnixStream) -> std::io::Result<()> {
+        use tokio::io::AsyncReadExt;
+        let (read, mut write) = stream.into_split();
+        let mut line = String::new();
+        tokio::io::BufReader::new(read.take(REQUEST_MAX)).read_line(&mut line).await?;
+        if line.trim() == "release" {
+            // the agent ends only with the process
+            let _ = self.agent.send(Event::Release);
+            for _ in 0..50 {
+                if self.shared.status().table == "released" {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+        let mut text = serde_json::to_string(&self.shared.status()).map_err(std::io::Error::other)?;
+        text.push('\n');
+        write.write_all(text.as_bytes()).await
+    }
+}
+
+fn listen(socket: &Path) -> std::io::Result<UnixListener> {
+    if let Some(folder) = socket.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    // an earlier run's
+    let _ = std::fs::remove_file(socket);
+    let listener = UnixListener::bind(socket)?;
+    std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+fn ask(socket: &Path, request: &str) -> std::io::Result<Status> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(format!("{request}\n").as_bytes())?;
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line)?;
+    serde_json::from_str(&line).map_err(std::io::Error::other)
+}
+
+/// `status`.
+pub(crate) fn status(config: &Config, json: bool) -> Result<(), Failure> {
+    let status = ask(&config.socket, "status").map_err(|error| {
+        Failure::refused(format_args!("no defender answers at {}: {error}: is 'cnnf-defender run' running?", config.socket.display()))
+    })?;
+    if json {
+        println!("{}", serde_json::to_string_pretty(&status).map_err(Failure::refused)?);
+        return Ok(());
+    }
+    let link = if status.connected { "connected" } else { "not connected" };
+    println!("host        {}", status.host_id);
+    println!("controller  {} ({link})", status.controller);
+    println!("generation  {} desired, {} applied", status.generation_desired, status.generation_applied);
+    println!("mode        {}", status.mode);
+    println!("table       {}, queue {}", status.table, status.queue);
+    if !status.trouble.is_empty() {
+        println!("trouble     {}", status.trouble);
+    }
+    for (name, value) in &status.counters {
+        println!("  {name:<15} {value}");
+    }
+    Ok(())
+}
+
+/// `release`.
+pub(crate) fn release(config: &Config) -> Result<(), Failure> {
+    match ask(&config.socket, "release") {
+        Ok(status) if status.table == "released" => {}
+        Ok(_) => return Err(Failure::refused("the running defender could not remove its table: see its log")),
+        // nobody runs: the table that an earlier run left is removed here
+        Err(_) => Reconciler::open(QueueBackend::None).and_then(|mut r| r.release()).map_err(Failure::refused)?,
+    }
+    println!("released: nothing is judged on this host until 'cnnf-defender run' is started again");
+    Ok(())
+}

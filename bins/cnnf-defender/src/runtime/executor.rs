@@ -1,0 +1,204 @@
+//! Carries the agent's effects out.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cnnf_core::ruleset::Slot;
+use cnnf_host::dataplane::{Counted, Reconciler, epoch};
+use cnnf_host::observe::connections;
+use cnnf_rpc::v1;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::shared::Shared;
+use crate::agent::{Agent, Effect, Event};
+use crate::snapshot;
+use crate::spool::Spool;
+
+/// Who waits for an answer of the agent's.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Answers(Arc<Mutex<Waiters>>);
+
+#[derive(Debug, Default)]
+struct Waiters {
+    next: u64,
+    waiting: HashMap<u64, Sender<Slot>>,
+}
+
+impl Answers {
+    /// A number under which the answer comes to `to`.
+    pub(crate) fn expect(&self, to: Sender<Slot>) -> u64 {
+        let mut waiters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        waiters.next += 1;
+        let number = waiters.next;
+        waiters.waiting.insert(number, to);
+        number
+    }
+
+    fn give(&self, number: u64, slot: Slot) {
+        if let Some(to) = self.0.lock().unwrap_or_else(PoisonError::into_inner).waiting.remove(&number) {
+            // who gave up waiting needs no answer
+            let _ = to.send(slot);
+        }
+    }
+}
+
+/// The agent's hands.
+pub(super) struct Executor {
+    reconciler: Reconciler,
+    state_dir: PathBuf,
+    boot: String,
+    spool: Arc<Spool>,
+    statuses: UnboundedSender<v1::ApplyStatus>,
+    shared: Arc<Shared>,
+    answers: Answers,
+    trouble: Option<String>,
+    counted: HashMap<(String, String), u64>,
+}
+
+impl Executor {
+    pub(super) fn new(
+        reconciler: Reconciler,
+        state_dir: &Path,
+        boot: String,
+        spool: Arc<Spool>,
+        statuses: UnboundedSender<v1::ApplyStatus>,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self {
+            reconciler,
+            state_dir: state_dir.to_owned(),
+            boot,
+            spool,
+            statuses,
+            shared,
+            answers: Answers::default(),
+            trouble: None,
+            counted: HashMap::new(),
+        }
+    }
+
+    pub(super) fn answers(&self) -> Answers {
+        self.answers.clone()
+    }
+
+    /// Why the kernel does not have what it shall have.
+    pub(super) fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+
+    pub(super) fn spool_counts(&self) -> (u64, u64) {
+        self.spool.counts()
+    }
+
+    /// Carries an effect out; returns what happened because of it.
+    pub(super) fn carry_out(&mut self, effect: Effect, agent: &Agent) -> Option<Event> {
+        match effect {
+            Effect::KeepPolicy(policy) => {
+                if let Err(error) = snapshot::keep_policy(&self.state_dir, &policy) {
+                    tracing::error!("generation {} is not kept over a restart: {error}", policy.generation);
+                }
+                None
+            }
+            Effect::KeepStamps { epochs } => {
+                let slots = agent.resolver().slots();
+                if let Err(error) = snapshot::keep_stamps(&self.state_dir, &self.boot, slots, epochs) {
+                    tracing::error!("slots of services are not kept over a restart: {error}");
+                }
+                None
+            }
+            Effect::ClearEpoch(bit) => {
+                match epoch::clear(bit) {
+                    Ok(cleared) => tracing::debug!("epoch {bit} comes again: cleared on {cleared} connections"),
+                    Err(error) => tracing::warn!("epoch {bit} comes again and could not be cleared: {error}"),
+                }
+                None
+            }
+            Effect::Table(table) => {
+                self.reconciler.set_desired(*table);
+                Some(self.reconcile(agent))
+            }
+            Effect::Repair => Some(self.reconcile(agent)),
+            Effect::Remove => {
+                match self.reconciler.release() {
+                    Ok(()) => tracing::warn!("released: nothing is judged until this is started again"),
+                    Err(error) => tracing::error!("{error}"),
+                }
+                self.shared.set_released();
+                None
+            }
+            Effect::Dump => match connections::dump() {
+                Ok(flows) => Some(Event::Dumped(flows)),
+                Err(error) => {
+                    tracing::error!("{error}");
+                    None
+                }
+            },
+            Effect::Answer { answer, slot } => {
+                self.answers.give(answer, slot);
+                None
+            }
+            Effect::Report(body) => {
+                self.spool.push(body, connections::now());
+                None
+            }
+            Effect::Status { generation, outcome, message } => {
+                let status = v1::ApplyStatus {
+                    generation,
+                    outcome: outcome.to_owned(),
+                    message,
+                    queue: self.shared.queue().to_owned(),
+                    at_ms: connections::now().0,
+                };
+                // the link ends only with the process
+                let _ = self.statuses.send(status);
+                None
+            }
+        }
+    }
+
+    fn reconcile(&mut self, agent: &Agent) -> Event {
+        let result = self.reconciler.reconcile().map_err(|error| error.to_string());
+        self.trouble = result.as_ref().err().cloned();
+        if let Some(error) = &self.trouble {
+            tracing::error!("{error}");
+        }
+        self.shared.set_applied(agent, self.trouble.clone());
+        Event::Applied(result.map(drop))
+    }
+
+    /// Whether the table is as we left it.
+    pub(super) fn is_intact(&mut self) -> bool {
+        match self.reconciler.check() {
+            Ok(intact) => {
+                if !intact {
+                    tracing::warn!("somebody else changed the table inet cnnf: making it anew");
+                }
+                intact
+            }
+            Err(error) => {
+                tracing::warn!("{error}");
+                true
+            }
+        }
+    }
+
+    /// Adds what the table counted since the last time; a refilled chain counts from 0 again.
+    pub(super) fn read_counters(&mut self) {
+        let Ok(all) = self.reconciler.counters() else { return };
+        for Counted { chain, comment, packets } in all {
+            let name = match chain.as_str() {
+                "fail_open" => "fail_open",
+                "ask_out" | "ask_in" => "queued",
+                "deny_out" | "deny_in" if comment == "failsafe" => "failsafe",
+                "deny_out" | "deny_in" => "refused",
+                _ => continue,
+            };
+            let before = self.counted.entry((chain, comment)).or_default();
+            let more = if packets >= *before { packets - *before } else { packets };
+            *before = packets;
+            self.shared.add(name, more);
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! Makes everything run: threads that turn what the host shows into events, one that owns the agent and the table, and the link.
+//!
+//! The table is in the kernel before anything else is begun, and stays there when the process ends.
+
+mod executor;
+mod shared;
+mod watch;
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use cnnf_core::ruleset::QueueBackend;
+use cnnf_host::dataplane::Reconciler;
+use cnnf_host::observe::connections::{self, Connections};
+use cnnf_host::observe::{addresses, cgroups};
+use cnnf_netlink::nft::{Features, Nft};
+use rustix::process::Signal;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::agent::{Agent, Effect, Event};
+use crate::config::Config;
+use crate::enrolment::Enrolment;
+use crate::failure::Failure;
+use crate::link::Link;
+use crate::local;
+use crate::notify::notify;
+use crate::snapshot;
+use crate::spool::Spool;
+use executor::Executor;
+pub(crate) use shared::{Shared, Status};
+
+/// How long the agent waits for an event before time passes for it.
+const TICK: Duration = Duration::from_millis(50);
+/// How often it is looked whether the table is still ours.
+const CHECK: Duration = Duration::from_millis(250);
+/// How often the table's counters are read.
+const COUNT: Duration = Duration::from_secs(2);
+/// How often connections are listed, for the bytes of those that live long.
+const LIST: Duration = Duration::from_secs(30);
+/// How often the service manager is told that we live.
+const ALIVE: Duration = Duration::from_secs(1);
+/// Events that are handled before the time is looked at again.
+const AT_ONCE: usize = 1000;
+
+/// Runs until a signal says to stop.
+pub(crate) fn run(config: Config) -> Result<(), Failure> {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_env("CNNF_LOG").unwrap_or_else(|_| "info".into()),
+        )
+        .init();
+    let enrolment = Enrolment::load(&config.state_dir)
+        .map_err(|error| Failure::refused(format_args!("{}: {error}", config.state_dir.display())))?
+        .ok_or_else(|| Failure::refused("this host is not enrolled: run 'cnnf-defender enroll' with a token first"))?;
+    let controller = config.controller.clone().unwrap_or_else(|| enrolment.place.controller.clone());
+    let port = controller.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+    let port = port.ok_or_else(|| Failure::usage(format_args!("controller '{controller}': write HOST:PORT")))?;
+    let failsafes = config.failsafes(port).map_err(Failure::usage)?;
+    let queue = backend(&features()?)?;
+    account();
+
+    let boot = snapshot::boot_id();
+    let spool = Spool::open(&config.state_dir, config.spool_bytes, &boot, &format!("{:032x}", rand::random::<u128>()))
+        .map_err(|error| Failure::refused(format_args!("{}: {error}", config.state_dir.display())))?;
+    let spool = Arc::new(spool);
+    let agent = Agent::new(
+        snapshot::load_stamps(&config.state_dir, &boot),
+        snapshot::load_policy(&config.state_dir),
+        queue,
+        failsafes,
+    );
+    let shared = Arc::new(Shared::new(enrolment.place.host_id.clone(), controller.clone(), queue));
+    let (events, inbox) = mpsc::channel();
+    let (statuses, statuses_rx) = tokio::sync::mpsc::unbounded_channel();
+
+    // listeners come before the table: its first packet may need them
+    let conntrack = Connections::open().map_err(|error| Failure::refused(format_args!("conntrack: {error}")))?;
+    let root = cgroup_root()?;
+    let (watcher, groups) = cgroups::Watcher::open(root)
+        .map_err(|error| Failure::refused(format_args!("cannot watch the control groups: {error}")))?;
+    let reconciler = Reconciler::open(queue).map_err(Failure::refused)?;
+    let executor = Executor::new(reconciler, &config.state_dir, boot, spool.clone(), statuses, shared.clone());
+    let mut main = Main { agent, executor, shared: shared.clone(), first: true };
+
+    let found = addresses::read().map_err(|error| Failure::refused(format_args!("addresses of this host: {error}")))?;
+    main.handle(Event::Addresses { own: found.own, uplinks: found.uplinks });
+    main.handle(Event::Observed(groups));
+    if let Some(error) = main.executor.trouble() {
+        return Err(Failure::refused(error));
+    }
+    tracing::info!("the table is in force, generation {}", shared.generation());
+
+    let handles = watch::Handles { events: events.clone(), answers: main.executor.answers(), shared: shared.clone() };
+    watch::start(handles, watcher, conntrack).map_err(|error| Failure::refused(format_args!("a thread: {error}")))?;
+    main.carry_out(vec![Effect::Dump]);
+
+    let mut labels = enrolment.place.labels.clone();
+    labels.extend(config.labels.clone());
+    let link = Link { enrolment, controller, labels, spool, shared: shared.clone(), agent: events.clone() };
+    let local = local::Server { socket: config.socket.clone(), shared, agent: events };
+    std::thread::Builder::new()
+        .name("link".into())
+        .spawn(move || talk(link, statuses_rx, local))
+        .map_err(|error| Failure::refused(format_args!("a thread: {error}")))?;
+    notify("READY=1");
+    main.run(&inbox);
+    Ok(())
+}
+
+/// What the kernel offers.
+pub(crate) fn features() -> Result<Features, Failure> {
+    let nothing = |error: &dyn std::fmt::Display| {
+        Failure::refused(format_args!("nf_tables: {error}: run as root, on a kernel with nf_tables"))
+    };
+    Nft::open().map_err(|error| nothing(&error))?.probe().map_err(|error| nothing(&error))
+}
+
+fn backend(features: &Features) -> Result<QueueBackend, Failure> {
+    if !features.ct_labels || !features.socket_cgroup {
+        return Err(Failure::refused(
+            "this kernel's nf_tables has no connection labels or no matching of control groups: Linux 5.13 with nf_conntrack is needed",
+        ));
+    }
+    Ok(match (features.native_queue, features.xt_queue) {
+        (true, _) => QueueBackend::Native,
+        (false, true) => QueueBackend::Xt,
+        (false, false) => QueueBackend::None,
+    })
+}
+
+/// Asks the kernel to count bytes. Where that is not allowed they are shown as 0.
+fn account() {
+    if let Err(error) = std::fs::write("/proc/sys/net/netfilter/nf_conntrack_acct", "1") {
+        tracing::info!("bytes are not counted: net.netfilter.nf_conntrack_acct: {error}");
+    }
+}
+
+fn cgroup_root() -> Result<std::path::PathBuf, Failure> {
+    let mountinfo = std::fs::read_to_string("/proc/self/mountinfo").map_err(Failure::refused)?;
+    cgroups::mount_point(&mountinfo)
+        .ok_or_else(|| Failure::refused("cgroup2 is not mounted: services cannot be told apart; mount it on /sys/fs/cgroup"))
+}
+
+/// The asynchronous part: the link, the local socket, signals.
+fn talk(link: Link, statuses: tokio::sync::mpsc::UnboundedReceiver<cnnf_rpc::v1::ApplyStatus>, local: local::Server) {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!("no runtime, so no controller: {error}");
+            return;
+        }
+    };
+    runtime.block_on(async {
+        let socket = local.socket.clone();
+        tokio::spawn(local.serve());
+        tokio::spawn(link.run(statuses));
+        stopped().await;
+        leave(&socket);
+    });
+}
+
+async fn stopped() {
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return std::future::pending().await;
+    };
+    let which = tokio::select! {
+        _ = term.recv() => Signal::TERM,
+        _ = int.recv() => Signal::INT,
+    };
+    tracing::info!("{which:?}: stopping; the table stays in force");
+}
+
+fn leave(socket: &Path) -> ! {
+    notify("STOPPING=1");
+    let _ = std::fs::remove_file(socket);
+    std::process::exit(0)
+}
+
+/// Owns the agent and carries its effects out.
+struct Main {
+    agent: Agent,
+    executor: Executor,
+    shared: Arc<Shared>,
+    first: bool,
+}
+
+impl Main {
+    fn run(&mut self, inbox: &Receiver<Event>) {
+        let (mut checked, mut counted, mut listed, mut told) = (Instant::now(), Instant::now(), Instant::now(), None);
+        loop {
+            match inbox.recv_timeout(TICK) {
+                Ok(event) => {
+                    self.handle(event);
+                    for event in inbox.try_iter().take(AT_ONCE) {
+                        self.handle(event);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            self.handle(Event::Tick);
+            if checked.elapsed() >= CHECK {
+                checked = Instant::now();
+                if !self.executor.is_intact() {
+                    self.handle(Event::Tampered);
+                }
+            }
+            if counted.elapsed() >= COUNT || self.first {
+                counted = Instant::now();
+                self.first = false;
+                self.executor.read_counters();
+                self.shared.set_counts(&self.agent, self.executor.spool_counts());
+            }
+            if listed.elapsed() >= LIST {
+                listed = Instant::now();
+                self.carry_out(vec![Effect::Dump]);
+            }
+            if told.is_none_or(|at: Instant| at.elapsed() >= ALIVE) {
+                told = Some(Instant::now());
+                notify("WATCHDOG=1");
+            }
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        let effects = self.agent.handle(event, connections::now());
+        self.carry_out(effects);
+    }
+
+    fn carry_out(&mut self, effects: Vec<Effect>) {
+        let mut effects = VecDeque::from(effects);
+        while let Some(effect) = effects.pop_front() {
+            if let Some(event) = self.executor.carry_out(effect, &self.agent) {
+                // what follows from an effect comes before what was to be done after it
+                for effect in self.agent.handle(event, connections::now()).into_iter().rev() {
+                    effects.push_front(effect);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! What other threads may know of the agent.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use cnnf_core::ruleset::QueueBackend;
+use serde::{Deserialize, Serialize};
+
+use crate::agent::Agent;
+
+/// The state that `status` and the heartbeat show.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    host_id: String,
+    controller: String,
+    queue: &'static str,
+    connected: AtomicBool,
+    /// The newest generation that is kept on this host.
+    generation: AtomicU64,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    applied: u64,
+    mode: String,
+    trouble: String,
+    released: bool,
+    counters: BTreeMap<String, u64>,
+}
+
+/// What `status` says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Status {
+    pub(crate) host_id: String,
+    pub(crate) controller: String,
+    pub(crate) connected: bool,
+    pub(crate) generation_desired: u64,
+    pub(crate) generation_applied: u64,
+    pub(crate) mode: String,
+    pub(crate) queue: String,
+    pub(crate) table: String,
+    pub(crate) trouble: String,
+    pub(crate) counters: BTreeMap<String, u64>,
+}
+
+/// The word for a queue backend.
+pub(crate) fn queue_word(queue: QueueBackend) -> &'static str {
+    match queue {
+        QueueBackend::Native => "native",
+        QueueBackend::Xt => "xt",
+        QueueBackend::None => "none",
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(host_id: String, controller: String, queue: QueueBackend) -> Self {
+        Self {
+            host_id,
+            controller,
+            queue: queue_word(queue),
+            connected: AtomicBool::new(false),
+            generation: AtomicU64::new(0),
+            inner: Mutex::new(Inner::default()),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn queue(&self) -> &'static str {
+        self.queue
+    }
+
+    pub(crate) fn set_connected(&self, connected: bool) {
+        self.connected.store(connected, Ordering::Relaxed);
+    }
+
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Relaxed)
+    }
+
+    /// A table was applied under this policy, or why not.
+    pub(crate) fn set_applied(&self, agent: &Agent, trouble: Option<String>) {
+        let policy = agent.policy();
+        self.generation.store(policy.generation, Ordering::Relaxed);
+        let mut inner = self.lock();
+        inner.mode = policy.mode.to_string();
+        if trouble.is_none() {
+            inner.applied = policy.generation;
+        }
+        inner.trouble = trouble.unwrap_or_default();
+    }
+
+    pub(crate) fn set_released(&self) {
+        self.lock().released = true;
+    }
+
+    /// Sets counters by name, where they are newer than what was known.
+    pub(crate) fn count(&self, counters: impl IntoIterator<Item = (&'static str, u64)>) {
+        self.lock().counters.extend(counters.into_iter().map(|(name, value)| (name.to_owned(), value)));
+    }
+
+    /// Adds to a counter.
+    pub(crate) fn add(&self, name: &'static str, more: u64) {
+        *self.lock().counters.entry(name.to_owned()).or_default() += more;
+    }
+
+    pub(crate) fn set_counts(&self, agent: &Agent, spool: (u64, u64)) {
+        let (counts, skipped) = (agent.counts(), agent.skipped());
+        self.count([
+            ("flows", counts.flows),
+            ("events", counts.events),
+            ("unknown", counts.unknown),
+            ("ambiguous", counts.ambiguous),
+            ("gaps", counts.gaps),
+            ("identified", counts.identified),
+            ("tampered", counts.tampered),
+            ("midstream", skipped.midstream),
+            ("foreign", skipped.foreign),
+            ("merged", skipped.merged),
+            ("unnumbered", agent.resolver().unnumbered()),
+            ("spool_waiting", spool.0),
+            ("spool_dropped", spool.1),
+        ]);
+    }
+
+    pub(crate) fn counters(&self) -> BTreeMap<String, u64> {
+        self.lock().counters.clone()
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        let inner = self.lock();
+        Status {
+            host_id: self.host_id.clone(),
+            controller: self.controller.clone(),
+            connected: self.connected.load(Ordering::Relaxed),
+            generation_desired: self.generation(),
+            generation_applied: inner.applied,
+            mode: inner.mode.clone(),
+            queue: self.queue.to_owned(),
+            table: if inner.released { "released".into() } else { "inet cnnf, plain".into() },
+            trouble: inner.trouble.clone(),
+            counters: inner.counters.clone(),
+        }
+    }
+}

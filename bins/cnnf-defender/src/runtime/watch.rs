@@ -1,0 +1,117 @@
+//! The threads that turn what the host shows into events.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use cnnf_core::observation::Observation;
+use cnnf_host::observe::cgroups::Watcher;
+use cnnf_host::observe::connections::Connections;
+use cnnf_host::observe::owner::Owners;
+use cnnf_host::observe::{addresses, listeners};
+use cnnf_netlink::sock_diag::SockDiag;
+use cnnf_netlink::wait_readable;
+
+use super::executor::Answers;
+use super::shared::Shared;
+use crate::agent::Event;
+
+/// How long a thread waits for something to read.
+const WAIT: Duration = Duration::from_secs(1);
+/// How often the control groups are walked, for what inotify could not tell.
+const WALK: Duration = Duration::from_secs(10);
+/// How often listeners and addresses are read.
+const SCAN: Duration = Duration::from_secs(2);
+
+/// Where the threads send what they find.
+#[derive(Clone)]
+pub(super) struct Handles {
+    pub(super) events: Sender<Event>,
+    pub(super) answers: Answers,
+    pub(super) shared: Arc<Shared>,
+}
+
+/// Starts the threads. They end with the process.
+pub(super) fn start(handles: Handles, watcher: Watcher, conntrack: Connections) -> io::Result<()> {
+    let (cgroups, connections, scan) = (handles.clone(), handles.clone(), handles);
+    spawn("cgroups", move || watch_cgroups(&cgroups, watcher))?;
+    spawn("connections", move || watch_connections(&connections, conntrack))?;
+    spawn("scan", move || watch_listeners(&scan))
+}
+
+pub(super) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    thread::Builder::new().name(name.to_owned()).spawn(run).map(drop)
+}
+
+fn watch_cgroups(to: &Handles, mut watcher: Watcher) {
+    let mut walked = Instant::now();
+    loop {
+        let ready = wait_readable(&watcher, WAIT).unwrap_or(false);
+        let mut seen = if ready { watcher.read().unwrap_or_else(|error| lost("control groups", &error)) } else { Vec::new() };
+        if walked.elapsed() >= WALK {
+            walked = Instant::now();
+            seen.extend(watcher.rescan());
+        }
+        if !seen.is_empty() && to.events.send(Event::Observed(seen)).is_err() {
+            return;
+        }
+    }
+}
+
+fn lost<T>(what: &str, error: &dyn std::fmt::Display) -> Vec<T> {
+    tracing::error!("{what}: {error}");
+    Vec::new()
+}
+
+fn watch_connections(to: &Handles, mut conntrack: Connections) {
+    loop {
+        if !wait_readable(&conntrack, WAIT).unwrap_or(false) {
+            continue;
+        }
+        let seen = conntrack.read().unwrap_or_else(|error| lost("conntrack", &error));
+        if !seen.is_empty() && to.events.send(Event::Observed(seen)).is_err() {
+            return;
+        }
+    }
+}
+
+/// Reads listeners and addresses; says what is different from the last time.
+fn watch_listeners(to: &Handles) {
+    let (Ok(mut diag), Ok(mut owners)) = (SockDiag::open(), Owners::open()) else {
+        tracing::error!("no socket look-ups: endpoints of services are not known");
+        return;
+    };
+    let mut before = (None, None);
+    loop {
+        match listeners::read(&mut diag, &mut owners) {
+            Ok(found) if before.0.as_ref() != Some(&found) => {
+                let all = found
+                    .iter()
+                    .map(|(service, endpoints)| Observation::Listening {
+                        service: service.clone(),
+                        endpoints: endpoints.iter().copied().collect(),
+                    })
+                    .collect();
+                before.0 = Some(found);
+                if to.events.send(Event::Listening(all)).is_err() {
+                    return;
+                }
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!("{error}"),
+        }
+        match addresses::read() {
+            Ok(found) if before.1.as_ref() != Some(&found) => {
+                before.1 = Some(found.clone());
+                if to.events.send(Event::Addresses { own: found.own, uplinks: found.uplinks }).is_err() {
+                    return;
+                }
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!("addresses of this host: {error}"),
+        }
+        thread::sleep(SCAN);
+    }
+}

@@ -1,0 +1,122 @@
+//! What the defender keeps over a restart: the last policy, the slots of services and the count of epochs.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use cnnf_core::id::ServiceKey;
+use cnnf_core::identity::Slots;
+use cnnf_core::policy::HostPolicy;
+use cnnf_rpc::v1;
+use prost::Message;
+use serde::{Deserialize, Serialize};
+
+const STAMPS: &str = "stamps.json";
+const POLICY: &str = "policy.pb";
+
+/// What gives the labels on live connections their meaning.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Stamps {
+    pub(crate) slots: Slots,
+    /// How many epochs there have been since boot.
+    pub(crate) epochs: u32,
+    /// Whether an earlier run of this boot has kept them.
+    pub(crate) resumed: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    boot: String,
+    epochs: u32,
+    slots: Vec<(ServiceKey, u16)>,
+}
+
+/// The kernel's name for this boot.
+pub(crate) fn boot_id() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}
+
+/// Reads the stamps of this boot; those of an earlier one mean nothing any more.
+pub(crate) fn load_stamps(state_dir: &Path, boot: &str) -> Stamps {
+    let kept: Option<Kept> = fs::read(state_dir.join(STAMPS)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    match kept.filter(|kept| kept.boot == boot) {
+        Some(kept) => Stamps { slots: Slots::restore(kept.slots), epochs: kept.epochs, resumed: true },
+        None => Stamps::default(),
+    }
+}
+
+/// Keeps the stamps.
+///
+/// # Errors
+/// They could not be written; the older ones are there.
+pub(crate) fn keep_stamps(state_dir: &Path, boot: &str, slots: &Slots, epochs: u32) -> io::Result<()> {
+    let slots = slots.iter().map(|(key, slot)| (key.clone(), slot.number())).collect();
+    let kept = Kept { boot: boot.to_owned(), epochs, slots };
+    // after a power cut they mean nothing: no need to wait for the disk
+    replace(&state_dir.join(STAMPS), &serde_json::to_vec(&kept).map_err(io::Error::other)?, false)
+}
+
+/// Reads the last policy; `None` if there is none that can be read.
+pub(crate) fn load_policy(state_dir: &Path) -> Option<HostPolicy> {
+    let bytes = fs::read(state_dir.join(POLICY)).ok()?;
+    let policy = v1::HostPolicy::decode(bytes.as_slice()).map_err(|error| error.to_string());
+    match policy.and_then(|policy| HostPolicy::try_from(policy).map_err(|error| error.to_string())) {
+        Ok(policy) => Some(policy),
+        Err(error) => {
+            tracing::error!("the kept policy cannot be read, waiting for the controller's: {error}");
+            None
+        }
+    }
+}
+
+/// Keeps a policy, on the disk when this returns.
+///
+/// # Errors
+/// It could not be written; the older one is there.
+pub(crate) fn keep_policy(state_dir: &Path, policy: &HostPolicy) -> io::Result<()> {
+    replace(&state_dir.join(POLICY), &v1::HostPolicy::from(policy).encode_to_vec(), true)
+}
+
+/// Replaces a file whole or not at all.
+fn replace(path: &Path, bytes: &[u8], durable: bool) -> io::Result<()> {
+    let new = path.with_extension("new");
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    file.write_all(bytes)?;
+    if durable {
+        file.sync_all()?;
+    }
+    fs::rename(&new, path)?;
+    match path.parent().filter(|_| durable) {
+        Some(parent) => fs::File::open(parent)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cnnf_core::policy::Mode;
+
+    use super::*;
+
+    #[test]
+    fn stamps_hold_for_one_boot() {
+        let dir = tempfile::tempdir().expect("directory");
+        let mut slots = Slots::default();
+        slots.assign(&ServiceKey::unit("web")).expect("room");
+        keep_stamps(dir.path(), "boot-1", &slots, 33).expect("keep");
+        assert_eq!(load_stamps(dir.path(), "boot-1"), Stamps { slots, epochs: 33, resumed: true });
+        assert_eq!(load_stamps(dir.path(), "boot-2"), Stamps::default());
+    }
+
+    #[test]
+    fn a_policy_comes_back() {
+        let dir = tempfile::tempdir().expect("directory");
+        assert_eq!(load_policy(dir.path()), None);
+        let policy = HostPolicy { generation: 7, mode: Mode::Enforce, ..HostPolicy::default() };
+        keep_policy(dir.path(), &policy).expect("keep");
+        assert_eq!(load_policy(dir.path()), Some(policy));
+        fs::write(dir.path().join(POLICY), [0xff; 9]).expect("write");
+        assert_eq!(load_policy(dir.path()), None);
+    }
+}
