@@ -1,0 +1,159 @@
+//! nf_tables: tables of family inet, changed in atomic batches and read back.
+//!
+//! ```no_run
+//! use cnnf_netlink::nft::*;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut nft = Nft::open()?;
+//! let generation = nft.generation_id()?;
+//!
+//! let mut b = Batch::new("demo");
+//! b.add_table(TableFlags::default());
+//! b.add_chain("out", Some(BaseHook { hook: Hook::Output, priority: -5 }));
+//! b.add_chain("web", None);
+//! b.add_set(&SetSpec::vmap("ports", [DataType::PROTOCOL, DataType::PORT]));
+//! b.add_elements("ports", &[Element::vmap([6, 0, 0, 0, 0, 80, 0, 0], Verdict::Goto("web".into()))]);
+//! b.add_rule("out", &[
+//!     Expr::ct_dir(CtKey::Protocol, CtDir::Reply, Reg::word(0)),
+//!     Expr::ct_dir(CtKey::ProtoSrc, CtDir::Reply, Reg::word(1)),
+//!     Expr::vmap("ports", Reg::word(0)),
+//! ], None);
+//! b.add_rule("web", &[Expr::Counter, Expr::Verdict(Verdict::Accept)], Some("seen"));
+//! match nft.commit(&b, Some(generation)) {
+//!     Ok(()) => {}
+//!     Err(CommitError::Stale) => { /* read again, plan again */ }
+//!     Err(e) => return Err(e.into()), // names the message and the object
+//! }
+//! for rule in &nft.dump("demo")?.chains[1].rules {
+//!     println!("{:?} {:?}", rule.comment, rule.counter);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Objects and expressions are encoded by libnftnl and sent by libmnl. A batch is one datagram;
+//! [`Nft::commit`] is `Ok` only if the kernel acknowledged every message of it, and nothing of a
+//! batch is applied otherwise. Sets say what their bytes mean ([`DataType`]), so that `nft list`
+//! prints them as they are; rules that pick words out of registers have no text form that `nft`
+//! could load again.
+//!
+//! The owner of a table (see [`TableFlags`]) is the socket of the [`Nft`] that made it.
+
+mod abi;
+mod batch;
+mod channel;
+mod commit;
+mod dump;
+mod element;
+mod expr;
+mod ffi;
+mod probe;
+mod types;
+
+#[cfg(test)]
+mod tests;
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+
+use crate::error::Error;
+use channel::Channel;
+
+pub use batch::{BaseHook, Batch, Hook, TableFlags};
+pub use commit::CommitError;
+pub use dump::{ChainDump, Counter, RuleDump, SetDump, TableDump, TableHead};
+pub use element::{Element, Value};
+pub use expr::{
+    CmpOp, CtDir, CtKey, Expr, MetaKey, PayloadBase, QueueTarget, Reg, Reject, SocketKey, Verdict, ct_state,
+};
+pub use probe::Features;
+pub use types::{DataType, Layout, Maps, SetSpec};
+
+/// A connection to nf_tables, in the network namespace of the thread that opened it. Needs
+/// `CAP_NET_ADMIN`.
+pub struct Nft {
+    channel: Channel,
+}
+
+impl Nft {
+    /// Opens a connection.
+    ///
+    /// # Errors
+    /// Those of socket(2) and bind(2).
+    pub fn open() -> Result<Self, Error> {
+        Ok(Self { channel: Channel::open()? })
+    }
+
+    /// Applies a batch whole or not at all; with `expected`, only if the ruleset's generation is
+    /// still this one. Any commit of anybody makes a new generation.
+    ///
+    /// # Errors
+    /// [`CommitError`]; nothing was applied, except perhaps for `Unconfirmed`.
+    pub fn commit(&mut self, batch: &Batch, expected: Option<u32>) -> Result<(), CommitError> {
+        commit::commit(&mut self.channel, batch, expected)
+    }
+
+    /// The ruleset's generation, of this network namespace.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn generation_id(&mut self) -> Result<u32, Error> {
+        dump::generation_id(&mut self.channel)
+    }
+
+    /// The tables of family inet.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn list_tables(&mut self) -> Result<Vec<TableHead>, Error> {
+        dump::list_tables(&mut self.channel)
+    }
+
+    /// Chains, rules and sets of a table of family inet, of one generation; `None` if there is no
+    /// such table. Elements come from [`elements`](Self::elements).
+    ///
+    /// # Errors
+    /// [`Error::Unsteady`] if the ruleset changed during every one of a bounded number of attempts.
+    pub fn dump(&mut self, table: &str) -> Result<Option<TableDump>, Error> {
+        dump::table(&mut self.channel, table)
+    }
+
+    /// The elements of a set, of one generation, in the kernel's order.
+    ///
+    /// # Errors
+    /// As [`dump`](Self::dump); `ENOENT` if there is no such set.
+    pub fn elements(&mut self, table: &str, set: &str) -> Result<Vec<Element>, Error> {
+        dump::elements(&mut self.channel, table, set)
+    }
+
+    /// Tries what the kernel can do, in tables that are made and deleted in one batch each: it
+    /// leaves nothing behind and no packet passes through them.
+    ///
+    /// # Errors
+    /// Only where nothing can be said: no permission, no nf_tables.
+    pub fn probe(&mut self) -> Result<Features, CommitError> {
+        probe::probe(self)
+    }
+
+    /// The socket's port id: the owner that [`TableHead::owner`] names.
+    pub fn port_id(&self) -> u32 {
+        self.channel.port_id()
+    }
+}
+
+impl AsFd for Nft {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.channel.as_fd()
+    }
+}
+
+impl AsRawFd for Nft {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}
+
+impl std::fmt::Debug for Nft {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Nft").field("fd", &self.as_raw_fd()).finish()
+    }
+}

@@ -1,0 +1,174 @@
+//! Sockets to the kernel: options that no safe crate offers, requests with their answers.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::time::Duration;
+
+use netlink_sys::SocketAddr;
+
+use crate::error::Error;
+use crate::message::{Message, Messages};
+
+/// Room for the largest datagram of a dump (the kernel's 32 KiB) or a single message of 64 KiB.
+pub(crate) const RECV_ROOM: usize = 128 * 1024;
+
+/// A datagram port to the kernel: netlink-sys' socket here, libmnl's in [`crate::nft`].
+pub(crate) trait Port {
+    fn send(&self, datagram: &[u8]) -> io::Result<()>;
+    /// Replaces `buf` by the next datagram; `WouldBlock` if there is none.
+    fn recv(&self, buf: &mut Vec<u8>) -> io::Result<()>;
+}
+
+/// A non-blocking netlink socket, bound to a port id of its own.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    inner: netlink_sys::Socket,
+    seq: u32,
+}
+
+impl Socket {
+    pub(crate) fn open(protocol: i32) -> Result<Self, Error> {
+        let what = Error::system;
+        let mut inner = netlink_sys::Socket::new(protocol as isize).map_err(what("open a netlink socket"))?;
+        inner.bind(&SocketAddr::new(0, 0)).map_err(what("bind a netlink socket"))?;
+        inner.set_non_blocking(true).map_err(what("set a netlink socket non-blocking"))?;
+        extended_ack(inner.as_raw_fd()).map_err(what("ask for extended acknowledgements"))?;
+        Ok(Self { inner, seq: 0 })
+    }
+
+    pub(crate) fn join(&self, group: u32) -> Result<(), Error> {
+        self.inner.add_membership(group).map_err(Error::system("join a netlink group"))
+    }
+
+    pub(crate) fn next_seq(&mut self) -> u32 {
+        self.seq = self.seq.wrapping_add(1).max(1);
+        self.seq
+    }
+}
+
+impl Port for Socket {
+    fn send(&self, datagram: &[u8]) -> io::Result<()> {
+        whole(self.inner.send(datagram, 0)?, datagram.len())
+    }
+
+    fn recv(&self, buf: &mut Vec<u8>) -> io::Result<()> {
+        buf.clear();
+        buf.reserve(RECV_ROOM);
+        self.inner.recv(buf, 0).map(drop)
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.inner.as_fd()
+    }
+}
+
+/// A datagram goes whole or not at all; anything else is a kernel that we do not know.
+pub(crate) fn whole(sent: usize, len: usize) -> io::Result<()> {
+    if sent == len { Ok(()) } else { Err(io::Error::from(io::ErrorKind::WriteZero)) }
+}
+
+/// Sends a request and hands its answers to `each` until the acknowledgement or the end of the
+/// dump. Returns whether the kernel says that the dump was interrupted by a change.
+///
+/// Netlink answers a request before `send` returns, and each further part of a dump before
+/// `recv` does: so a non-blocking socket that has nothing to read has nothing to wait for.
+pub(crate) fn request(
+    port: &impl Port,
+    what: &'static str,
+    datagram: &[u8],
+    seq: u32,
+    mut each: impl FnMut(Message<'_>),
+) -> Result<bool, Error> {
+    port.send(datagram).map_err(Error::system(what))?;
+    let mut buf = Vec::new();
+    let mut interrupted = false;
+    loop {
+        match port.recv(&mut buf) {
+            Ok(()) => {}
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Err(Error::Incomplete { what }),
+            Err(source) => return Err(Error::System { what, source }),
+        }
+        for m in Messages(&buf).filter(|m| m.seq == seq) {
+            interrupted |= i32::from(m.flags) & libc::NLM_F_DUMP_INTR != 0;
+            if i32::from(m.ty) == libc::NLMSG_DONE {
+                return Ok(interrupted);
+            }
+            match m.answer() {
+                Some(a) if a.errno == 0 => return Ok(interrupted),
+                Some(a) => return Err(Error::Refused { what, errno: a.errno, text: a.text }),
+                None => each(m),
+            }
+        }
+    }
+}
+
+/// Waits until `fd` can be read, at most `timeout` (whole milliseconds); false if it cannot.
+///
+/// # Errors
+/// Those of poll(2), but not `EINTR`, which reads as "not yet".
+pub fn wait_readable(fd: impl AsFd, timeout: Duration) -> io::Result<bool> {
+    let mut p = libc::pollfd { fd: fd.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    let ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+    // SAFETY: one pollfd, alive for the call, and the fd in it is borrowed for as long.
+    #[allow(unsafe_code)]
+    let n = unsafe { libc::poll(&mut p, 1, ms) };
+    match n {
+        0 => Ok(false),
+        n if n > 0 => Ok(true),
+        _ => match io::Error::last_os_error() {
+            e if e.kind() == io::ErrorKind::Interrupted => Ok(false),
+            e => Err(e),
+        },
+    }
+}
+
+/// Which buffer to size.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Buffer {
+    Send,
+    Receive,
+}
+
+/// Sizes a buffer beyond the system's limit where we may (`CAP_NET_ADMIN`), else up to it. The
+/// kernel doubles the number.
+pub(crate) fn size_buffer(fd: RawFd, buffer: Buffer, bytes: usize) -> io::Result<()> {
+    let (force, plain) = match buffer {
+        Buffer::Send => (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF),
+        Buffer::Receive => (libc::SO_RCVBUFFORCE, libc::SO_RCVBUF),
+    };
+    // The kernel doubles it in an int.
+    let bytes = i32::try_from(bytes).unwrap_or(i32::MAX).min(i32::MAX / 2 - 1);
+    match set_int(fd, libc::SOL_SOCKET, force, bytes) {
+        Err(e) if e.raw_os_error() == Some(libc::EPERM) => set_int(fd, libc::SOL_SOCKET, plain, bytes),
+        r => r,
+    }
+}
+
+/// Errors that name the attribute and say why, and do not echo the request.
+pub(crate) fn extended_ack(fd: RawFd) -> io::Result<()> {
+    set_int(fd, libc::SOL_NETLINK, libc::NETLINK_CAP_ACK, 1)?;
+    set_int(fd, libc::SOL_NETLINK, libc::NETLINK_EXT_ACK, 1)
+}
+
+#[allow(unsafe_code)]
+pub(crate) fn set_non_blocking(fd: RawFd) -> io::Result<()> {
+    let mut on: libc::c_int = 1;
+    // SAFETY: FIONBIO reads one int, which outlives the call; a bad fd is an error, not UB.
+    if unsafe { libc::ioctl(fd, libc::FIONBIO, &raw mut on) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+#[allow(unsafe_code)]
+fn set_int(fd: RawFd, level: i32, option: i32, value: libc::c_int) -> io::Result<()> {
+    let size = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: the option's value is one int of the size we state, alive for the call.
+    if unsafe { libc::setsockopt(fd, level, option, (&raw const value).cast(), size) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
