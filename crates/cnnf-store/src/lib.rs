@@ -1,1 +1,125 @@
-//! .
+//! What the controller keeps over restarts.
+//!
+//! **Invariant**: this is the only crate with SQL, and its API speaks the core's words: who calls it cannot tell which database is
+//! behind it.
+//!
+//! One thread writes. Every writing method queues a command and returns a [`Pending`] at once; the thread puts many commands into
+//! one transaction and resolves each once that is committed. Commands take effect in the order of the calls. What operators decide
+//! (rules, settings, tokens, hosts) is synced to the disk before it is acknowledged; observations survive a kill at any moment, and a
+//! power cut costs at most the newest of them.
+
+mod column;
+mod error;
+mod event;
+mod host;
+mod model;
+mod pending;
+mod policy;
+mod report;
+mod schema;
+mod setting;
+mod token;
+mod topology;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use rusqlite::{Connection, OpenFlags};
+
+pub use error::StoreError;
+pub use event::{EventQuery, FOLD_WINDOW, MAX_SAMPLES, NewEvent, StoredEvent, Subject};
+pub use host::{Cursor, HostRow, Inventory};
+pub use model::ModelPatch;
+pub use pending::Pending;
+pub use policy::{PolicyState, RuleUse};
+pub use report::{Intake, Taken};
+pub use token::{Enrolled, NewHost, TokenError};
+pub use topology::EdgePatch;
+
+use writer::Writer;
+
+/// The database. Shared by reference; every method may be called from any thread.
+#[derive(Debug)]
+pub struct Store {
+    path: PathBuf,
+    writer: Writer,
+    readers: Mutex<Vec<Connection>>,
+}
+
+/// Idle reading connections that are kept.
+const KEPT_READERS: usize = 8;
+
+impl Store {
+    /// Makes a new database at `path`.
+    ///
+    /// # Errors
+    /// If there is something at `path` already, or it cannot be written.
+    pub fn create(path: &Path) -> Result<Self, StoreError> {
+        if path.exists() {
+            return Err(StoreError::Exists(path.to_owned()));
+        }
+        Self::start(path, OpenFlags::SQLITE_OPEN_CREATE)
+    }
+
+    /// Opens the database at `path` and brings its schema up to date.
+    ///
+    /// # Errors
+    /// If there is none, it is not ours, it was written by a newer version, or it cannot be read and written.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        if !path.exists() {
+            return Err(StoreError::Missing(path.to_owned()));
+        }
+        Self::start(path, OpenFlags::empty())
+    }
+
+    fn start(path: &Path, extra: OpenFlags) -> Result<Self, StoreError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | extra;
+        let mut connection = Connection::open_with_flags(path, flags)?;
+        schema::prepare(&mut connection)?;
+        Ok(Self { path: path.to_owned(), writer: Writer::start(connection)?, readers: Mutex::default() })
+    }
+
+    /// Resolves once everything queued before it is committed.
+    pub fn barrier(&self) -> Pending<()> {
+        self.writer.submit(false, |_| Ok(()))
+    }
+
+    /// Checks the whole file; slow.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] with what is wrong.
+    pub fn check(&self) -> Result<(), StoreError> {
+        self.read(|connection| {
+            let answer: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
+            if answer == "ok" { Ok(()) } else { Err(StoreError::Corrupt(answer)) }
+        })
+    }
+
+    /// Runs `query` on a connection that sees one committed state.
+    fn read<T>(&self, query: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let kept = self.pool().pop();
+        let connection = match kept {
+            Some(connection) => connection,
+            None => {
+                let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+                let connection = Connection::open_with_flags(&self.path, flags)?;
+                schema::tune_reader(&connection)?;
+                connection
+            }
+        };
+        let transaction = connection.unchecked_transaction()?;
+        let answer = query(&transaction)?;
+        transaction.finish()?;
+        let mut pool = self.pool();
+        if pool.len() < KEPT_READERS {
+            pool.push(connection);
+        }
+        Ok(answer)
+    }
+
+    fn pool(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+        // A panic while the lock is held leaves a whole list behind: nothing in between can be half-done.
+        self.readers.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}

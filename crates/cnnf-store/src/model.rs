@@ -1,0 +1,141 @@
+//! Learned models.
+
+use std::collections::BTreeMap;
+
+use cnnf_core::id::ServiceKey;
+use cnnf_core::model::{Model, Seen};
+use cnnf_core::topology::Edge;
+use rusqlite::{Connection, params};
+
+use crate::column::{collect, count, read_count, read_edge, read_optional, read_small, read_text, read_time, time};
+use crate::{Pending, Store, StoreError};
+
+/// What changed in one service's model: whole new values, so that writing twice is once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelPatch {
+    service: ServiceKey,
+    /// The new model without its edges; `None` if it is no more.
+    head: Option<Model>,
+    put: Vec<(Edge, Seen)>,
+    gone: Vec<Edge>,
+}
+
+impl ModelPatch {
+    /// What turns `old` into `new`; `None` if they are equal.
+    #[must_use]
+    pub fn between(service: &ServiceKey, old: Option<&Model>, new: Option<&Model>) -> Option<Self> {
+        if old == new {
+            return None;
+        }
+        let none = BTreeMap::new();
+        let before = old.map_or(&none, |model| &model.edges);
+        let after = new.map_or(&none, |model| &model.edges);
+        Some(Self {
+            service: service.clone(),
+            head: new.map(|model| Model { edges: BTreeMap::new(), ..*model }),
+            put: after
+                .iter()
+                .filter(|(edge, seen)| before.get(edge) != Some(seen))
+                .map(|(edge, seen)| (edge.clone(), *seen))
+                .collect(),
+            gone: before.keys().filter(|edge| !after.contains_key(edge)).cloned().collect(),
+        })
+    }
+}
+
+impl Store {
+    /// All models.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn models(&self) -> Result<BTreeMap<ServiceKey, Model>, StoreError> {
+        self.read(|connection| {
+            let heads = collect(connection, "SELECT * FROM models", &[], |row| {
+                let model = Model {
+                    phase: read_text(row, "phase")?,
+                    since: read_time(row, "since")?,
+                    observed_ms: read_count(row, "observed_ms")?,
+                    runs: read_small(row, "runs")?,
+                    last_live: read_time(row, "last_live")?,
+                    live: row.get("live")?,
+                    edges: BTreeMap::new(),
+                    connections: read_count(row, "connections")?,
+                    anomaly_effect: read_optional(row, "effect")?,
+                    resume: read_text(row, "resume")?,
+                };
+                Ok((read_text::<ServiceKey>(row, "service")?, model))
+            })?;
+            let mut models: BTreeMap<ServiceKey, Model> = heads.into_iter().collect();
+            collect(connection, "SELECT * FROM model_edges", &[], |row| {
+                let seen = Seen {
+                    first: read_time(row, "first_seen")?,
+                    last: read_time(row, "last_seen")?,
+                    connections: read_count(row, "connections")?,
+                };
+                if let Some(model) = models.get_mut(&read_text::<ServiceKey>(row, "service")?) {
+                    model.edges.insert(read_edge(row)?, seen);
+                }
+                Ok(())
+            })?;
+            Ok(models)
+        })
+    }
+
+    /// Changes models outside of a report. `decided` if an operator wants it: then it is synced.
+    pub fn patch_models(&self, patches: Vec<ModelPatch>, decided: bool) -> Pending<()> {
+        self.writer.submit(decided, move |connection| patches.iter().try_for_each(|patch| apply(connection, patch)))
+    }
+}
+
+pub(crate) fn apply(connection: &Connection, patch: &ModelPatch) -> Result<(), StoreError> {
+    let service = patch.service.as_str();
+    let Some(head) = &patch.head else {
+        connection.prepare_cached("DELETE FROM models WHERE service = ?1")?.execute([service])?;
+        return Ok(());
+    };
+    let mut put_head = connection.prepare_cached(
+        "INSERT INTO models (service, phase, since, observed_ms, runs, last_live, live, connections, effect, resume)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+         ON CONFLICT (service) DO UPDATE SET phase = excluded.phase, since = excluded.since,
+         observed_ms = excluded.observed_ms, runs = excluded.runs, last_live = excluded.last_live, live = excluded.live,
+         connections = excluded.connections, effect = excluded.effect, resume = excluded.resume",
+    )?;
+    put_head.execute(params![
+        service,
+        head.phase.as_str(),
+        time(head.since),
+        count(head.observed_ms),
+        head.runs,
+        time(head.last_live),
+        head.live,
+        count(head.connections),
+        head.anomaly_effect.map_or("", |effect| effect.as_str()),
+        head.resume.as_str(),
+    ])?;
+    let mut delete = connection.prepare_cached(
+        "DELETE FROM model_edges WHERE service = ?1 AND client = ?2 AND server = ?3 AND protocol = ?4 AND port = ?5",
+    )?;
+    for edge in &patch.gone {
+        let protocol = edge.protocol.to_string();
+        delete.execute(params![service, edge.client.to_string(), edge.server.to_string(), protocol, edge.port])?;
+    }
+    let mut put = connection.prepare_cached(
+        "INSERT INTO model_edges (service, client, server, protocol, port, connections, first_seen, last_seen)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+         ON CONFLICT (service, client, server, protocol, port) DO UPDATE SET
+         connections = excluded.connections, first_seen = excluded.first_seen, last_seen = excluded.last_seen",
+    )?;
+    for (edge, seen) in &patch.put {
+        put.execute(params![
+            service,
+            edge.client.to_string(),
+            edge.server.to_string(),
+            edge.protocol.to_string(),
+            edge.port,
+            count(seen.connections),
+            time(seen.first),
+            time(seen.last),
+        ])?;
+    }
+    Ok(())
+}

@@ -1,0 +1,83 @@
+//! Reports: taken in once, whole.
+
+use cnnf_core::id::HostId;
+use cnnf_core::time::Timestamp;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::column::{count, time};
+use crate::event::{self, NewEvent, StoredEvent};
+use crate::host::{self, Cursor, Inventory};
+use crate::model::{self, ModelPatch};
+use crate::topology::{self, EdgePatch};
+use crate::{Pending, Store, StoreError};
+
+/// What a report amounts to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Intake {
+    /// Whose it is.
+    pub host: HostId,
+    /// Which it is.
+    pub cursor: Cursor,
+    /// When it came.
+    pub at: Timestamp,
+    /// What the host is and runs, if the report says so.
+    pub inventory: Option<Inventory>,
+    /// What changed in the topology.
+    pub edges: EdgePatch,
+    /// What changed in the models.
+    pub models: Vec<ModelPatch>,
+    /// What happened.
+    pub events: Vec<NewEvent>,
+}
+
+/// What became of a report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// It was taken in; the events that changed, as they are kept now.
+    Fresh(Vec<StoredEvent>),
+    /// It had been taken in before: nothing changed.
+    Again,
+}
+
+impl Store {
+    /// Takes a report in: the decision whether it is new and everything in it are one transaction.
+    pub fn take_in(&self, intake: Intake) -> Pending<Taken> {
+        self.writer.submit(false, move |connection| {
+            if !advance(connection, &intake)? {
+                return Ok(Taken::Again);
+            }
+            if let Some(inventory) = &intake.inventory {
+                host::replace_inventory(connection, &intake.host, inventory)?;
+            }
+            topology::apply(connection, &intake.edges)?;
+            intake.models.iter().try_for_each(|patch| model::apply(connection, patch))?;
+            event::add(connection, &intake.events).map(Taken::Fresh)
+        })
+    }
+}
+
+/// Moves the host's cursor; `false` if the report is not beyond it.
+fn advance(connection: &Connection, intake: &Intake) -> Result<bool, StoreError> {
+    let host = intake.host.as_str();
+    let known: Option<(String, i64)> = connection
+        .prepare_cached("SELECT epoch, seq FROM cursors WHERE host = ?1")?
+        .query_row([host], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let seq = count(intake.cursor.seq);
+    if known.is_some_and(|(epoch, newest)| epoch == intake.cursor.epoch && seq <= newest) {
+        return Ok(false);
+    }
+    let heard = connection
+        .prepare_cached("UPDATE hosts SET last_seen = max(last_seen, ?2) WHERE id = ?1")?
+        .execute(params![host, time(intake.at)])?;
+    if heard == 0 {
+        return Err(StoreError::NotFound(format!("host {host}")));
+    }
+    connection
+        .prepare_cached(
+            "INSERT INTO cursors (host, epoch, seq) VALUES (?1, ?2, ?3)
+             ON CONFLICT (host) DO UPDATE SET epoch = excluded.epoch, seq = excluded.seq",
+        )?
+        .execute(params![host, intake.cursor.epoch, seq])?;
+    Ok(true)
+}
