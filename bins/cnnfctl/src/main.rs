@@ -1,2 +1,29 @@
-//! .
-fn main() {}
+//! The command line of cnnf.
+//!
+//! A command asks the controller and prints its answer; what anything means is decided there. Exit codes: 0 done, 1 the answer is no or
+//! not found, 2 wrong usage, 3 cannot reach or not allowed. Errors read `error: what, where, what to do` and nothing is half-done.
+
+mod cmd;
+mod context;
+mod failure;
+mod output;
+mod policy_file;
+mod since;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let cli = cmd::Cli::parse();
+    match cmd::run(cli).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if let Some(text) = failure.text() {
+                eprintln!("error: {text}");
+            }
+            ExitCode::from(failure.code())
+        }
+    }
+}

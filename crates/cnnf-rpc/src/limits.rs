@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// The largest message that is decoded, in bytes. A host policy of 50,000 entries fits.
 pub const MAX_MESSAGE: usize = 4 << 20;
+/// The largest message of or to the policy service, and the largest answer that cnnfctl takes, in bytes: a policy goes whole.
+pub const MAX_POLICY_MESSAGE: usize = 64 << 20;
 
 /// Entries of a list page where the caller asks for 0.
 pub const DEFAULT_PAGE: u32 = 1_000;

@@ -1,0 +1,169 @@
+//! `cnnfctl defenders`.
+
+use std::time::Duration;
+
+use clap::Subcommand;
+use cnnf_rpc::v1;
+
+use super::{Asker, Mode, heading, labels, page};
+use crate::context::{Session, request};
+use crate::failure::Failure;
+use crate::output::{Cell, Output, Sheet, Tone, count, printable};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Defenders {
+    /// All defended hosts.
+    List,
+    /// One host.
+    Show {
+        /// Its name or id.
+        host: String,
+    },
+    /// Set whether prevent is carried out on a host.
+    Mode {
+        /// Its name or id.
+        host: String,
+        /// Its mode.
+        mode: Mode,
+    },
+    /// Tokens that let new hosts in.
+    #[command(subcommand)]
+    Token(Token),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Token {
+    /// Make a token and print it; it is shown only once.
+    Create {
+        /// How long it can be used.
+        #[arg(long, default_value = "10m", value_parser = lifetime, value_name = "TIME")]
+        ttl: u32,
+        /// How often it can be used.
+        #[arg(long, default_value = "1", value_parser = clap::value_parser!(u32).range(1..))]
+        uses: u32,
+    },
+}
+
+fn lifetime(text: &str) -> Result<u32, String> {
+    let time = humantime::parse_duration(text).map_err(|_| format!("'{text}' is no time: write 10m or 2h"))?;
+    u32::try_from(time.as_secs())
+        .ok()
+        .filter(|_| time >= Duration::from_secs(1))
+        .ok_or_else(|| "write a time of at least 1s".to_owned())
+}
+
+impl Defenders {
+    pub(super) async fn run(self, asker: &Asker) -> Result<(), Failure> {
+        let session = asker.connect().await?;
+        let out = &asker.out;
+        match self {
+            Self::List => {
+                let all = all(&session).await?;
+                out.show(&all, || list(&all.defenders, out))
+            }
+            Self::Show { host } => {
+                let mut found = all(&session).await?.defenders;
+                found.retain(|defender| defender.id == host || defender.host == host);
+                match found.as_slice() {
+                    [defender] => out.show(defender, || show(defender, out)),
+                    [] => Err(Failure::No(format!("there is no defended host '{host}': see 'cnnfctl defenders list'"))),
+                    several => {
+                        let ids = several.iter().map(|d| d.id.as_str()).collect::<Vec<_>>().join(", ");
+                        Err(Failure::Usage(format!("several hosts are named '{host}': write one of their ids: {ids}")))
+                    }
+                }
+            }
+            Self::Mode { host, mode } => {
+                let ask = v1::SetDefenderModeRequest { host, mode: mode.word() };
+                let defender = session.answer(session.fleet().set_defender_mode(request(ask))).await?;
+                out.done(&defender, || {
+                    format!("{} is in {} mode", printable(&defender.host), printable(&defender.mode))
+                })
+            }
+            Self::Token(Token::Create { ttl, uses }) => {
+                let ask = v1::CreateTokenRequest { ttl_seconds: ttl, uses };
+                let token = session.answer(session.fleet().create_token(request(ask))).await?;
+                out.show(&token, || printable(&token.token).into_owned())?;
+                if !out.for_programs() {
+                    let (uses, expires) = (count(token.uses as usize, "host"), printable(&token.expires));
+                    out.note(&format!("for {uses}, until {expires}; on the host:"));
+                    out.note(&format!("cnnf-defender enroll --controller {} --token TOKEN", session.server));
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+async fn all(session: &Session) -> Result<v1::ListDefendersResponse, Failure> {
+    let mut all = v1::ListDefendersResponse::default();
+    loop {
+        let ask = v1::ListDefendersRequest { page: page(&all.next_token) };
+        let next = session.answer(session.fleet().list_defenders(request(ask))).await?;
+        all.defenders.extend(next.defenders);
+        all.next_token = next.next_token;
+        if all.next_token.is_empty() {
+            return Ok(all);
+        }
+    }
+}
+
+fn connected(defender: &v1::Defender) -> Cell {
+    if defender.connected { Cell::from("yes").tone(Tone::Good) } else { Cell::from("no").tone(Tone::Bad) }
+}
+
+fn policy(defender: &v1::Defender) -> Cell {
+    let (desired, applied) = (defender.desired_generation, defender.applied_generation);
+    match defender.outcome.as_str() {
+        "failed" | "refused" => Cell::from(format!("{} {desired}", defender.outcome)).tone(Tone::Bad),
+        _ if desired == applied => Cell::from(format!("applied {applied}")),
+        _ => Cell::from(format!("{applied} of {desired}")).tone(Tone::Warn),
+    }
+}
+
+fn list(defenders: &[v1::Defender], out: &Output) -> String {
+    let mut header = vec!["HOST", "CONNECTED", "MODE", "POLICY", "QUEUE", "LAST SEEN", "ADDRESSES"];
+    if out.wide() {
+        header.extend(["LABELS", "VERSION", "ID"]);
+    }
+    let mut sheet = Sheet::new(out, &header);
+    for defender in defenders {
+        let mut row = vec![
+            Cell::from(&defender.host),
+            connected(defender),
+            Cell::word(&defender.mode),
+            policy(defender),
+            Cell::from(&defender.queue),
+            Cell::from(&defender.last_seen),
+            Cell::from(defender.addresses.join(", ")),
+        ];
+        if out.wide() {
+            row.extend([labels(&defender.labels), defender.version.clone(), defender.id.clone()].map(Cell::from));
+        }
+        sheet.row(row);
+    }
+    sheet.render()
+}
+
+fn show(defender: &v1::Defender, out: &Output) -> String {
+    let mut sheet = Sheet::of_fields(out);
+    sheet.field("host", &defender.host);
+    sheet.field("id", &defender.id);
+    sheet.field("connected", connected(defender));
+    sheet.field("last seen", &defender.last_seen);
+    sheet.field("mode", Cell::word(&defender.mode));
+    sheet.field("policy", policy(defender));
+    sheet.field("message", Cell::from(&defender.message).tone(Tone::Bad));
+    sheet.field("queue", &defender.queue);
+    sheet.field("addresses", defender.addresses.join(", "));
+    sheet.field("labels", labels(&defender.labels));
+    sheet.field("version", &defender.version);
+    if defender.counters.is_empty() {
+        return sheet.render();
+    }
+    let mut counters = Sheet::of_fields(out);
+    for (name, value) in &defender.counters {
+        counters.row(vec![Cell::from(name), Cell::number(value)]);
+    }
+    sheet.render() + "\n" + &heading("counters", &counters.render())
+}

@@ -1,0 +1,125 @@
+//! `cnnfctl events`.
+
+mod people;
+
+use clap::Subcommand;
+use cnnf_core::event::EventKind;
+use cnnf_core::time::Timestamp;
+use cnnf_rpc::v1;
+use tonic::Status;
+
+use super::Asker;
+use crate::context::{Session, request};
+use crate::failure::Failure;
+use crate::since::{parse_since, range};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Events {
+    /// Events, newest first.
+    List {
+        #[command(flatten)]
+        which: Which,
+        /// Only those of this time: 1h, 7d, or since RFC 3339.
+        #[arg(long, value_parser = parse_since, value_name = "TIME")]
+        since: Option<Timestamp>,
+        /// At most so many.
+        #[arg(long, default_value = "1000", value_parser = clap::value_parser!(u32).range(1..), value_name = "NUMBER")]
+        limit: u32,
+    },
+    /// New and changed events as they come, until Ctrl-C.
+    Watch {
+        #[command(flatten)]
+        which: Which,
+    },
+    /// One event with all that is known of it.
+    Show {
+        /// Its number.
+        id: u64,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Which {
+    /// Only this kind, such as rule_alert.
+    #[arg(long, value_parser = kind, default_value = "", hide_default_value = true)]
+    kind: String,
+    /// Only with this service at an end: its key or short name.
+    #[arg(long, value_name = "SERVICE", default_value = "", hide_default_value = true)]
+    service: String,
+}
+
+fn kind(text: &str) -> Result<String, String> {
+    match text {
+        "" => Ok(String::new()),
+        word => word.parse::<EventKind>().map(|kind| kind.to_string()).map_err(|error| error.to_string()),
+    }
+}
+
+impl Events {
+    pub(super) async fn run(self, asker: &Asker) -> Result<(), Failure> {
+        let session = asker.connect().await?;
+        let out = &asker.out;
+        match self {
+            Self::List { which, since, limit } => {
+                let all = list(&session, which, since, limit).await?;
+                out.show(&all, || people::table(&all.events, out))?;
+                if !all.next_token.is_empty() {
+                    out.note(&format!(
+                        "there are more than {limit} events: narrow them with --since, or raise --limit"
+                    ));
+                }
+                Ok(())
+            }
+            Self::Watch { which } => watch(asker, &session, which).await,
+            Self::Show { id } => {
+                let event = session.answer(session.events().get_event(request(v1::GetEventRequest { id }))).await?;
+                out.show(&event, || people::details(&event, out))
+            }
+        }
+    }
+}
+
+async fn list(
+    session: &Session,
+    which: Which,
+    since: Option<Timestamp>,
+    limit: u32,
+) -> Result<v1::ListEventsResponse, Failure> {
+    let mut all = v1::ListEventsResponse::default();
+    loop {
+        let size = limit - u32::try_from(all.events.len()).unwrap_or(limit).min(limit);
+        let ask = v1::ListEventsRequest {
+            kind: which.kind.clone(),
+            service: which.service.clone(),
+            time: range(since),
+            page: Some(v1::PageRequest { size, token: all.next_token }),
+        };
+        let next = session.answer(session.events().list_events(request(ask))).await?;
+        all.events.extend(next.events);
+        all.next_token = next.next_token;
+        if all.next_token.is_empty() || all.events.len() >= limit as usize {
+            return Ok(all);
+        }
+    }
+}
+
+async fn watch(asker: &Asker, session: &Session, which: Which) -> Result<(), Failure> {
+    let ask = v1::WatchEventsRequest { kind: which.kind, service: which.service };
+    // No deadline: this goes on until somebody ends it.
+    let mut events = session.answer(session.events().watch_events(ask)).await?;
+    loop {
+        let next = tokio::select! {
+            next = events.message() => next,
+            stop = tokio::signal::ctrl_c() => {
+                return stop.map_err(|error| Failure::Unreachable(format!("cannot wait for Ctrl-C: {error}")));
+            }
+        };
+        match next {
+            Ok(Some(event)) => asker.out.show_next(&event, || people::line(&event, &asker.out))?,
+            Ok(None) => {
+                return Err(Failure::refused(&Status::unavailable("the controller ended the stream"), &session.server));
+            }
+            Err(status) => return Err(Failure::refused(&status, &session.server)),
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! `cnnfctl rules`.
+
+mod apply;
+mod change;
+mod people;
+
+use clap::Subcommand;
+use cnnf_rpc::v1;
+
+use super::Asker;
+use crate::context::{Session, request};
+use crate::failure::Failure;
+use crate::output::{confirm, print, printable};
+use crate::policy_file;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Rules {
+    /// The rules in order; the first that matches decides.
+    List,
+    /// One rule.
+    Show {
+        /// Its name or number.
+        rule: String,
+    },
+    /// Add a rule.
+    Add(Box<change::Add>),
+    /// Change a rule: what is given is set, the rest stays.
+    Set(Box<change::Set>),
+    /// Move a rule to another place in the order.
+    Move {
+        /// Its name or number.
+        rule: String,
+        /// Its new place, from 1.
+        #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+        position: u32,
+    },
+    /// Let a rule count again.
+    Enable {
+        /// Its name or number.
+        rule: String,
+    },
+    /// Keep a rule but let it not count.
+    Disable {
+        /// Its name or number.
+        rule: String,
+    },
+    /// Delete a rule.
+    Delete {
+        /// Its name or number.
+        rule: String,
+        /// Do not ask.
+        #[arg(short, long)]
+        yes: bool,
+    },
+    /// Print rules and objects as a policy file: applying it changes nothing.
+    Export,
+    /// Make rules and objects equal to a policy file, all or nothing.
+    Apply(apply::Apply),
+}
+
+impl Rules {
+    pub(super) async fn run(self, asker: &Asker) -> Result<(), Failure> {
+        let out = &asker.out;
+        match self {
+            Self::List => {
+                let rules = all(&asker.connect().await?).await?;
+                out.show(&rules, || people::list(&rules.rules, out))
+            }
+            Self::Show { rule } => {
+                let rules = all(&asker.connect().await?).await?;
+                let rule = find(&rules.rules, &rule)?;
+                out.show(rule, || people::show(rule, out))
+            }
+            Self::Add(add) => add.run(asker).await,
+            Self::Set(set) => set.run(asker).await,
+            Self::Move { rule, position } => {
+                let session = asker.connect().await?;
+                let ask = v1::MoveRuleRequest { rule, position };
+                let rule = session.answer(session.policy().move_rule(request(ask))).await?;
+                out.done(&rule, || format!("rule '{}' is number {} in order", printable(&rule.name), rule.position))
+            }
+            Self::Enable { rule } => change::switch(asker, rule, true).await,
+            Self::Disable { rule } => change::switch(asker, rule, false).await,
+            Self::Delete { rule, yes } => {
+                let session = asker.connect().await?;
+                let rules = all(&session).await?;
+                let name = find(&rules.rules, &rule)?.name.clone();
+                confirm(&format!("delete rule '{}'", printable(&name)), yes)?;
+                let ask = v1::DeleteRuleRequest { rule: name.clone() };
+                let answer = session.answer(session.policy().delete_rule(request(ask))).await?;
+                out.done(&answer, || format!("rule '{}' is deleted, revision {}", printable(&name), answer.revision))
+            }
+            Self::Export => {
+                let rules = all(&asker.connect().await?).await?;
+                print(policy_file::write(&rules.rules, &rules.objects)?.trim_end_matches('\n'))
+            }
+            Self::Apply(apply) => apply.run(asker).await,
+        }
+    }
+}
+
+async fn all(session: &Session) -> Result<v1::ListRulesResponse, Failure> {
+    session.answer(session.policy().list_rules(request(v1::ListRulesRequest {}))).await
+}
+
+/// The rule of this name, else of this number.
+fn find<'a>(rules: &'a [v1::Rule], name: &str) -> Result<&'a v1::Rule, Failure> {
+    let named = rules.iter().find(|rule| rule.name == name);
+    named
+        .or_else(|| name.parse().ok().and_then(|id: u64| rules.iter().find(|rule| rule.id == id)))
+        .ok_or_else(|| Failure::No(format!("there is no rule '{name}': see 'cnnfctl rules list'")))
+}

@@ -1,0 +1,133 @@
+//! Every command against a controller over mutual TLS: what is printed, in each form.
+
+use crate::bed::{Bed, Ran};
+
+/// What commands print as a table, wide and as JSON; none may have a byte that steers a terminal.
+fn forms(bed: &Bed, args: &[&str]) -> String {
+    let mut all = String::new();
+    for form in ["table", "wide", "json", "yaml"] {
+        let ran = bed.run(&[args, &["-o", form]].concat());
+        assert_eq!(ran.code, 0, "{ran:?}");
+        assert!(!ran.out.contains(|c: char| c.is_control() && c != '\n'), "{:?}", ran.out);
+        assert!(!ran.out.contains(['\u{202e}', '\u{1b}']), "{:?}", ran.out);
+        match form {
+            "json" => {
+                serde_json::from_str::<serde_json::Value>(&ran.out).expect("JSON");
+            }
+            "yaml" => {
+                let json = bed.ok(&[args, &["-o", "json"]].concat());
+                let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+                assert_eq!(serde_saphyr::from_str::<serde_json::Value>(&ran.out).expect("YAML"), json);
+                continue;
+            }
+            _ => {}
+        }
+        all.push_str(&format!("$ cnnfctl {} -o {form}\n{}\n", args.join(" "), ran.out));
+    }
+    all
+}
+
+macro_rules! golden {
+    ($($name:ident: $($args:expr),+;)+) => {
+        $(
+            #[test]
+            fn $name() {
+                let bed = Bed::start();
+                let all: Vec<String> = [$($args),+].iter().map(|args: &&str| {
+                    forms(&bed, &args.split(' ').collect::<Vec<_>>())
+                }).collect();
+                insta::assert_snapshot!(all.concat());
+            }
+        )+
+    };
+}
+
+golden! {
+    status: "status";
+    radar: "radar --connected", "radar --group-by host";
+    services: "services list", "services show nginx", "services mode nginx observe";
+    edges: "edges list --from nginx --since 1h";
+    rules: "rules list", "rules show 2";
+    models: "models list", "models show nginx", "models activate nginx";
+    events: "events list", "events show 12", "events show 10";
+    defenders: "defenders list", "defenders show db", "defenders mode web1 observe";
+    explain: "explain fetch nginx tcp/80";
+    settings: "settings get", "settings set learn_for 5s";
+}
+
+#[test]
+fn the_picture_is_drawn() {
+    let bed = Bed::start();
+    let plain = bed.ok(&["radar", "-o", "dot"]);
+    let grouped = bed.ok(&["radar", "-o", "dot", "--group-by", "host"]);
+    for (edge, look) in [
+        ("\"unit:fetch\" -> \"unit:nginx\"", "color=red"),
+        ("\"unit:nginx\" -> \"unit:redis\"", "color=orange, fontcolor=orange, penwidth=2, style=dashed"),
+    ] {
+        assert!(plain.lines().any(|line| line.contains(edge) && line.contains(look)), "{plain}");
+    }
+    assert!(plain.contains("nginx ×2"));
+    insta::assert_snapshot!(format!("{plain}\n{grouped}"));
+}
+
+#[test]
+fn a_token_is_all_there_is_on_standard_output() {
+    let bed = Bed::start();
+    let ran = bed.run(&["defenders", "token", "create", "--ttl", "2m", "--uses", "3"]);
+    assert_eq!((ran.code, ran.out.as_str()), (0, "cnnf1.secret120.pin\n"));
+    insta::assert_snapshot!(ran.err);
+    let json = bed.ok(&["defenders", "token", "create", "-o", "json"]);
+    insta::assert_snapshot!(json);
+    assert_eq!(bed.ok(&["-q", "defenders", "token", "create"]), "cnnf1.secret600.pin\n");
+}
+
+#[test]
+fn what_is_asked_is_what_was_said() {
+    let bed = Bed::start();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("time").as_millis();
+    bed.ok(&["radar", "--since", "1h", "--group-by", "label:env", "--connected"]);
+    let asked = bed.requests.lock().expect("lock").pop().expect("request");
+    let since: u128 =
+        asked.split("since_ms: ").nth(1).and_then(|t| t.split(',').next()).and_then(|t| t.parse().ok()).expect("since");
+    assert!((now - 3_600_000..now - 3_590_000).contains(&since), "{asked}");
+    assert!(asked.contains("connected: true") && asked.contains("label:env"), "{asked}");
+    bed.ok(&["events", "list", "--kind", "rule_alert", "--service", "nginx", "--limit", "3"]);
+    let asked = bed.requests.lock().expect("lock").pop().expect("request");
+    assert!(
+        asked.contains("kind: \"rule_alert\", service: \"nginx\"") && asked.contains("size: 1, token: \"2\""),
+        "{asked}"
+    );
+    bed.ok(&["explain", "fetch", "nginx", "udp/53", "--host", "client"]);
+    let asked = bed.requests.lock().expect("lock").pop().expect("request");
+    assert_eq!(asked, "ExplainRequest { from: \"fetch\", to: \"nginx\", port: \"udp/53\", host: \"client\" }");
+}
+
+#[test]
+fn a_limit_is_said() {
+    let bed = Bed::start();
+    let ran = bed.run(&["events", "list", "--limit", "2"]);
+    assert_eq!((ran.code, ran.out.lines().count()), (0, 3), "{}", ran.out);
+    assert_eq!(ran.err, "there are more than 2 events: narrow them with --since, or raise --limit\n");
+}
+
+#[test]
+fn completions_are_made_without_a_controller() {
+    for shell in ["bash", "zsh", "fish"] {
+        let ran = Ran::of(crate::bed::bare(&["completion", shell]).output().expect("run"), "nowhere");
+        assert!(ran.code == 0 && ran.out.contains("cnnfctl") && ran.out.contains("explain"), "{shell}");
+    }
+}
+
+#[test]
+fn colours_can_be_had_and_left_out() {
+    let bed = Bed::start();
+    let with = |name: &str, value: &str, args: &[&str]| {
+        let output = bed.command(args).env(name, value).output().expect("run");
+        String::from_utf8(output.stdout).expect("UTF-8").contains('\u{1b}')
+    };
+    assert!(with("CLICOLOR_FORCE", "1", &["radar"]));
+    assert!(!with("CLICOLOR_FORCE", "1", &["radar", "--no-color"]));
+    assert!(!with("TERM", "xterm", &["radar"]), "a pipe is no terminal");
+    let output = bed.command(&["radar"]).env("CLICOLOR_FORCE", "1").env("NO_COLOR", "1").output().expect("run");
+    assert!(!output.stdout.contains(&0x1b));
+}

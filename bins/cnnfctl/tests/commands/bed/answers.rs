@@ -1,0 +1,275 @@
+//! The fixed messages. Some texts are as bad as a host can make them.
+
+use cnnf_rpc::v1::*;
+
+pub(crate) fn status() -> Status {
+    Status {
+        version: "0.1.0".into(),
+        defenders: 3,
+        connected: 2,
+        services: 3,
+        edges: 4,
+        rules: 2,
+        revision: 7,
+        models: [("active".into(), 2), ("learning".into(), 1)].into(),
+        open_events: 5,
+        started: "2026-11-24T06:00:00Z".into(),
+    }
+}
+
+fn endpoint(address: &str, port: u32) -> Endpoint {
+    Endpoint { protocol: "tcp".into(), address: address.into(), port }
+}
+
+fn instance(host: &str, endpoints: Vec<Endpoint>, live: bool) -> Instance {
+    Instance { host: host.into(), host_id: format!("id-{host}"), endpoints, live }
+}
+
+pub(crate) fn services() -> Vec<Service> {
+    let service = |key: &str, name: &str, phase: &str, mode: &str, instances| Service {
+        key: key.into(),
+        name: name.into(),
+        instances,
+        phase: phase.into(),
+        mode: mode.into(),
+    };
+    vec![
+        service("exe:/tmp/\u{1b}[2Jevil", "\u{1b}[2Jevil", "", "enforce", vec![instance("client", vec![], false)]),
+        service(
+            "unit:nginx",
+            "nginx",
+            "active",
+            "enforce",
+            vec![
+                instance("web1", vec![endpoint("", 80), endpoint("::1", 443)], true),
+                instance("web2", vec![endpoint("10.86.0.2", 80)], false),
+            ],
+        ),
+        service("unit:redis", "redis", "learning", "observe", vec![instance("db", vec![endpoint("", 6379)], true)]),
+    ]
+}
+
+fn service_peer(key: &str) -> Option<Peer> {
+    Some(Peer { service: key.into(), ..Peer::default() })
+}
+
+pub(crate) fn edges() -> Vec<ObservedEdge> {
+    let edge = |client, server, protocol: &str, port, status: &str, connections, bytes| ObservedEdge {
+        client,
+        server,
+        protocol: protocol.into(),
+        port,
+        status: status.into(),
+        connections,
+        bytes,
+        first_seen: "2026-11-24T06:00:01Z".into(),
+        last_seen: "2026-11-24T06:30:00.250Z".into(),
+    };
+    let address = Some(Peer { address: "192.0.2.0/24".into(), ..Peer::default() });
+    let office = Some(Peer { object: "office".into(), ..Peer::default() });
+    vec![
+        edge(service_peer("unit:fetch"), service_peer("unit:nginx"), "tcp", 80, "prevented", 120, 1_572_864),
+        edge(service_peer("unit:nginx"), service_peer("unit:redis"), "tcp", 6379, "alerted", 40, 0),
+        edge(office, service_peer("unit:nginx"), "tcp", 443, "by_rule", 3, 900),
+        edge(service_peer("unit:nginx"), address, "icmp", 0, "learning", 1, 84),
+    ]
+}
+
+pub(crate) fn radar(group_by: &str) -> Radar {
+    let node = |id: &str, name: &str, kind: &str, hosts: &[&str], phase: &str, worst: &str| RadarNode {
+        id: id.into(),
+        name: name.into(),
+        kind: kind.into(),
+        instances: u32::try_from(hosts.len()).expect("few"),
+        hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
+        phase: phase.into(),
+        mode: if kind == "service" { "enforce".into() } else { String::new() },
+        worst: worst.into(),
+        group: if group_by == "host" {
+            hosts.first().map(|h| (*h).to_owned()).unwrap_or_default()
+        } else {
+            String::new()
+        },
+    };
+    Radar {
+        nodes: vec![
+            node("unit:fetch", "fetch", "service", &["client"], "active", "prevented"),
+            node("unit:nginx", "nginx", "service", &["web1", "web2"], "active", "prevented"),
+            node("unit:redis", "redis", "service", &["db"], "learning", "alerted"),
+            node("container:redis", "redis", "service", &["db"], "", ""),
+            node("office", "office", "object", &[], "", "by_rule"),
+            node("192.0.2.0/24", "192.0.2.0/24", "address", &[], "", "learning"),
+        ],
+        edges: edges(),
+    }
+}
+
+pub(crate) fn models() -> Vec<Model> {
+    let edge = LearnedEdge {
+        edge: Some(Edge {
+            client: service_peer("unit:fetch"),
+            server: service_peer("unit:nginx"),
+            protocol: "tcp".into(),
+            port: 80,
+        }),
+        first_seen: "2026-11-24T06:00:01Z".into(),
+        last_seen: "2026-11-24T06:30:00Z".into(),
+        connections: 120,
+    };
+    vec![
+        Model {
+            service: "unit:nginx".into(),
+            phase: "active".into(),
+            since: "2026-11-24T06:10:00Z".into(),
+            observed: "20m".into(),
+            edge_count: 1,
+            connections: 120,
+            anomaly_effect: "alert".into(),
+            unseen_probability: 0.008_333,
+            edges: vec![edge],
+        },
+        Model { service: "unit:redis".into(), phase: "learning".into(), observed: "42s".into(), ..Model::default() },
+    ]
+}
+
+pub(crate) fn events() -> Vec<Event> {
+    let process = Process {
+        pid: 4711,
+        exe: "/usr/bin/curl".into(),
+        cmdline: "curl http://10.86.0.1/\n\u{1b}]0;owned\u{7}\u{202e}".into(),
+        user: "root".into(),
+        unit: "fetch.service".into(),
+        cgroup: "/system.slice/fetch.service".into(),
+        missing: String::new(),
+    };
+    let party = |service: &str, host: &str, address: &str, port| {
+        Some(EventParty { service: service.into(), host: host.into(), address: address.into(), port })
+    };
+    vec![
+        Event {
+            id: 12,
+            kind: "rule_alert".into(),
+            client: party("unit:fetch", "client", "10.86.0.3", 0),
+            server: party("unit:nginx", "web1", "10.86.0.1", 80),
+            protocol: "tcp".into(),
+            port: 80,
+            rule: "watch the page".into(),
+            rule_id: 3,
+            rule_revision: 7,
+            side: "client".into(),
+            count: 9,
+            first_seen: "2026-11-24T06:20:00Z".into(),
+            last_seen: "2026-11-24T06:20:09Z".into(),
+            process: Some(process.clone()),
+            samples: vec![process, Process { missing: "it ended too soon".into(), ..Process::default() }],
+            ..Event::default()
+        },
+        Event {
+            id: 11,
+            kind: "anomaly_prevent".into(),
+            client: party("", "", "2001:db8::9", 0),
+            server: party("unit:redis", "db", "fd86::4", 6379),
+            protocol: "tcp".into(),
+            port: 6379,
+            model: "unit:redis".into(),
+            side: "server".into(),
+            count: 1,
+            first_seen: "2026-11-24T06:10:00Z".into(),
+            last_seen: "2026-11-24T06:10:00Z".into(),
+            ..Event::default()
+        },
+        Event {
+            id: 10,
+            kind: "tamper".into(),
+            host: "web2".into(),
+            message: "table inet cnnf was flushed by nft".into(),
+            count: 1,
+            first_seen: "2026-11-24T06:05:00Z".into(),
+            last_seen: "2026-11-24T06:05:00Z".into(),
+            acknowledged: true,
+            ..Event::default()
+        },
+    ]
+}
+
+pub(crate) fn defenders() -> Vec<Defender> {
+    let defender = |host: &str, id: &str, connected, desired, applied, outcome: &str| Defender {
+        host: host.into(),
+        id: id.into(),
+        labels: [("env".into(), "prod".into()), ("site".into(), "fra".into())].into(),
+        addresses: vec!["10.86.0.1".into(), "fd86::1".into()],
+        connected,
+        mode: "enforce".into(),
+        version: "0.1.0".into(),
+        desired_generation: desired,
+        applied_generation: applied,
+        outcome: outcome.into(),
+        queue: "native".into(),
+        last_seen: "2026-11-24T06:30:00Z".into(),
+        counters: [("flows".into(), 1200), ("queue_drops".into(), 0)].into(),
+        ..Defender::default()
+    };
+    vec![
+        defender("web1", "h-1", true, 5, 5, "applied"),
+        defender("web2", "h-2", true, 6, 5, "applied"),
+        Defender { message: "Operation not supported".into(), ..defender("db", "h-3", false, 6, 5, "failed") },
+        defender("twin", "h-4", true, 1, 1, "applied"),
+        defender("twin", "h-5", true, 1, 1, "applied"),
+    ]
+}
+
+pub(crate) fn rules() -> Vec<Rule> {
+    vec![
+        Rule {
+            id: 3,
+            name: "watch the page".into(),
+            position: 1,
+            enabled: true,
+            from: "unit:fetch".into(),
+            to: "unit:nginx".into(),
+            ports: vec!["tcp/80,443".into()],
+            effect: "alert".into(),
+            on_failure: "open".into(),
+            revision: 7,
+            hits: 9,
+            last_used: "2026-11-24T06:20:09Z".into(),
+            ..Rule::default()
+        },
+        Rule {
+            id: 2,
+            name: "nobody else".into(),
+            position: 2,
+            enabled: false,
+            from: "office".into(),
+            to: "unit:postgresql@*".into(),
+            to_labels: [("env".into(), "prod".into())].into(),
+            ports: vec!["any".into()],
+            effect: "prevent".into(),
+            on_failure: "closed".into(),
+            learned: "allow".into(),
+            expires: "2027-01-31".into(),
+            owner: "dba".into(),
+            ticket: "OPS-12".into(),
+            notes: "two\nlines, and a * in it: yes".into(),
+            revision: 4,
+            ..Rule::default()
+        },
+    ]
+}
+
+pub(crate) fn objects() -> Vec<AddressObject> {
+    vec![AddressObject { name: "office".into(), addresses: vec!["10.8.0.0/16".into(), "2001:db8:8::/48".into()] }]
+}
+
+pub(crate) fn explanation() -> ExplainResponse {
+    let step = |what: &str, matched| ExplainStep { what: what.into(), matched };
+    ExplainResponse {
+        effect: "prevent".into(),
+        rule: "nobody else".into(),
+        side: "client".into(),
+        host: "client".into(),
+        mode: "observe".into(),
+        steps: vec![step("rule 'watch the page' (alert)", false), step("rule 'nobody else' (prevent)", true)],
+        ..ExplainResponse::default()
+    }
+}

@@ -1,0 +1,326 @@
+//! The controller's services. Rules are kept and judged with the real conversions, everything else is fixed.
+
+use std::fmt::Debug;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+
+use cnnf_core::id::ServiceKey;
+use cnnf_rpc::convert::policy::{objects, resolve_among, rule, rules};
+use cnnf_rpc::tls::{PeerConnection, PeerIdentity};
+use cnnf_rpc::v1::event_service_server::{EventService, EventServiceServer};
+use cnnf_rpc::v1::fleet_service_server::{FleetService, FleetServiceServer};
+use cnnf_rpc::v1::model_service_server::{ModelService, ModelServiceServer};
+use cnnf_rpc::v1::policy_service_server::{PolicyService, PolicyServiceServer};
+use cnnf_rpc::v1::settings_service_server::{SettingsService, SettingsServiceServer};
+use cnnf_rpc::v1::status_service_server::{StatusService, StatusServiceServer};
+use cnnf_rpc::v1::topology_service_server::{TopologyService, TopologyServiceServer};
+use cnnf_rpc::v1::{self, *};
+use tokio_stream::{Stream, StreamExt as _};
+use tonic::transport::server::{Router, Server};
+use tonic::{Request, Response, Status};
+
+use super::answers;
+
+type Answer<T> = Result<Response<T>, Status>;
+
+#[derive(Clone)]
+pub(crate) struct Controller {
+    requests: Arc<Mutex<Vec<String>>>,
+    policy: Arc<Mutex<ListRulesResponse>>,
+}
+
+impl Controller {
+    pub(crate) fn new(requests: Arc<Mutex<Vec<String>>>) -> Self {
+        let policy = ListRulesResponse { rules: answers::rules(), objects: answers::objects(), revision: 7 };
+        Self { requests, policy: Arc::new(Mutex::new(policy)) }
+    }
+
+    pub(crate) fn routes(self, mut server: Server) -> Router {
+        server
+            .add_service(StatusServiceServer::new(self.clone()))
+            .add_service(TopologyServiceServer::new(self.clone()))
+            .add_service(PolicyServiceServer::new(self.clone()))
+            .add_service(ModelServiceServer::new(self.clone()))
+            .add_service(EventServiceServer::new(self.clone()))
+            .add_service(FleetServiceServer::new(self.clone()))
+            .add_service(SettingsServiceServer::new(self))
+    }
+
+    /// Lets administrators in, and notes what they ask.
+    fn admit<T: Debug>(&self, request: Request<T>) -> Result<T, Status> {
+        let peer = request.extensions().get::<PeerConnection>().ok_or_else(|| Status::internal("no peer"))?;
+        if !matches!(peer.identity, PeerIdentity::Admin(_)) {
+            return Err(Status::permission_denied(format!("{} is no administrator", peer.identity)));
+        }
+        let message = request.into_inner();
+        self.requests.lock().expect("lock").push(format!("{message:?}"));
+        Ok(message)
+    }
+}
+
+/// Two entries a page, so that every list has several; the token is the next entry's number.
+fn page<T: Clone>(all: &[T], page: Option<PageRequest>) -> (Vec<T>, String) {
+    let page = page.unwrap_or_default();
+    let start: usize = page.token.parse().unwrap_or(0);
+    let size = if page.size == 0 { 2 } else { page.size.min(2) as usize };
+    let end = (start + size).min(all.len());
+    (all[start..end].to_vec(), if end < all.len() { end.to_string() } else { String::new() })
+}
+
+fn known() -> Vec<ServiceKey> {
+    ["unit:nginx", "unit:fetch", "unit:redis", "container:redis"].map(|key| key.parse().expect(key)).to_vec()
+}
+
+fn named(name: &str) -> Result<String, Status> {
+    let keys = known();
+    let full = keys.iter().any(|key| key.as_str() == name);
+    match keys.iter().filter(|key| key.name() == name).collect::<Vec<_>>().as_slice() {
+        _ if full => Ok(name.to_owned()),
+        [key] => Ok(key.to_string()),
+        [] => Err(Status::not_found(format!("there is no service '{name}': see 'cnnfctl services list'"))),
+        _ => Err(Status::failed_precondition(resolve_among(name, &keys).expect_err("several").to_string())),
+    }
+}
+
+#[tonic::async_trait]
+impl StatusService for Controller {
+    async fn get_status(&self, request: Request<GetStatusRequest>) -> Answer<v1::Status> {
+        self.admit(request)?;
+        Ok(Response::new(answers::status()))
+    }
+}
+
+#[tonic::async_trait]
+impl TopologyService for Controller {
+    async fn list_services(&self, request: Request<ListServicesRequest>) -> Answer<ListServicesResponse> {
+        let (services, next_token) = page(&answers::services(), self.admit(request)?.page);
+        Ok(Response::new(ListServicesResponse { services, next_token }))
+    }
+
+    async fn get_service(&self, request: Request<GetServiceRequest>) -> Answer<Service> {
+        let key = named(&self.admit(request)?.service)?;
+        let found = answers::services().into_iter().find(|service| service.key == key);
+        found.map(Response::new).ok_or_else(|| Status::not_found("no such service"))
+    }
+
+    async fn set_service_mode(&self, request: Request<SetServiceModeRequest>) -> Answer<Service> {
+        let ask = self.admit(request)?;
+        Ok(Response::new(Service { key: named(&ask.service)?, mode: ask.mode, ..Service::default() }))
+    }
+
+    async fn list_edges(&self, request: Request<ListEdgesRequest>) -> Answer<ListEdgesResponse> {
+        let (edges, next_token) = page(&answers::edges(), self.admit(request)?.page);
+        Ok(Response::new(ListEdgesResponse { edges, next_token }))
+    }
+
+    async fn get_radar(&self, request: Request<GetRadarRequest>) -> Answer<Radar> {
+        Ok(Response::new(answers::radar(&self.admit(request)?.group_by)))
+    }
+}
+
+/// The place of the rule of this name or number.
+fn place(rules: &[Rule], name: &str) -> Result<usize, Status> {
+    rules
+        .iter()
+        .position(|rule| rule.name == name || rule.id.to_string() == name)
+        .ok_or_else(|| Status::not_found(format!("there is no rule '{name}': see 'cnnfctl rules list'")))
+}
+
+fn number(rules: &mut [Rule]) {
+    for (n, rule) in rules.iter_mut().enumerate() {
+        rule.position = u32::try_from(n).expect("few") + 1;
+    }
+}
+
+#[tonic::async_trait]
+impl PolicyService for Controller {
+    async fn list_rules(&self, request: Request<ListRulesRequest>) -> Answer<ListRulesResponse> {
+        self.admit(request)?;
+        Ok(Response::new(self.policy.lock().expect("lock").clone()))
+    }
+
+    async fn add_rule(&self, request: Request<AddRuleRequest>) -> Answer<Rule> {
+        let asked = self.admit(request)?.rule.unwrap_or_default();
+        let mut policy = self.policy.lock().expect("lock");
+        if place(&policy.rules, &asked.name).is_ok() {
+            return Err(Status::already_exists(format!(
+                "there is a rule '{}' already: choose another name",
+                asked.name
+            )));
+        }
+        let (keys, objects) = (known(), objects(policy.objects.clone())?);
+        let kept = rule(asked.clone(), &objects, &|name| resolve_among(name, &keys))?;
+        policy.revision += 1;
+        let added = Rule { id: 9, revision: policy.revision, ..Rule::from(&kept) };
+        let at = if asked.position == 0 { policy.rules.len() } else { asked.position as usize - 1 };
+        policy.rules.insert(at, added);
+        number(&mut policy.rules);
+        Ok(Response::new(policy.rules[at].clone()))
+    }
+
+    async fn update_rule(&self, request: Request<UpdateRuleRequest>) -> Answer<Rule> {
+        let ask = self.admit(request)?;
+        let mut policy = self.policy.lock().expect("lock");
+        let at = place(&policy.rules, &ask.rule)?;
+        policy.revision += 1;
+        let (revision, values) = (policy.revision, ask.values.unwrap_or_default());
+        let rule = &mut policy.rules[at];
+        rule.revision = revision;
+        for field in ask.fields {
+            match field.as_str() {
+                "enabled" => rule.enabled = values.enabled,
+                "effect" => rule.effect = values.effect.clone(),
+                "ports" => rule.ports = values.ports.clone(),
+                "owner" => rule.owner = values.owner.clone(),
+                "expires" => rule.expires = values.expires.clone(),
+                "from_labels" => rule.from_labels = values.from_labels.clone(),
+                other => return Err(Status::invalid_argument(format!("fields: '{other}' cannot be changed here"))),
+            }
+        }
+        Ok(Response::new(rule.clone()))
+    }
+
+    async fn move_rule(&self, request: Request<MoveRuleRequest>) -> Answer<Rule> {
+        let ask = self.admit(request)?;
+        let mut policy = self.policy.lock().expect("lock");
+        let at = place(&policy.rules, &ask.rule)?;
+        let moved = policy.rules.remove(at);
+        let to = (ask.position as usize - 1).min(policy.rules.len());
+        policy.rules.insert(to, moved);
+        number(&mut policy.rules);
+        Ok(Response::new(policy.rules[to].clone()))
+    }
+
+    async fn delete_rule(&self, request: Request<DeleteRuleRequest>) -> Answer<DeleteRuleResponse> {
+        let ask = self.admit(request)?;
+        let mut policy = self.policy.lock().expect("lock");
+        let at = place(&policy.rules, &ask.rule)?;
+        policy.rules.remove(at);
+        policy.revision += 1;
+        Ok(Response::new(DeleteRuleResponse { revision: policy.revision }))
+    }
+
+    async fn apply_policy(&self, request: Request<ApplyPolicyRequest>) -> Answer<ApplyPolicyResponse> {
+        let ask = self.admit(request)?;
+        let mut policy = self.policy.lock().expect("lock");
+        if ask.base_revision != 0 && ask.base_revision != policy.revision {
+            return Err(Status::aborted(format!("the rules changed to revision {}", policy.revision)));
+        }
+        let (keys, wanted) = (known(), objects(ask.objects.clone())?);
+        let mut new: Vec<Rule> =
+            rules(ask.rules, &wanted, &|name| resolve_among(name, &keys))?.iter().map(Rule::from).collect();
+        number(&mut new);
+        let content = |rule: &Rule| Rule { id: 0, revision: 0, hits: 0, last_used: String::new(), ..rule.clone() };
+        let mut answer = ApplyPolicyResponse { revision: policy.revision, ..ApplyPolicyResponse::default() };
+        for rule in &mut new {
+            match policy.rules.iter().find(|old| old.name == rule.name) {
+                None => answer.added.push(rule.name.clone()),
+                Some(old) if content(old) != content(rule) => answer.changed.push(rule.name.clone()),
+                Some(old) => *rule = old.clone(),
+            }
+        }
+        let gone = policy.rules.iter().filter(|old| new.iter().all(|rule| rule.name != old.name));
+        answer.deleted = gone.map(|rule| rule.name.clone()).collect();
+        let changed = ask.objects.iter().filter(|object| !policy.objects.contains(object));
+        answer.objects = changed.map(|object| object.name.clone()).collect();
+        let gone = policy.objects.iter().filter(|old| ask.objects.iter().all(|object| object.name != old.name));
+        answer.objects.extend(gone.map(|object| object.name.clone()));
+        let same =
+            [&answer.added, &answer.changed, &answer.deleted, &answer.objects].iter().all(|list| list.is_empty());
+        if !ask.dry_run && !same {
+            answer.revision += 1;
+            *policy = ListRulesResponse { rules: new, objects: ask.objects, revision: answer.revision };
+        }
+        Ok(Response::new(answer))
+    }
+
+    async fn explain(&self, request: Request<ExplainRequest>) -> Answer<ExplainResponse> {
+        named(&self.admit(request)?.from)?;
+        Ok(Response::new(answers::explanation()))
+    }
+}
+
+#[tonic::async_trait]
+impl ModelService for Controller {
+    async fn list_models(&self, request: Request<ListModelsRequest>) -> Answer<ListModelsResponse> {
+        let models: Vec<_> = answers::models().into_iter().map(|model| Model { edges: Vec::new(), ..model }).collect();
+        let (models, next_token) = page(&models, self.admit(request)?.page);
+        Ok(Response::new(ListModelsResponse { models, next_token }))
+    }
+
+    async fn get_model(&self, request: Request<GetModelRequest>) -> Answer<Model> {
+        let key = named(&self.admit(request)?.service)?;
+        let found = answers::models().into_iter().find(|model| model.service == key);
+        found.map(Response::new).ok_or_else(|| Status::not_found(format!("{key} has no model")))
+    }
+
+    async fn activate_model(&self, request: Request<ActivateModelRequest>) -> Answer<Model> {
+        let service = named(&self.admit(request)?.service)?;
+        Ok(Response::new(Model { service, phase: "active".into(), anomaly_effect: "alert".into(), ..Model::default() }))
+    }
+}
+
+#[tonic::async_trait]
+impl EventService for Controller {
+    async fn list_events(&self, request: Request<ListEventsRequest>) -> Answer<ListEventsResponse> {
+        let (events, next_token) = page(&answers::events(), self.admit(request)?.page);
+        Ok(Response::new(ListEventsResponse { events, next_token }))
+    }
+
+    async fn get_event(&self, request: Request<GetEventRequest>) -> Answer<Event> {
+        let id = self.admit(request)?.id;
+        let found = answers::events().into_iter().find(|event| event.id == id);
+        found
+            .map(Response::new)
+            .ok_or_else(|| Status::not_found(format!("there is no event {id}: see 'cnnfctl events list'")))
+    }
+
+    type WatchEventsStream = Pin<Box<dyn Stream<Item = Result<Event, Status>> + Send>>;
+
+    /// All events; of service "ending" none and the end, else nothing more ever.
+    async fn watch_events(&self, request: Request<WatchEventsRequest>) -> Answer<Self::WatchEventsStream> {
+        if self.admit(request)?.service == "ending" {
+            return Ok(Response::new(Box::pin(tokio_stream::empty())));
+        }
+        let events = tokio_stream::iter(answers::events().into_iter().map(Ok));
+        Ok(Response::new(Box::pin(events.chain(tokio_stream::pending()))))
+    }
+}
+
+#[tonic::async_trait]
+impl FleetService for Controller {
+    async fn list_defenders(&self, request: Request<ListDefendersRequest>) -> Answer<ListDefendersResponse> {
+        let (defenders, next_token) = page(&answers::defenders(), self.admit(request)?.page);
+        Ok(Response::new(ListDefendersResponse { defenders, next_token }))
+    }
+
+    async fn set_defender_mode(&self, request: Request<SetDefenderModeRequest>) -> Answer<Defender> {
+        let ask = self.admit(request)?;
+        let found = answers::defenders().into_iter().find(|defender| defender.host == ask.host);
+        let found = found.ok_or_else(|| Status::not_found(format!("there is no host '{}'", ask.host)))?;
+        Ok(Response::new(Defender { mode: ask.mode, ..found }))
+    }
+
+    async fn create_token(&self, request: Request<CreateTokenRequest>) -> Answer<CreateTokenResponse> {
+        let ask = self.admit(request)?;
+        let token = format!("cnnf1.secret{}.pin", ask.ttl_seconds);
+        Ok(Response::new(CreateTokenResponse { token, expires: "2026-11-24T06:40:00Z".into(), uses: ask.uses }))
+    }
+}
+
+#[tonic::async_trait]
+impl SettingsService for Controller {
+    async fn get_settings(&self, request: Request<GetSettingsRequest>) -> Answer<Settings> {
+        self.admit(request)?;
+        let values = [("learn_for", "1h"), ("anomaly_effect", "alert"), ("learning", "on")];
+        Ok(Response::new(Settings { values: values.map(|(k, v)| (k.to_owned(), v.to_owned())).into() }))
+    }
+
+    async fn set_setting(&self, request: Request<SetSettingRequest>) -> Answer<Settings> {
+        let ask = self.admit(request)?;
+        if ask.name != "learn_for" {
+            return Err(Status::invalid_argument(format!("there is no setting '{}': there is learn_for", ask.name)));
+        }
+        Ok(Response::new(Settings { values: [(ask.name, ask.value)].into() }))
+    }
+}

@@ -1,0 +1,126 @@
+//! Getting to the controller, and streams that stay.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::bed::{Bed, Ca, Ran, bare};
+use cnnf_core::id::HostId;
+use cnnf_rpc::tls::PeerIdentity;
+
+#[test]
+fn contexts_are_found_and_named() {
+    let bed = Bed::start();
+    let config = bed.dir.path().join("config/cnnf");
+    std::fs::create_dir_all(&config).expect("directory");
+    let entry = std::fs::read_to_string(bed.dir.path().join("admin.toml")).expect("read");
+    let wrong = entry.replace(&bed.address.to_string(), "127.0.0.1:1");
+    std::fs::write(
+        config.join("contexts.toml"),
+        format!("current = \"lab\"\n[contexts.lab]\n{entry}\n[contexts.far]\n{wrong}"),
+    )
+    .expect("write");
+    let run = |args: &[&str]| {
+        let home = bed.dir.path().join("config");
+        Ran::of(bare(args).env("XDG_CONFIG_HOME", home).output().expect("run"), &bed.address.to_string())
+    };
+    assert_eq!(run(&["status"]).code, 0);
+    assert_eq!(run(&["status", "--context", "lab"]).code, 0);
+    assert_eq!(run(&["--context", "far", "status"]).code, 3);
+    let ran = run(&["--context", "nope", "status"]);
+    assert!(ran.code == 2 && ran.err.ends_with("there are: far, lab\n"), "{ran:?}");
+    assert_eq!(run(&["--admin", "/nonexistent.toml", "status"]).code, 2);
+    let ran = Ran::of(bare(&["status"]).output().expect("run"), "nowhere");
+    assert!(ran.code == 2 && ran.err.contains("no controller is named: give --admin FILE"), "{ran:?}");
+}
+
+#[test]
+fn who_cannot_reach_or_may_not_gets_three() {
+    let bed = Bed::start();
+    let address = bed.address.to_string();
+    let admin = PeerIdentity::Admin("root".into());
+    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("free").to_string();
+    let defender = PeerIdentity::Defender(HostId::new("h-1"));
+    // A client of another CA that yet knows the controller's.
+    let stranger = {
+        let own = bed.ca.admin_toml(&address, &admin);
+        let other = Ca::new().admin_toml(&address, &admin);
+        format!(
+            "{}{}",
+            &own[..own.find("certificate").expect("part")],
+            &other[other.find("certificate").expect("part")..]
+        )
+    };
+    for (name, text, part) in [
+        ("gone", bed.ca.admin_toml(&free, &admin), "see whether the controller runs and the address is right"),
+        (
+            "other-ca",
+            Ca::new().admin_toml(&address, &admin),
+            "see whether the address and the credential belong together",
+        ),
+        (
+            "defender",
+            bed.ca.admin_toml(&address, &defender),
+            "SERVER does not allow this: defender h-1 is no administrator",
+        ),
+        ("stranger", stranger, "the connection to SERVER broke: "),
+    ] {
+        let file = bed.file(&format!("{name}.toml"), &text);
+        let ran = bed.run(&["status", "--admin", &file]);
+        assert_eq!((ran.code, ran.out.as_str()), (3, ""), "{name}: {ran:?}");
+        assert!(ran.err.starts_with("error: ") && ran.err.contains(part), "{name}: {ran:?}");
+        assert_eq!(ran.err.lines().count(), 1, "{name}: {ran:?}");
+    }
+}
+
+/// A watcher that was told to stop by Ctrl-C after `lines` lines: these, and its exit code.
+fn watch(bed: &Bed, args: &[&str], lines: usize) -> (String, Option<i32>) {
+    let mut child = bed.command(args).stdout(Stdio::piped()).spawn().expect("spawn");
+    let mut reader = BufReader::new(child.stdout.take().expect("stdout"));
+    let mut text = String::new();
+    for _ in 0..lines {
+        reader.read_line(&mut text).expect("line");
+    }
+    std::thread::sleep(Duration::from_millis(50));
+    assert!(child.try_wait().expect("wait").is_none(), "it watches on");
+    let stopped = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill");
+    assert!(stopped.success());
+    let code = child.wait().expect("wait").code();
+    reader.read_to_string(&mut text).expect("rest");
+    (text, code)
+}
+
+#[test]
+fn events_are_watched_until_ctrl_c() {
+    let bed = Bed::start();
+    let (text, code) = watch(&bed, &["events", "watch"], 3);
+    assert_eq!(code, Some(0));
+    insta::assert_snapshot!(text);
+    let (text, code) = watch(&bed, &["events", "watch", "-o", "json", "--kind", "tamper"], 3);
+    assert_eq!(code, Some(0));
+    let ids: Vec<String> = text
+        .lines()
+        .map(|line| {
+            serde_json::from_str::<serde_json::Value>(line).expect("JSON")["id"].as_str().expect("id").to_owned()
+        })
+        .collect();
+    assert_eq!(ids, ["12", "11", "10"]);
+}
+
+#[test]
+fn a_stream_that_ends_is_an_error() {
+    let bed = Bed::start();
+    let ran = bed.run(&["events", "watch", "--service", "ending"]);
+    assert_eq!(ran.code, 3);
+    assert!(ran.err.contains("the controller ended the stream"), "{ran:?}");
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_error() {
+    let bed = Bed::start();
+    let mut child =
+        bed.command(&["events", "watch"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("spawn");
+    drop(child.stdout.take());
+    let ran = child.wait_with_output().expect("wait");
+    assert_eq!((ran.status.code(), ran.stderr.as_slice()), (Some(0), &b""[..]));
+}

@@ -1,0 +1,6 @@
+//! The program as people run it, against a controller over real mutual TLS.
+
+mod answers;
+mod bed;
+mod connection;
+mod rules;
