@@ -108,7 +108,8 @@ mod tests {
     #[test]
     fn every_key_has_a_default() {
         assert_eq!(Config::parse(""), Ok(Config::default()));
-        let config = Config::parse("spool_bytes = 1000000\n[labels]\nenv = \"prod\"\n[failsafe]\ningress = [\"tcp/22,2222\"]\n");
+        let config =
+            Config::parse("spool_bytes = 1000000\n[labels]\nenv = \"prod\"\n[failsafe]\ningress = [\"tcp/22,2222\"]\n");
         let config = config.expect("good");
         assert_eq!(config.labels["env"], "prod");
         let failsafes = config.failsafes(7443).expect("good");

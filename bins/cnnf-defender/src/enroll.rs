@@ -57,7 +57,8 @@ fn at(path: &Path, error: impl std::fmt::Display) -> Failure {
 }
 
 async fn ask(controller: &str, token: &Token, labels: Labels) -> Result<Enrolment, Failure> {
-    let key = rcgen::KeyPair::generate().map_err(|error| Failure::refused(format_args!("cannot make a key: {error}")))?;
+    let key =
+        rcgen::KeyPair::generate().map_err(|error| Failure::refused(format_args!("cannot make a key: {error}")))?;
     let host_name = host_name();
     let mut params = rcgen::CertificateParams::default();
     params.distinguished_name.push(rcgen::DnType::CommonName, host_name.as_str());
@@ -72,12 +73,8 @@ async fn ask(controller: &str, token: &Token, labels: Labels) -> Result<Enrolmen
         }
         error => Failure::refused(error),
     })?;
-    let request = v1::EnrollRequest {
-        token: token.secret_text(),
-        csr: csr.der().to_vec(),
-        host_name,
-        labels: labels.0.clone(),
-    };
+    let request =
+        v1::EnrollRequest { token: token.secret_text(), csr: csr.der().to_vec(), host_name, labels: labels.0.clone() };
     let answer = EnrollmentServiceClient::new(pinned.channel)
         .enroll(request)
         .await

@@ -83,7 +83,8 @@ impl Link {
         let (mut sent, mut acknowledged) = (0, 0);
         let mut beat = tokio::time::interval(HEARTBEAT);
         loop {
-            let room = limits::MAX_UNACKNOWLEDGED.saturating_sub(usize::try_from(sent - acknowledged).unwrap_or(usize::MAX));
+            let room =
+                limits::MAX_UNACKNOWLEDGED.saturating_sub(usize::try_from(sent - acknowledged).unwrap_or(usize::MAX));
             // registered before looking, so that no report is missed
             let changed = self.spool.changed();
             let reports = self.spool.after(sent, room.min(limits::MAX_UNACKNOWLEDGED));

@@ -91,7 +91,10 @@ fn ask(socket: &Path, request: &str) -> std::io::Result<Status> {
 /// `status`.
 pub(crate) fn status(config: &Config, json: bool) -> Result<(), Failure> {
     let status = ask(&config.socket, "status").map_err(|error| {
-        Failure::refused(format_args!("no defender answers at {}: {error}: is 'cnnf-defender run' running?", config.socket.display()))
+        Failure::refused(format_args!(
+            "no defender answers at {}: {error}: is 'cnnf-defender run' running?",
+            config.socket.display()
+        ))
     })?;
     if json {
         println!("{}", serde_json::to_string_pretty(&status).map_err(Failure::refused)?);

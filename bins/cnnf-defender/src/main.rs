@@ -22,7 +22,11 @@ use clap::{Parser, Subcommand, ValueEnum};
 use failure::Failure;
 
 #[derive(Parser)]
-#[command(name = "cnnf-defender", version, about = "Finds this host's services, learns what they do and enforces rules on them")]
+#[command(
+    name = "cnnf-defender",
+    version,
+    about = "Finds this host's services, learns what they do and enforces rules on them"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -39,7 +39,8 @@ pub(crate) fn boot_id() -> String {
 
 /// Reads the stamps of this boot; those of an earlier one mean nothing any more.
 pub(crate) fn load_stamps(state_dir: &Path, boot: &str) -> Stamps {
-    let kept: Option<Kept> = fs::read(state_dir.join(STAMPS)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let kept: Option<Kept> =
+        fs::read(state_dir.join(STAMPS)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
     match kept.filter(|kept| kept.boot == boot) {
         Some(kept) => Stamps { slots: Slots::restore(kept.slots), epochs: kept.epochs, resumed: true },
         None => Stamps::default(),

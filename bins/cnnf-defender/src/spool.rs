@@ -95,7 +95,13 @@ impl Spool {
         let inner = self.lock();
         let start = inner.queue.partition_point(|(n, _)| *n <= seq);
         // what is in the queue was encoded or checked here
-        inner.queue.iter().skip(start).take(limit).filter_map(|(_, bytes)| v1::Report::decode(bytes.as_slice()).ok()).collect()
+        inner
+            .queue
+            .iter()
+            .skip(start)
+            .take(limit)
+            .filter_map(|(_, bytes)| v1::Report::decode(bytes.as_slice()).ok())
+            .collect()
     }
 
     /// The controller has everything up to `seq`.
@@ -219,7 +225,9 @@ fn parse(bytes: &[u8]) -> Option<Kept> {
         Kept { epoch: epoch.to_owned(), boot: boot.to_owned(), next: next.parse().ok()?, reports: VecDeque::new() };
     let mut rest = &bytes[end + 1..];
     while let Some((len, after)) = rest.split_first_chunk::<4>() {
-        let Some(message) = usize::try_from(u32::from_le_bytes(*len)).ok().and_then(|len| after.get(..len)) else { break };
+        let Some(message) = usize::try_from(u32::from_le_bytes(*len)).ok().and_then(|len| after.get(..len)) else {
+            break;
+        };
         let Ok(report) = v1::Report::decode(message) else { break };
         if kept.reports.back().is_some_and(|(seq, _)| *seq >= report.seq) {
             break;

@@ -29,7 +29,12 @@ impl LoggedPacket {
             Vantage::Server => (None, local),
         };
         let port = |address: SocketAddr| if self.protocol.has_ports() { address.port() } else { 0 };
-        let party = |service, address: SocketAddr| EventParty { service, host: None, address: address.ip(), port: port(address) };
+        let party = |service, address: SocketAddr| EventParty {
+            service,
+            host: None,
+            address: address.ip(),
+            port: port(address),
+        };
         // a rule that went away between the packet and now is known by its number alone
         let reason = self.prefix.full_reason(policy).cloned().unwrap_or(match self.prefix.reason {
             cnnf_core::ruleset::LogReason::Rule(id) => Reason::Rule { id, name: format!("rule {}", id.0), revision: 0 },

@@ -267,7 +267,8 @@ impl Agent {
                 Observation::Lost { at } => {
                     self.counts.gaps += 1;
                     if self.lost_since.is_none() {
-                        self.lost_since = Some(if self.last_flow == Timestamp::default() { *at } else { self.last_flow });
+                        self.lost_since =
+                            Some(if self.last_flow == Timestamp::default() { *at } else { self.last_flow });
                         effects.push(Effect::Dump);
                     }
                 }

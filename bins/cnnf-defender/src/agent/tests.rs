@@ -16,7 +16,12 @@ fn table(effects: &[Effect]) -> Option<&Ruleset> {
 }
 
 fn statuses(effects: &[Effect]) -> Vec<(u64, &str)> {
-    effects.iter().filter_map(|e| if let Effect::Status { generation, outcome, .. } = e { Some((*generation, *outcome)) } else { None }).collect()
+    effects
+        .iter()
+        .filter_map(|e| {
+            if let Effect::Status { generation, outcome, .. } = e { Some((*generation, *outcome)) } else { None }
+        })
+        .collect()
 }
 
 #[test]
@@ -26,7 +31,9 @@ fn a_new_service_is_in_the_table_without_a_new_epoch() {
     assert!(table(&effects).is_some());
     let epochs = a.epochs;
     let effects = a.handle(seen("/system.slice/db.service", 8), Timestamp(2));
-    let Some(Set::Cgroups(cgroups)) = table(&effects).and_then(|t| t.sets.get("cgroups")) else { panic!("{effects:?}") };
+    let Some(Set::Cgroups(cgroups)) = table(&effects).and_then(|t| t.sets.get("cgroups")) else {
+        panic!("{effects:?}")
+    };
     assert_eq!(cgroups.keys().copied().collect::<Vec<_>>(), [7, 8]);
     assert_eq!(a.epochs, epochs);
     assert!(a.handle(seen("/system.slice/db.service", 8), Timestamp(3)).is_empty());

@@ -49,9 +49,7 @@ const AT_ONCE: usize = 1000;
 pub(crate) fn run(config: Config) -> Result<(), Failure> {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_env("CNNF_LOG").unwrap_or_else(|_| "info".into()),
-        )
+        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("CNNF_LOG").unwrap_or_else(|_| "info".into()))
         .init();
     let enrolment = Enrolment::load(&config.state_dir)
         .map_err(|error| Failure::refused(format_args!("{}: {error}", config.state_dir.display())))?
@@ -141,8 +139,9 @@ fn account() {
 
 fn cgroup_root() -> Result<std::path::PathBuf, Failure> {
     let mountinfo = std::fs::read_to_string("/proc/self/mountinfo").map_err(Failure::refused)?;
-    cgroups::mount_point(&mountinfo)
-        .ok_or_else(|| Failure::refused("cgroup2 is not mounted: services cannot be told apart; mount it on /sys/fs/cgroup"))
+    cgroups::mount_point(&mountinfo).ok_or_else(|| {
+        Failure::refused("cgroup2 is not mounted: services cannot be told apart; mount it on /sys/fs/cgroup")
+    })
 }
 
 /// The asynchronous part: the link, the local socket, signals.

@@ -49,7 +49,8 @@ fn watch_cgroups(to: &Handles, mut watcher: Watcher) {
     let mut walked = Instant::now();
     loop {
         let ready = wait_readable(&watcher, WAIT).unwrap_or(false);
-        let mut seen = if ready { watcher.read().unwrap_or_else(|error| lost("control groups", &error)) } else { Vec::new() };
+        let mut seen =
+            if ready { watcher.read().unwrap_or_else(|error| lost("control groups", &error)) } else { Vec::new() };
         if walked.elapsed() >= WALK {
             walked = Instant::now();
             seen.extend(watcher.rescan());

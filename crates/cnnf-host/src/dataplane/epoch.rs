@@ -51,7 +51,8 @@ mod tests {
     #[test]
     fn root_a_bit_is_cleared_and_the_rest_of_a_label_stays() {
         in_namespace(|| {
-            let nft = |script: &str| assert!(Command::new("nft").arg(script).status().expect("nft").success(), "{script}");
+            let nft =
+                |script: &str| assert!(Command::new("nft").arg(script).status().expect("nft").success(), "{script}");
             nft("add table inet t; add chain inet t o { type filter hook output priority 0; }");
             // bits 3 (word 0), 100 (word 3, bit 4) and 101
             for bit in [3, 100, 101] {

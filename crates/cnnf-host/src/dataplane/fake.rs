@@ -65,9 +65,15 @@ impl Fake {
             }
             Operation::DeleteChain(name) => {
                 let chain = self.chain(name)?;
-                refuse_if(chain.base.is_some() || !chain.rules.is_empty(), || format!("chain {name} has rules or a hook"))?;
+                refuse_if(chain.base.is_some() || !chain.rules.is_empty(), || {
+                    format!("chain {name} has rules or a hook")
+                })?;
                 let used = self.rules().any(|rule| chains_of(rule).any(|chain| chain == name))
-                    || self.table.sets.values().any(|s| matches!(s, Set::Dispatch(map) if map.values().any(|c| c == name)));
+                    || self
+                        .table
+                        .sets
+                        .values()
+                        .any(|s| matches!(s, Set::Dispatch(map) if map.values().any(|c| c == name)));
                 refuse_if(used, || format!("chain {name} is in use"))?;
                 self.table.chains.remove(name);
                 Ok(())
@@ -78,7 +84,9 @@ impl Fake {
             }
             Operation::DeleteSet(name) => {
                 self.set(name)?;
-                refuse_if(self.rules().any(|rule| sets_of(rule).any(|set| set == name)), || format!("set {name} is in use"))?;
+                refuse_if(self.rules().any(|rule| sets_of(rule).any(|set| set == name)), || {
+                    format!("set {name} is in use")
+                })?;
                 self.table.sets.remove(name);
                 Ok(())
             }

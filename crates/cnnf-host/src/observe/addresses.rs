@@ -42,8 +42,27 @@ pub fn read() -> io::Result<Addresses> {
 #[must_use]
 pub fn is_uplink(name: &str) -> bool {
     const INNER: &[&str] = &[
-        "lo", "docker", "br-", "veth", "virbr", "vnet", "tap", "cni", "podman", "lxcbr", "lxdbr", "incusbr", "cali", "flannel", "cilium",
-        "lxc", "kube-ipvs", "nodelocaldns", "dummy", "vxlan", "weave",
+        "lo",
+        "docker",
+        "br-",
+        "veth",
+        "virbr",
+        "vnet",
+        "tap",
+        "cni",
+        "podman",
+        "lxcbr",
+        "lxdbr",
+        "incusbr",
+        "cali",
+        "flannel",
+        "cilium",
+        "lxc",
+        "kube-ipvs",
+        "nodelocaldns",
+        "dummy",
+        "vxlan",
+        "weave",
     ];
     !INNER.iter().any(|prefix| name.starts_with(prefix))
 }
@@ -71,7 +90,8 @@ mod tests {
 
     #[test]
     fn link_local_addresses_are_not_global() {
-        for (address, global) in [("10.0.0.1", true), ("fd86::1", true), ("fe80::1", false), ("127.0.0.1", false), ("169.254.1.1", false)]
+        for (address, global) in
+            [("10.0.0.1", true), ("fd86::1", true), ("fe80::1", false), ("127.0.0.1", false), ("169.254.1.1", false)]
         {
             assert_eq!(is_global(address.parse().expect("address")), global, "{address}");
         }

@@ -226,7 +226,9 @@ mod tests {
     }
 
     fn paths(seen: &[Observation]) -> Vec<&str> {
-        seen.iter().filter_map(|o| if let Observation::CgroupSeen { path, .. } = o { Some(path.as_str()) } else { None }).collect()
+        seen.iter()
+            .filter_map(|o| if let Observation::CgroupSeen { path, .. } = o { Some(path.as_str()) } else { None })
+            .collect()
     }
 
     /// inotify works alike on any directory; a real tree is used where root may.

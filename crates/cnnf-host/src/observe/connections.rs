@@ -116,8 +116,20 @@ mod tests {
         let address = |text: &str| text.parse().expect("address");
         let flow = Flow {
             kind: Kind::New,
-            orig: Tuple { src: address("10.0.0.1"), dst: address("10.96.0.1"), proto: 6, src_port: 40_000, dst_port: 443 },
-            reply: Tuple { src: address("10.0.0.2"), dst: address("10.0.0.1"), proto: 6, src_port: 80, dst_port: 40_000 },
+            orig: Tuple {
+                src: address("10.0.0.1"),
+                dst: address("10.96.0.1"),
+                proto: 6,
+                src_port: 40_000,
+                dst_port: 443,
+            },
+            reply: Tuple {
+                src: address("10.0.0.2"),
+                dst: address("10.0.0.1"),
+                proto: 6,
+                src_port: 80,
+                dst_port: 40_000,
+            },
             labels: [5, 0, 0, 0],
             has_labels: true,
             status: Some(status::SEEN_REPLY),
@@ -148,9 +160,12 @@ mod tests {
             let _client = TcpStream::connect(("127.0.0.1", port)).expect("connect");
             assert!(cnnf_netlink::wait_readable(&c, Duration::from_secs(5)).expect("poll"));
             let seen = c.read().expect("read");
-            let new = |o: &Observation| matches!(o, Observation::Flow(f) if f.moment == Moment::New && f.server_port == port);
+            let new =
+                |o: &Observation| matches!(o, Observation::Flow(f) if f.moment == Moment::New && f.server_port == port);
             assert!(seen.iter().any(new), "{seen:?}");
-            assert!(dump().expect("dump").iter().any(|f| f.server_port == port && f.moment == Moment::Alive && f.replied));
+            assert!(
+                dump().expect("dump").iter().any(|f| f.server_port == port && f.moment == Moment::Alive && f.replied)
+            );
         });
     }
 }

@@ -1,7 +1,6 @@
 //! Where services can be reached.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 use cnnf_core::directory::Endpoint;
@@ -26,7 +25,10 @@ pub fn ephemeral_ports(text: &str) -> RangeInclusive<u16> {
 ///
 /// # Errors
 /// The kernel's tables could not be read.
-pub fn read(diag: &mut SockDiag, owners: &mut Owners) -> Result<BTreeMap<ServiceKey, BTreeSet<Endpoint>>, cnnf_netlink::Error> {
+pub fn read(
+    diag: &mut SockDiag,
+    owners: &mut Owners,
+) -> Result<BTreeMap<ServiceKey, BTreeSet<Endpoint>>, cnnf_netlink::Error> {
     let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
     let ephemeral = ephemeral_ports(&text);
     let mut sockets: Vec<(Endpoint, Sock)> = Vec::new();
@@ -50,13 +52,15 @@ pub fn read(diag: &mut SockDiag, owners: &mut Owners) -> Result<BTreeMap<Service
 fn endpoint(sock: &Sock, protocol: Protocol, ephemeral: &RangeInclusive<u16>) -> Option<Endpoint> {
     let port = sock.local.port();
     let listens = match protocol {
-        Protocol::Udp => sock.state == State::Close && port != 0 && sock.remote.port() == 0 && !ephemeral.contains(&port),
+        Protocol::Udp => {
+            sock.state == State::Close && port != 0 && sock.remote.port() == 0 && !ephemeral.contains(&port)
+        }
         _ => sock.state == State::Listen,
     };
     let both_families = sock.ipv6 && sock.local.ip().is_unspecified() && sock.v6only != Some(true);
     // the kernel shows the wildcard of a mapped socket as an IPv4 address
     let address = (!both_families).then(|| sock.local.ip());
-    listens.then_some(Endpoint { protocol, address: address.map(IpAddr::from), port })
+    listens.then_some(Endpoint { protocol, address, port })
 }
 
 #[cfg(test)]

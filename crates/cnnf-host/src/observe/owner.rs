@@ -51,8 +51,9 @@ impl Owners {
     /// No netlink socket, or no cgroup2.
     pub fn open() -> io::Result<Self> {
         let mountinfo = std::fs::read_to_string("/proc/self/mountinfo")?;
-        let root = cgroups::mount_point(&mountinfo)
-            .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "cgroup2 is not mounted: services cannot be told apart"))?;
+        let root = cgroups::mount_point(&mountinfo).ok_or_else(|| {
+            io::Error::new(io::ErrorKind::NotFound, "cgroup2 is not mounted: services cannot be told apart")
+        })?;
         let diag = SockDiag::open().map_err(io::Error::other)?;
         Ok(Self { diag, root, paths: HashMap::new() })
     }
@@ -73,7 +74,13 @@ impl Owners {
     }
 
     /// The socket of a connection; `None` if there is none.
-    fn socket(&mut self, protocol: Protocol, local: SocketAddr, remote: SocketAddr, ifindex: u32) -> Result<Option<Sock>, String> {
+    fn socket(
+        &mut self,
+        protocol: Protocol,
+        local: SocketAddr,
+        remote: SocketAddr,
+        ifindex: u32,
+    ) -> Result<Option<Sock>, String> {
         let kind = match protocol {
             Protocol::Tcp => sock_diag::Protocol::Tcp,
             Protocol::Udp => sock_diag::Protocol::Udp,
@@ -103,7 +110,9 @@ impl Owners {
         let mut keys = keys.into_iter();
         match (keys.next(), keys.next()) {
             (None, _) => Answer { cgroup: path, ..unknown("no process holds the socket any more".into()) },
-            (Some(key), None) => Answer { key, cgroup: path, holder: holders.into_iter().next(), missing: String::new() },
+            (Some(key), None) => {
+                Answer { key, cgroup: path, holder: holders.into_iter().next(), missing: String::new() }
+            }
             (Some(first), Some(second)) => {
                 let names: Vec<String> = [first, second].into_iter().chain(keys).map(|key| key.to_string()).collect();
                 Answer {
@@ -123,7 +132,13 @@ impl Owners {
     }
 
     /// The process behind a connection's local end, as far as it can be read now.
-    pub fn evidence(&mut self, protocol: Protocol, local: SocketAddr, remote: SocketAddr, ifindex: u32) -> event::Process {
+    pub fn evidence(
+        &mut self,
+        protocol: Protocol,
+        local: SocketAddr,
+        remote: SocketAddr,
+        ifindex: u32,
+    ) -> event::Process {
         let sock = match self.socket(protocol, local, remote, ifindex) {
             Ok(Some(sock)) => sock,
             Ok(None) => return missing("its socket was gone when the packet's copy came"),
@@ -136,7 +151,11 @@ impl Owners {
             holders.reverse();
         }
         let Some(process) = holders.first() else {
-            return event::Process { cgroup: path.clone(), unit: unit(&path), ..missing("no process holds the socket any more") };
+            return event::Process {
+                cgroup: path.clone(),
+                unit: unit(&path),
+                ..missing("no process holds the socket any more")
+            };
         };
         let mut evidence = described(process);
         if holders.len() > 1 {
@@ -166,7 +185,8 @@ impl Owners {
 
     /// The path of the control group of this id; looks through the tree if it is a new one.
     fn path(&mut self, id: u64) -> Option<String> {
-        let is = |path: &str| std::fs::metadata(self.root.join(path.trim_start_matches('/'))).is_ok_and(|m| m.ino() == id);
+        let is =
+            |path: &str| std::fs::metadata(self.root.join(path.trim_start_matches('/'))).is_ok_and(|m| m.ino() == id);
         if let Some(path) = self.paths.get(&id).filter(|path| is(path)) {
             return Some(path.clone());
         }

@@ -4,7 +4,9 @@
 //! looked up by its flow in 12 to 15.
 
 use cnnf_core::ruleset::{Action, Family, Match, QueueBackend, Rule, Side};
-use cnnf_netlink::nft::{CmpOp, CtDir, CtKey, Expr, MetaKey, PayloadBase, QueueTarget, Reg, Reject, SocketKey, Verdict};
+use cnnf_netlink::nft::{
+    CmpOp, CtDir, CtKey, Expr, MetaKey, PayloadBase, QueueTarget, Reg, Reject, SocketKey, Verdict,
+};
 
 use super::label_bytes;
 

@@ -64,9 +64,7 @@ pub fn plan(applied: &Ruleset, desired: &Ruleset) -> Vec<Operation> {
             }
             None => {
                 plan.push(Operation::AddSet(name.clone(), emptied(wanted)));
-                plan.extend(
-                    missing(wanted, &emptied(wanted)).map(|all| Operation::AddElements(name.clone(), all)),
-                );
+                plan.extend(missing(wanted, &emptied(wanted)).map(|all| Operation::AddElements(name.clone(), all)));
             }
         }
     }

@@ -1,0 +1,81 @@
+//! What the table has to be told of a packet that waits in a queue, before the packet goes through it once more.
+//!
+//! A verdict cannot label a connection on most kernels, and once the packet is accepted it is too late: so its original tuple becomes an element
+//! of a map or set, with a timeout, and the verdict is "repeat".
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use cnnf_core::net::Protocol;
+use cnnf_core::ruleset::{EVIDENCE, Flags, Label, PENDING, Slot};
+use cnnf_netlink::nft::{Batch, CommitError, Element, Nft};
+
+use super::lower::{flow_key, label_bytes};
+use super::reconcile::TABLE;
+
+/// How long the element stays. The packet that it is for comes at once; a later connection of the same ports must not find it.
+const STAYS: Duration = Duration::from_secs(1);
+
+/// The first packet of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FirstPacket {
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// Its source. For ICMP the port is the echo's id.
+    pub client: SocketAddr,
+    /// Its destination. For ICMP the port is type and code.
+    pub server: SocketAddr,
+}
+
+impl FirstPacket {
+    fn family(&self) -> usize {
+        usize::from(self.client.is_ipv6())
+    }
+
+    fn key(&self) -> Vec<u8> {
+        let number = self.protocol.number(self.client.is_ipv6());
+        flow_key(self.client.ip(), self.server.ip(), number, self.client.port(), self.server.port())
+    }
+}
+
+/// Writes those elements.
+#[derive(Debug)]
+pub struct Released {
+    nft: Nft,
+}
+
+impl Released {
+    /// Opens it, in the network namespace of the calling thread.
+    ///
+    /// # Errors
+    /// No netlink socket.
+    pub fn open() -> Result<Self, cnnf_netlink::Error> {
+        Ok(Self { nft: Nft::open()? })
+    }
+
+    /// Says who is at the local end of the connection: at the client's if `outgoing`, else at the server's.
+    ///
+    /// # Errors
+    /// The kernel's words; without the table there is nothing to tell.
+    pub fn resolved(&mut self, packet: &FirstPacket, outgoing: bool, slot: Slot) -> Result<(), CommitError> {
+        let (client, server) = if outgoing { (slot.word(), 0) } else { (0, slot.word()) };
+        let label = Label([client, server, Flags::RESOLVED, 0]);
+        let element = Element::map(packet.key(), label_bytes(label.0)).with_timeout(STAYS);
+        self.add(PENDING[packet.family()], &element)
+    }
+
+    /// Says that the evidence for the connection is there.
+    ///
+    /// # Errors
+    /// As [`Released::resolved`].
+    pub fn evident(&mut self, packet: &FirstPacket) -> Result<(), CommitError> {
+        let element = Element::key(packet.key()).with_timeout(STAYS);
+        self.add(EVIDENCE[packet.family()], &element)
+    }
+
+    fn add(&mut self, set: &str, element: &Element) -> Result<(), CommitError> {
+        let mut batch = Batch::new(TABLE);
+        batch.add_elements(set, [element]);
+        self.nft.commit(&batch, None)
+    }
+}
