@@ -22,12 +22,23 @@ pub(super) struct Groups<'a> {
     /// The host that the groups are for.
     pub(super) host_id: &'a HostId,
     pub(super) host: &'a Host,
+    /// Where each service is.
+    instances: BTreeMap<&'a ServiceKey, Vec<(&'a HostId, &'a Host, &'a Instance)>>,
+    /// Addresses that several hosts claim: nobody's.
+    disputed: BTreeSet<IpAddr>,
     made: BTreeMap<GroupId, (String, Group)>,
 }
 
 impl<'a> Groups<'a> {
     pub(super) fn new(policy: &'a PolicySet, directory: &'a Directory, host_id: &'a HostId, host: &'a Host) -> Self {
-        Self { policy, directory, host_id, host, made: BTreeMap::new() }
+        let mut instances: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (id, host) in &directory.hosts {
+            for (key, instance) in &host.instances {
+                instances.entry(key).or_default().push((id, host, instance));
+            }
+        }
+        let disputed = directory.conflicts().into_keys().collect();
+        Self { policy, directory, host_id, host, instances, disputed, made: BTreeMap::new() }
     }
 
     /// The groups made so far.
@@ -49,25 +60,25 @@ impl<'a> Groups<'a> {
     /// Where such services listen: exact addresses and ports.
     pub(super) fn endpoints(&self, pattern: &ServicePattern, labels: &Labels) -> Entries {
         let mut entries = Entries::new();
-        for (id, host) in self.directory.hosts.iter().filter(|(_, host)| host.labels.satisfy(labels)) {
-            for (key, instance) in host.instances.iter().filter(|(key, _)| pattern.matches(key)) {
-                if id == self.host_id {
-                    own_endpoints(host, key, instance, &mut entries);
-                }
-                for address in &host.addresses {
-                    if id == self.host_id || self.directory.host_of(*address).is_none() {
-                        continue; // its own were added above; an address that two hosts claim is nobody's
-                    }
-                    let here = instance.endpoints.iter().filter(|e| {
-                        e.accepts(e.protocol, *address, e.port)
-                            && host.service_at(e.protocol, *address, e.port) == Some(key)
-                    });
-                    entries.extend(here.map(|e| GroupEntry {
-                        addresses: AddrRange::single(*address),
-                        own: false,
-                        port: Some((e.protocol, e.port)),
-                    }));
-                }
+        let keys = self.instances.iter().filter(|(key, _)| pattern.matches(key));
+        for (key, (id, host, instance)) in keys.flat_map(|(key, all)| all.iter().map(move |at| (*key, *at))) {
+            if !host.labels.satisfy(labels) {
+                continue;
+            }
+            if id == self.host_id {
+                own_endpoints(host, key, instance, &mut entries);
+                continue;
+            }
+            for address in host.addresses.iter().filter(|address| !self.disputed.contains(*address)) {
+                let here = instance.endpoints.iter().filter(|e| {
+                    e.accepts(e.protocol, *address, e.port)
+                        && host.service_at(e.protocol, *address, e.port) == Some(key)
+                });
+                entries.extend(here.map(|e| GroupEntry {
+                    addresses: AddrRange::single(*address),
+                    own: false,
+                    port: Some((e.protocol, e.port)),
+                }));
             }
         }
         entries

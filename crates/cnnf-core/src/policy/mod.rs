@@ -9,6 +9,8 @@ mod host_policy;
 mod resolve;
 mod rule;
 mod sight;
+#[cfg(test)]
+mod tests;
 
 pub use evaluate::{Connection, Considered, Decision, Party, Reason, Step, Trail, Vantage, evaluate, evaluate_trail};
 pub(crate) use group::{fnv, overlap};

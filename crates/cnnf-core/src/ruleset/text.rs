@@ -57,7 +57,7 @@ impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let matches = self.matches.iter().map(ToString::to_string);
         let actions = self.actions.iter().map(ToString::to_string);
-        let comment = (!self.comment.is_empty()).then(|| format!("# {}", self.comment.escape_debug()));
+        let comment = (!self.comment.is_empty()).then(|| format!("# {}", self.comment.replace(char::is_control, "?")));
         let words: Vec<String> = matches.chain(actions).chain(comment).collect();
         f.write_str(&words.join(" "))
     }
@@ -100,12 +100,14 @@ impl fmt::Display for Match {
                 write!(f, "state {}", named.join(","))
             }
             Self::Protocol(family, protocol) => write!(f, "{family} {protocol}"),
+            Self::TcpFlags { mask: 0, value: 0, equal: true } => f.write_str("tcp"),
             Self::TcpFlags { mask, value, equal } => write!(f, "tcp flags & {mask:#x} {} {value:#x}", sign(*equal)),
             Self::LabelWord { word, value, equal } => write!(f, "label[{word}] {} {value:#x}", sign(*equal)),
             Self::LabelBits { word, mask, set } => write!(f, "label[{word}] & {mask:#x} {} 0", sign(!*set)),
             Self::Address { side, family, set } => write!(f, "{family} {side} @{set}"),
             Self::Endpoint { side, family, set } => write!(f, "{family} {side} . port @{set}"),
             Self::Port { set } => write!(f, "port @{set}"),
+            Self::PortRange { protocol, low, high } if low == high => write!(f, "port {protocol}/{low}"),
             Self::PortRange { protocol, low, high } => write!(f, "port {protocol}/{low}-{high}"),
             Self::PacketUdpPort { source, set, inside } => {
                 let end = if *source { "sport" } else { "dport" };

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use proptest::prelude::*;
 
-use super::world::{Case, NOW, World, case, slot_of};
+use super::world::{Case, NOW, World, cases, slot_of};
 use crate::id::ServiceKey;
 use crate::policy::{Connection, Effect, Mode, Party, PolicySet, Vantage, evaluate, resolve};
 use crate::ruleset::{
@@ -67,14 +67,14 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn each_side_does_what_the_policy_means((world, case) in case()) {
-        let table = table(&world, &case);
-        for vantage in [Vantage::Client, Vantage::Server] {
-            let expected: Vec<_> = expected(&world, &case, vantage).into_iter().collect();
-            let opening = opening(&world, &case, vantage);
+    fn each_side_does_what_the_policy_means((world, cases) in cases()) {
+        let table = table(&world, &cases[0]);
+        for (case, vantage) in both(&cases) {
+            let expected: Vec<_> = expected(&world, case, vantage).into_iter().collect();
+            let opening = opening(&world, case, vantage);
             let mut flow = FlowState::default();
             let first = judge_connection(&table, &opening, &mut flow);
-            check(&first, &expected).map_err(|e| TestCaseError::fail(format!("{vantage:?}: {e}\n{table}")))?;
+            check(&first, &expected).map_err(|e| TestCaseError::fail(format!("{vantage:?} {case:?}: {e}\n{table}")))?;
             if !refused(first.verdict) {
                 let sealed = judge_connection(&table, &opening, &mut flow);
                 prop_assert!(sealed.logs.is_empty() && !refused(sealed.verdict), "told of once, then sealed");
@@ -83,41 +83,44 @@ proptest! {
     }
 
     #[test]
-    fn over_loopback_both_sides_judge((world, mut case) in case(), server in 0_usize..8) {
-        let host = &world.directory.hosts[&case.host];
+    fn over_loopback_both_sides_judge((world, cases) in cases(), server: prop::sample::Index) {
+        let table = table(&world, &cases[0]);
+        let host = &world.directory.hosts[&cases[0].host];
         let servers: Vec<_> = host.instances.keys().cloned().chain([ServiceKey::unknown()]).collect();
-        let own = |a: IpAddr| a.is_loopback() || host.addresses.contains(&a);
-        if !(own(case.near) && own(case.far)) {
-            (case.near, case.far) = (Ipv4Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into());
+        for mut case in cases {
+            let own = |a: IpAddr| a.is_loopback() || host.addresses.contains(&a);
+            if !(own(case.near) && own(case.far)) {
+                (case.near, case.far) = (Ipv4Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into());
+            }
+            case.inside = true;
+            let service = server.get(&servers).clone();
+            let reverse = Case { service, near: case.far, far: case.near, ..case.clone() };
+            let mut wanted: Vec<_> = expected(&world, &case, Vantage::Client).into_iter().collect();
+            if !wanted.iter().any(|prefix| prefix.outcome == Outcome::Prevent) {
+                wanted.extend(expected(&world, &reverse, Vantage::Server));
+            }
+            let opening = Opening {
+                local_server: Some(world.end_of(&reverse.service)),
+                ..opening(&world, &case, Vantage::Client)
+            };
+            check(&judge_connection(&table, &opening, &mut FlowState::default()), &wanted)
+                .map_err(|e| TestCaseError::fail(format!("{case:?}: {e}\n{table}")))?;
         }
-        case.inside = true;
-        let table = table(&world, &case);
-        let reverse = Case { service: servers[server % servers.len()].clone(), near: case.far, far: case.near, ..case.clone() };
-        let mut expected: Vec<_> = expected(&world, &case, Vantage::Client).into_iter().collect();
-        if !expected.iter().any(|prefix| prefix.outcome == Outcome::Prevent) {
-            expected.extend(self::expected(&world, &reverse, Vantage::Server));
-        }
-        let opening = Opening {
-            local_server: Some(world.end_of(&reverse.service)),
-            ..opening(&world, &case, Vantage::Client)
-        };
-        check(&judge_connection(&table, &opening, &mut FlowState::default()), &expected)
-            .map_err(|e| TestCaseError::fail(format!("{e}\n{table}")))?;
     }
 
     #[test]
-    fn failsafe_traffic_passes_under_every_policy((world, case) in case()) {
-        let table = table(&world, &case);
-        for vantage in [Vantage::Client, Vantage::Server] {
+    fn failsafe_traffic_passes_under_every_policy((world, cases) in cases()) {
+        let table = table(&world, &cases[0]);
+        for (case, vantage) in both(&cases) {
             if world.failsafes.pass(vantage == Vantage::Client, case.protocol, case.port) {
-                let seen = judge_connection(&table, &opening(&world, &case, vantage), &mut FlowState::default());
+                let seen = judge_connection(&table, &opening(&world, case, vantage), &mut FlowState::default());
                 prop_assert_eq!(seen.verdict, Verdict::Accept);
             }
         }
     }
 
     #[test]
-    fn observing_and_alerting_never_hold_or_drop((world, case) in case(), nobody_listens: bool) {
+    fn observing_and_alerting_never_hold_or_drop((world, cases) in cases(), nobody_listens: bool) {
         let mut observing = world.clone();
         for host in observing.directory.hosts.values_mut() {
             host.mode = Mode::Observe;
@@ -125,10 +128,10 @@ proptest! {
         let mut alerting = world;
         alerting.policy = without_prevent(alerting.policy);
         for world in [observing, alerting] {
-            let table = table(&world, &case);
-            for vantage in [Vantage::Client, Vantage::Server] {
+            let table = table(&world, &cases[0]);
+            for (case, vantage) in both(&cases) {
                 let mut flow = FlowState { nobody_listens, ..FlowState::default() };
-                let seen = judge_connection(&table, &opening(&world, &case, vantage), &mut flow);
+                let seen = judge_connection(&table, &opening(&world, case, vantage), &mut flow);
                 prop_assert_eq!(seen.verdict, Verdict::Accept);
                 prop_assert!(!flow.evidence);
             }
@@ -136,17 +139,22 @@ proptest! {
     }
 
     #[test]
-    fn with_nobody_at_the_queues_nothing_prevented_leaks_of_services_in_the_kernels_map((world, case) in case()) {
-        let table = table(&world, &case);
-        let known = world.facts(&case.host).services.iter().any(|s| s.key == case.service && !s.cgroups.is_empty());
-        for vantage in [Vantage::Client, Vantage::Server] {
+    fn with_nobody_at_the_queues_what_the_kernel_knows_is_judged((world, cases) in cases()) {
+        let table = table(&world, &cases[0]);
+        let facts = world.facts(&cases[0].host);
+        for (case, vantage) in both(&cases) {
+            let known = facts.services.iter().any(|s| s.key == case.service && !s.cgroups.is_empty());
             let mut flow = FlowState { nobody_listens: true, ..FlowState::default() };
-            let seen = judge_connection(&table, &opening(&world, &case, vantage), &mut flow);
-            let prevented = expected(&world, &case, vantage).is_some_and(|p| p.outcome == Outcome::Prevent);
+            let seen = judge_connection(&table, &opening(&world, case, vantage), &mut flow);
+            let prevented = expected(&world, case, vantage).is_some_and(|p| p.outcome == Outcome::Prevent);
             prop_assert!(!(known && prevented) || refused(seen.verdict), "{}", table);
             prop_assert!(prevented || !refused(seen.verdict), "{}", table);
         }
     }
+}
+
+fn both(cases: &[Case]) -> impl Iterator<Item = (&Case, Vantage)> {
+    cases.iter().flat_map(|case| [Vantage::Client, Vantage::Server].map(|vantage| (case, vantage)))
 }
 
 fn without_prevent(mut policy: PolicySet) -> PolicySet {

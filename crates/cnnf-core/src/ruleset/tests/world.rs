@@ -21,8 +21,8 @@ use crate::topology::{Edge, Peer};
 pub(super) const NOW: Timestamp = Timestamp(1_000);
 
 const SERVICES: [&str; 5] = ["unit:web", "exe:/usr/bin/curl", "unit:pg@a", "unit:pg@b", "container:redis"];
-const PATTERNS: [&str; 8] =
-    ["unit:web", "exe:/usr/bin/curl", "unit:pg@*", "unit:*", "*", "container:redis", "unknown", "kernel"];
+const PATTERNS: [&str; 9] =
+    ["unit:web", "exe:/usr/bin/curl", "unit:pg@*", "unit:*", "*", "container:redis", "unknown", "kernel", "ambiguous"];
 const PORTS: [(Protocol, u16); 6] = [
     (Protocol::Tcp, 80),
     (Protocol::Tcp, 443),
@@ -59,6 +59,17 @@ pub(super) struct World {
     pub(super) queue: QueueBackend,
 }
 
+/// How many connections are tried in a world.
+const CASES: usize = 24;
+
+/// A far end.
+#[derive(Clone, Copy, Debug)]
+struct Far {
+    address: IpAddr,
+    inside: bool,
+    at: (Protocol, u16),
+}
+
 /// A connection and the host whose side judges it. The far end is known by its address alone.
 #[derive(Clone, Debug)]
 pub(super) struct Case {
@@ -93,7 +104,7 @@ fn labels() -> impl Strategy<Value = Labels> {
 }
 
 fn effect() -> impl Strategy<Value = Effect> {
-    select(Effect::ALL)
+    prop_oneof![1 => Just(Effect::Allow), 2 => Just(Effect::Alert), 3 => Just(Effect::Prevent)]
 }
 
 fn host(n: u8) -> impl Strategy<Value = Host> {
@@ -107,8 +118,9 @@ fn host(n: u8) -> impl Strategy<Value = Host> {
     });
     let instance = (vec(endpoint, 0..4), any::<bool>())
         .prop_map(|(endpoints, live)| Instance { endpoints: endpoints.into_iter().collect(), live });
+    let mode = prop_oneof![1 => Just(Mode::Observe), 3 => Just(Mode::Enforce)];
     // now and then a host also claims the first one's address
-    (labels(), prop::bool::weighted(0.1), select(Mode::ALL), vec((service(), instance), 0..4)).prop_map(
+    (labels(), prop::bool::weighted(0.1), mode, vec((service(), instance), 0..4)).prop_map(
         move |(labels, thief, mode, instances)| Host {
             name: format!("h{n}"),
             labels,
@@ -165,8 +177,8 @@ fn peer() -> impl Strategy<Value = Peer> {
 }
 
 fn model(key: ServiceKey) -> impl Strategy<Value = (ServiceKey, Model)> {
-    let phase = prop_oneof![3 => Just(Phase::Active), 2 => select(Phase::ALL)];
-    let edges = vec((peer(), select(&PORTS[..]), any::<bool>()), 0..6);
+    let phase = prop_oneof![4 => Just(Phase::Active), 1 => select(Phase::ALL)];
+    let edges = vec((peer(), select(&PORTS[..]), any::<bool>()), 0..9);
     (phase, edges, prop::option::of(effect())).prop_map(move |(phase, edges, anomaly_effect)| {
         let seen = Seen { first: NOW, last: NOW, connections: 1 };
         let edges = edges.into_iter().map(|(peer, (protocol, port), client)| {
@@ -182,12 +194,13 @@ fn model(key: ServiceKey) -> impl Strategy<Value = (ServiceKey, Model)> {
 /// Any world.
 pub(super) fn world() -> impl Strategy<Value = World> {
     let hosts = (1_usize..=4).prop_flat_map(|n| (1..=u8::try_from(n).expect("few")).map(host).collect::<Vec<_>>());
-    let models = SERVICES.iter().map(|text| prop::option::weighted(0.6, model(key(text)))).collect::<Vec<_>>();
+    let rules = prop_oneof![2 => vec(rule(), 0..3), 1 => vec(rule(), 3..9)];
+    let models = SERVICES.iter().map(|text| prop::option::weighted(0.7, model(key(text)))).collect::<Vec<_>>();
     let modes = vec((service(), select(Mode::ALL)), 0..2);
     let settings = (effect(), prop::bool::weighted(0.1), modes);
     let failsafes = (prop::option::of(ports()), prop::option::of(ports()));
     let queue = select(&[QueueBackend::Native, QueueBackend::None][..]);
-    (hosts, vec(rule(), 0..9), models, settings, failsafes, queue).prop_map(
+    (hosts, rules, models, settings, failsafes, queue).prop_map(
         |(hosts, mut rules, models, (anomaly_effect, learning_off, modes), failsafes, queue)| {
             for (n, rule) in rules.iter_mut().enumerate() {
                 rule.id = RuleId(n as u64 + 1);
@@ -212,44 +225,56 @@ pub(super) fn world() -> impl Strategy<Value = World> {
     )
 }
 
-/// A world with a connection that one of its hosts judges.
-pub(super) fn case() -> impl Strategy<Value = (World, Case)> {
+/// A world with connections that one of its hosts judges.
+pub(super) fn cases() -> impl Strategy<Value = (World, Vec<Case>)> {
     world().prop_flat_map(|world| {
         let hosts: Vec<HostId> = world.directory.hosts.keys().cloned().collect();
-        let cases = select(hosts).prop_flat_map({
-            let directory = world.directory.clone();
-            move |id| case_on(&directory, id)
-        });
+        let (directory, queue) = (world.directory.clone(), world.queue);
+        let cases = select(hosts).prop_flat_map(move |id| vec(case_on(&directory, id, queue), CASES));
         (Just(world), cases)
     })
 }
 
-fn case_on(directory: &Directory, id: HostId) -> impl Strategy<Value = Case> + use<> {
+fn case_on(directory: &Directory, id: HostId, queue: QueueBackend) -> impl Strategy<Value = Case> + use<> {
     let host = &directory.hosts[&id];
-    let special = ["unknown", "kernel"].map(key);
+    let special: &[&str] = match queue {
+        QueueBackend::None => &["unknown", "kernel"], // nobody to find out that it is ambiguous
+        _ => &["unknown", "kernel", "ambiguous"],
+    };
+    let special = special.iter().map(|text| key(text));
     let services: Vec<ServiceKey> = host.instances.keys().cloned().chain(special).collect();
-    let mut pairs = Vec::new();
     let own: Vec<IpAddr> = host.addresses.iter().copied().chain(BRIDGES.map(address)).collect();
-    let loopback = ["127.0.0.1", "127.0.0.9", "::1"].map(address);
-    for near in own.iter().chain(&loopback) {
-        let inside = own.iter().chain(&loopback).map(|far| (*near, *far, true));
-        let elsewhere = directory.hosts.values().flat_map(|host| host.addresses.iter().copied());
-        let far = elsewhere.filter(|far| !own.contains(far)).chain(OUTSIDE.map(address));
-        let outside = far.filter(|_| !near.is_loopback()).map(|far| (*near, far, false));
-        pairs.extend(inside.chain(outside).filter(|(near, far, _)| near.is_ipv4() == far.is_ipv4()));
-    }
-    let ports = PORTS.into_iter().chain([(Protocol::Tcp, 5433), (Protocol::Other(47), 0)]).collect::<Vec<_>>();
-    (select(services), select(pairs), select(ports)).prop_map(
-        move |(service, (near, far, inside), (protocol, port))| Case {
+    let inside: Vec<IpAddr> = own.iter().copied().chain(["127.0.0.1", "127.0.0.9", "::1"].map(address)).collect();
+    let listening = |host: &Host, inside: bool| -> Vec<Far> {
+        let endpoints: Vec<Endpoint> = host.instances.values().flat_map(|i| i.endpoints.iter().copied()).collect();
+        let at = |address: IpAddr| endpoints.iter().map(move |e| Far { address, inside, at: (e.protocol, e.port) });
+        host.addresses.iter().flat_map(|address| at(*address)).collect()
+    };
+    let anywhere = |address: IpAddr, inside: bool| {
+        let ports = PORTS.into_iter().chain([(Protocol::Tcp, 5433), (Protocol::Other(47), 0)]);
+        ports.map(move |at| Far { address, inside, at })
+    };
+    let elsewhere: Vec<&Host> = directory.hosts.iter().filter(|(of, _)| **of != id).map(|(_, host)| host).collect();
+    let away = elsewhere.iter().flat_map(|host| host.addresses.iter().copied()).filter(|far| !own.contains(far));
+    let mut far: Vec<Far> = away.chain(OUTSIDE.map(address)).flat_map(|far| anywhere(far, false)).collect();
+    far.extend(inside.iter().flat_map(|far| anywhere(*far, true)));
+    let mut likely: Vec<Far> = listening(host, true);
+    likely.extend(elsewhere.iter().flat_map(|host| listening(host, false)).filter(|far| !own.contains(&far.address)));
+    let likely = if likely.is_empty() { far.clone() } else { likely };
+    let far = prop_oneof![3 => select(likely), 2 => select(far)];
+    (select(services), far, any::<prop::sample::Index>()).prop_map(move |(service, far, near)| {
+        let fits = |near: &&IpAddr| near.is_ipv4() == far.address.is_ipv4() && (far.inside || !near.is_loopback());
+        let near = **near.get(&inside.iter().filter(fits).collect::<Vec<_>>());
+        Case {
             host: id.clone(),
             service,
             near,
-            far,
-            inside,
-            protocol,
-            port,
-        },
-    )
+            far: far.address,
+            inside: far.inside,
+            protocol: far.at.0,
+            port: far.at.1,
+        }
+    })
 }
 
 impl World {
@@ -292,6 +317,7 @@ pub(super) fn slot_of(key: &ServiceKey) -> Slot {
     match SERVICES.iter().position(|text| key.as_str() == *text) {
         Some(n) => Slot::new(Slot::FIRST + u16::try_from(n).expect("few")).expect("not 0"),
         None if *key == ServiceKey::kernel() => Slot::KERNEL,
+        None if *key == ServiceKey::ambiguous() => Slot::AMBIGUOUS,
         None => Slot::UNKNOWN,
     }
 }

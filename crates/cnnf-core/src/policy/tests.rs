@@ -1,0 +1,4 @@
+//! The sentences of the semantics as examples, and the laws of their words.
+
+mod examples;
+mod laws;
