@@ -3,6 +3,7 @@
 //! The table is in the kernel before anything else is begun, and stays there when the process ends.
 
 mod executor;
+mod packets;
 mod shared;
 mod watch;
 
@@ -77,6 +78,7 @@ pub(crate) fn run(config: Config) -> Result<(), Failure> {
 
     // listeners come before the table: its first packet may need them
     let conntrack = Connections::open().map_err(|error| Failure::refused(format_args!("conntrack: {error}")))?;
+    let sockets = packets::Sockets::open(queue)?;
     let root = cgroup_root()?;
     let (watcher, groups) = cgroups::Watcher::open(root)
         .map_err(|error| Failure::refused(format_args!("cannot watch the control groups: {error}")))?;
@@ -93,7 +95,10 @@ pub(crate) fn run(config: Config) -> Result<(), Failure> {
     tracing::info!("the table is in force, generation {}", shared.generation());
 
     let handles = watch::Handles { events: events.clone(), answers: main.executor.answers(), shared: shared.clone() };
-    watch::start(handles, watcher, conntrack).map_err(|error| Failure::refused(format_args!("a thread: {error}")))?;
+    sockets
+        .start(&handles)
+        .and_then(|()| watch::start(handles, watcher, conntrack))
+        .map_err(|error| Failure::refused(format_args!("a thread: {error}")))?;
     main.carry_out(vec![Effect::Dump]);
 
     let mut labels = enrolment.place.labels.clone();
