@@ -2,7 +2,7 @@
 //!
 //! Six subjects, one module each: [`nft`] (tables, chains, rules, sets, in one atomic batch),
 //! [`conntrack`] (events, dumps, labels), [`nfqueue`] (packets that wait for a verdict),
-X
+//! [`nflog`] (copies of packets), [`sock_diag`] (whose socket is it) and [`packet`] (the head of
 //! an IP packet). The crate names attribute numbers and nothing of a policy.
 //!
 //! Everything is synchronous. Every socket is opened non-blocking in the network namespace of
@@ -19,7 +19,10 @@ mod message;
 mod socket;
 
 pub mod conntrack;
+pub mod nflog;
+pub mod nfqueue;
 pub mod nft;
+pub mod packet;
 pub mod sock_diag;
 
 pub use error::Error;

@@ -34,15 +34,16 @@ use crate::error::Error;
 use crate::message::{Message, Messages, NFGEN};
 use crate::socket::{Buffer, Port, Socket, request, size_buffer};
 
+pub(crate) use flow::label_bytes;
 pub use flow::{Counters, Flow, Kind, Labels, Tuple, status, tcp_state};
 
 const IPCTNL_MSG_CT_NEW: u16 = 0;
 const IPCTNL_MSG_CT_GET: u16 = 1;
 const IPCTNL_MSG_CT_DELETE: u16 = 2;
 
-pub(crate) const CTA_TUPLE_ORIG: i32 = 1;
-pub(crate) const CTA_ID: i32 = 12;
-pub(crate) const CTA_ZONE: i32 = 18;
+const CTA_TUPLE_ORIG: i32 = 1;
+const CTA_ID: i32 = 12;
+const CTA_ZONE: i32 = 18;
 pub(crate) const CTA_LABELS: i32 = 22;
 pub(crate) const CTA_LABELS_MASK: i32 = 23;
 
@@ -197,7 +198,7 @@ impl Conntrack {
     /// `ENOSPC` for an entry that was made before any rule used labels: it has no room for them.
     pub fn set_labels(&mut self, tuple: &Tuple, zone: u16, new: Labels, mask: Labels) -> Result<bool, Error> {
         let fill = |w: &mut Writer| {
-            w.attr(CTA_LABELS, &flow::label_bytes(new)).attr(CTA_LABELS_MASK, &flow::label_bytes(mask));
+            w.attr(CTA_LABELS, &label_bytes(new)).attr(CTA_LABELS_MASK, &label_bytes(mask));
         };
         found(self.act("label a conntrack entry", IPCTNL_MSG_CT_NEW, tuple, zone, fill, |_| {}))
     }

@@ -62,7 +62,12 @@ impl Cgroup {
     /// Starts a shell in this cgroup (and this thread's namespace).
     pub(crate) fn shell(&self, script: &str) -> std::process::Child {
         let script = format!("echo 0 > {}/cgroup.procs && {script}", self.0.display());
-        Command::new("bash").args(["-c", &script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a shell")
+        Command::new("bash")
+            .args(["-c", &script])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a shell")
     }
 }
 

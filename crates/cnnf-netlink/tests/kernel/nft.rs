@@ -1,7 +1,5 @@
 //! nf_tables on the real kernel.
 
-
-
 use std::time::{Duration, Instant};
 
 use crate::bed::{in_netns, run};
@@ -31,7 +29,11 @@ fn root_a_large_batch_commits_at_once() {
             .collect();
         b.add_elements("peers", &elements);
         for n in 0..1000_u32 {
-            b.add_rule("out", &[Expr::meta(MetaKey::L4Proto, Reg::word(0)), Expr::eq(Reg::word(0), [6]), Expr::Counter], Some(&format!("rule {n}")));
+            b.add_rule(
+                "out",
+                &[Expr::meta(MetaKey::L4Proto, Reg::word(0)), Expr::eq(Reg::word(0), [6]), Expr::Counter],
+                Some(&format!("rule {n}")),
+            );
         }
         assert!(b.size() > 1 << 20);
         let before = nft.generation_id().unwrap();
@@ -74,7 +76,10 @@ fn root_a_refused_batch_leaves_nothing_and_names_the_culprit() {
 
         let mut b = fresh();
         b.add_set(&SetSpec::map("m", DataType::WORD, DataType::WORD));
-        b.add_elements("m", &[Element::map([1; 4], [1; 4]), Element::map([2; 4], [2; 4]), Element::map([1; 4], [3; 4])]);
+        b.add_elements(
+            "m",
+            &[Element::map([1; 4], [1; 4]), Element::map([2; 4], [2; 4]), Element::map([1; 4], [3; 4])],
+        );
         match nft.commit(&b, None) {
             Err(CommitError::Refused { index: 2, subject, .. }) => {
                 assert_eq!(subject, "add elements to set m, element 2 of the message (key 01010101)");
