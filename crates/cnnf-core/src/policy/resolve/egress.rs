@@ -111,7 +111,7 @@ fn known_clients(groups: &mut Groups<'_>, server: &Server, clients: &[Client], o
         let which = format!("{} on {}", server.key, text_of(&ports));
         let local = LocalMatch::Service(ServicePattern::of(key));
         match clients.iter().find(|client| client.key == *key) {
-            Some(client) => ask_client(groups, client, client.local(), &which, &endpoints, client.effect, None, out),
+            Some(client) => ask_client(groups, client, client.local(), &which, &endpoints, None, out),
             None => push(groups, &server.key, local, &which, &endpoints, Effect::Allow, out),
         }
     }
@@ -128,7 +128,7 @@ fn known_clients(groups: &mut Groups<'_>, server: &Server, clients: &[Client], o
         let at = groups.keep(format!("clients of {which} by address"), of_addresses(ranges));
         for client in clients {
             let local = LocalMatch::ServiceAt(ServicePattern::of(&client.key), at);
-            ask_client(groups, client, local, &which, &endpoints, client.effect, None, out);
+            ask_client(groups, client, local, &which, &endpoints, None, out);
         }
         push(groups, &server.key, LocalMatch::Addresses(at), &which, &endpoints, Effect::Allow, out);
     }
@@ -139,20 +139,18 @@ fn strangers(groups: &mut Groups<'_>, server: &Server, clients: &[Client], out: 
     let which = server.key.to_string();
     for client in clients.iter().filter(|client| client.effect > server.effect) {
         let servers = Some((&server.key, server.effect));
-        ask_client(groups, client, client.local(), &which, &server.endpoints, client.effect, servers, out);
+        ask_client(groups, client, client.local(), &which, &server.endpoints, servers, out);
     }
     push(groups, &server.key, LocalMatch::Any, &which, &server.endpoints, server.effect, out);
 }
 
-/// What a client's model says of these endpoints: `objection`, or what is said of the servers that it knows.
-#[allow(clippy::too_many_arguments)] // one place for one shape of two entries
+/// What a client's model says of these endpoints: its objection, or `known` of the servers that it knows (by default it allows).
 fn ask_client(
     groups: &mut Groups<'_>,
     client: &Client,
     local: LocalMatch,
     which: &str,
     endpoints: &Entries,
-    objection: Effect,
     known: Option<(&ServiceKey, Effect)>,
     out: &mut Vec<HostRule>,
 ) {
@@ -161,7 +159,7 @@ fn ask_client(
     let (key, effect) = known.unwrap_or((&client.key, Effect::Allow));
     push(groups, key, local.clone(), &format!("{which} known to {}", client.key), &both, effect, out);
     if !all_known {
-        push(groups, &client.key, local, which, endpoints, objection, out);
+        push(groups, &client.key, local, which, endpoints, client.effect, out);
     }
 }
 
