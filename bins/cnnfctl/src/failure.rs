@@ -56,10 +56,10 @@ impl Failure {
             Code::Unimplemented => Self::Unreachable(format!(
                 "the controller at {server} does not know this command: bring it and cnnfctl to the same version"
             )),
-            Code::DeadlineExceeded | Code::Cancelled => {
+            Code::DeadlineExceeded => {
                 Self::Unreachable(format!("the controller at {server} did not answer in time: try again"))
             }
-            Code::Unavailable | Code::Unknown => {
+            Code::Unavailable | Code::Unknown | Code::Cancelled => {
                 let why = innermost(status).unwrap_or_else(|| said.to_owned());
                 Self::Unreachable(format!("the connection to {server} broke: {why}: see whether the controller runs"))
             }

@@ -32,6 +32,7 @@ pub(crate) struct Cli {
 }
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
 struct Global {
     /// The context of ~/.config/cnnf/contexts.toml to use instead of its current one.
     #[arg(long, global = true, value_name = "NAME", conflicts_with = "admin")]

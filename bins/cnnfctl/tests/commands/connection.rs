@@ -63,7 +63,7 @@ fn who_cannot_reach_or_may_not_gets_three() {
             bed.ca.admin_toml(&address, &defender),
             "SERVER does not allow this: defender h-1 is no administrator",
         ),
-        ("stranger", stranger, "the connection to SERVER broke: "),
+        ("stranger", stranger, "no secure connection to SERVER: received fatal alert: "),
     ] {
         let file = bed.file(&format!("{name}.toml"), &text);
         let ran = bed.run(&["status", "--admin", &file]);

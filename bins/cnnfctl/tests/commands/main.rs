@@ -4,3 +4,4 @@ mod answers;
 mod bed;
 mod connection;
 mod rules;
+mod terminal;

@@ -8,6 +8,7 @@ use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::{CertificateError, DigitallySignedStruct, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -100,7 +101,7 @@ impl Dialer {
         Ok(Arc::new(Self { address: address.to_owned(), name, tls: TlsConnector::from(Arc::new(config)) }))
     }
 
-    async fn dial(&self) -> Result<TlsStream<TcpStream>, TlsError> {
+    async fn dial(&self) -> Result<BufReader<TlsStream<TcpStream>>, TlsError> {
         let address = self.address.clone();
         let slow =
             |after: std::time::Duration| TlsError::Timeout { address: address.clone(), seconds: after.as_secs() };
@@ -109,7 +110,17 @@ impl Dialer {
             .map_err(|_| slow(limits::CONNECT))?
             .and_then(|stream| stream.set_nodelay(true).map(|()| stream))
             .map_err(|source| TlsError::Unreachable { address: address.clone(), source })?;
-        timeout(limits::HANDSHAKE, self.tls.connect(self.name.clone(), stream))
+        let secure = async {
+            let mut stream = BufReader::new(self.tls.connect(self.name.clone(), stream).await?);
+            // With TLS 1.3 this side is done before the server has judged its certificate. An HTTP/2 server speaks first (RFC 9113,
+            // section 3.4), so what comes now is either its settings or its refusal.
+            match stream.fill_buf().await {
+                Ok([]) => Err(std::io::Error::other("it closes the connection: it may not accept this certificate")),
+                Ok(_) => Ok(stream),
+                Err(error) => Err(error),
+            }
+        };
+        timeout(limits::HANDSHAKE, secure)
             .await
             .map_err(|_| slow(limits::HANDSHAKE))?
             .map_err(|source| TlsError::Handshake { address: address.clone(), source })

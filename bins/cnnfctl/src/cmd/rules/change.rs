@@ -94,7 +94,7 @@ fn merged(labels: &[Labels]) -> BTreeMap<String, String> {
     labels.iter().flat_map(|labels| labels.0.clone()).collect()
 }
 
-/// Checks what can be checked without the controller. `part` is whether the rule is only a part of one.
+/// Checks what can be checked without the controller, which objects and services there are apart.
 fn check(rule: &v1::Rule) -> Result<(), Failure> {
     policy::rule(rule.clone(), &BTreeMap::new(), &any_name).map(drop).map_err(|error| Failure::Usage(error.to_string()))
 }
