@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 NEXTEST_VERSION := 0.9.143
-DENY_VERSION := 0.19.4
+DENY_VERSION := 0.20.2
 
 # What the build, the tests and the demo use; `make deps` installs what is absent.
 PACKAGES := build-essential pkg-config libnftnl-dev libmnl-dev nftables iproute2 conntrack procps util-linux curl jq \
