@@ -1,0 +1,178 @@
+//! A host in a network namespace, with control groups as systemd makes them, and a defender that can be started, stopped and killed.
+
+pub(crate) mod controller;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+const PROBE: &str = "CNNF_TEST_PROBE";
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+pub(crate) struct Bed {
+    groups: PathBuf,
+    pub(crate) dir: tempfile::TempDir,
+    children: Vec<Child>,
+    defender: Option<Child>,
+}
+
+/// Runs `test` on a thread in a network namespace of its own.
+pub(crate) fn with_bed(test: impl FnOnce(&mut Bed) + Send) {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace: needs root");
+            assert!(Command::new("ip").args(["link", "set", "lo", "up"]).status().expect("ip").success());
+            test(&mut Bed::new());
+        });
+        if let Err(panic) = thread.join() {
+            std::panic::resume_unwind(panic);
+        }
+    });
+}
+
+impl Bed {
+    fn new() -> Self {
+        let root = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"]
+            .into_iter()
+            .find(|p| Path::new(p).join("cgroup.procs").exists());
+        let groups = Path::new(root.expect("cgroup2")).join(format!("cnnf_bed_{}.slice", std::process::id()));
+        fs::create_dir(&groups).expect("a control group");
+        let dir = tempfile::tempdir().expect("directory");
+        let config = format!("state_dir = \"{0}/state\"\nsocket = \"{0}/sock\"\n", dir.path().display());
+        fs::write(dir.path().join("defender.toml"), config).expect("config");
+        Self { groups, dir, children: Vec::new(), defender: None }
+    }
+
+    /// Runs a command of the defender's to its end.
+    pub(crate) fn defender(&self, args: &[&str]) -> Output {
+        self.command(args).output().expect("defender")
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cnnf-defender"));
+        command.args(args).env("CNNF_CONFIG", self.dir.path().join("defender.toml"));
+        command
+    }
+
+    /// Starts the defender; its log goes to a file.
+    pub(crate) fn start(&mut self) {
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.dir.path().join("log")).expect("log");
+        self.defender = Some(self.command(&["run"]).stderr(log).spawn().expect("defender"));
+        let start = Instant::now();
+        while !self.defender(&["status"]).status.success() {
+            assert!(start.elapsed() < Duration::from_secs(10), "the defender does not start: {}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+
+    /// Sends a signal to the running defender, and waits for its end if it ends.
+    pub(crate) fn signal(&mut self, signal: Signal) {
+        let child = self.defender.as_mut().expect("running");
+        kill(Pid::from_raw(i32::try_from(child.id()).expect("pid")), signal).expect("kill");
+        if matches!(signal, Signal::SIGKILL | Signal::SIGTERM) {
+            child.wait().expect("wait");
+            self.defender = None;
+        }
+    }
+
+    /// A process in this control group that does what `what` says; its output is the answer.
+    pub(crate) fn probe(&self, group: &str, what: &str) -> String {
+        let out = self.child(group, what).output().expect("probe");
+        let text = String::from_utf8_lossy(&out.stdout).into_owned();
+        text.lines()
+            .find_map(|line| line.split_once("probe:"))
+            .map_or("no answer".into(), |(_, answer)| answer.to_owned())
+    }
+
+    /// A process in this control group that echoes on a TCP port until the bed is gone.
+    pub(crate) fn serve(&mut self, group: &str, port: u16) {
+        let mut child = self.child(group, &format!("serve {port}")).spawn().expect("server");
+        let out = child.stdout.as_mut().expect("output");
+        let (mut seen, mut byte) = (String::new(), [0]);
+        while !seen.contains("probe:ready") && out.read(&mut byte).expect("read") == 1 {
+            seen.push(char::from(byte[0]));
+        }
+        self.children.push(child);
+        assert!(seen.contains("probe:ready"), "a server did not start: {seen}");
+    }
+
+    fn child(&self, group: &str, what: &str) -> Command {
+        let path = self.groups.join(group);
+        if !path.exists() {
+            fs::create_dir(&path).expect("a control group");
+        }
+        let mut command = Command::new(std::env::current_exe().expect("this program"));
+        command.args(["--exact", "probe", "--nocapture"]).env(PROBE, format!("{}|{what}", path.display()));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command
+    }
+}
+
+impl Drop for Bed {
+    fn drop(&mut self) {
+        for child in self.children.iter_mut().chain(&mut self.defender) {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        for entry in fs::read_dir(&self.groups).into_iter().flatten().flatten() {
+            let _ = fs::remove_dir(entry.path());
+        }
+        let _ = fs::remove_dir(&self.groups);
+        if std::thread::panicking() {
+            eprintln!("the defender's log:\n{}", self.log());
+        }
+    }
+}
+
+/// The child's side: does what it is told, if this process is a probe.
+pub(crate) fn be_probe() {
+    let Ok(told) = std::env::var(PROBE) else { return };
+    let (group, what) = told.split_once('|').expect("group|what");
+    fs::write(format!("{group}/cgroup.procs"), "0").expect("join the group");
+    let result = match what.split_once(' ') {
+        Some(("tcp", to)) => tcp(to.parse().expect("address")),
+        Some(("serve", port)) => serve(port.parse().expect("port")),
+        _ => panic!("unknown probe {what}"),
+    };
+    let word = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::ConnectionRefused => "refused".into(),
+        _ => error.to_string(),
+    };
+    println!("probe:{}", result.map_or_else(word, |()| "ok".to_owned()));
+    std::process::exit(0);
+}
+
+fn tcp(to: SocketAddr) -> std::io::Result<()> {
+    let mut stream = TcpStream::connect_timeout(&to, TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.write_all(b"x")?;
+    stream.read_exact(&mut [0])
+}
+
+fn serve(port: u16) -> std::io::Result<()> {
+    let listener = TcpListener::bind(("::", port))?;
+    println!("probe:ready");
+    for stream in listener.incoming().flatten() {
+        std::thread::spawn(move || {
+            let mut stream = stream;
+            let mut buffer = [0; 64];
+            while let Ok(n) = stream.read(&mut buffer) {
+                if n == 0 || stream.write_all(&buffer[..n]).is_err() {
+                    break;
+                }
+            }
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,211 @@
+//! The defender as a program, against a controller that believes everything, on the real kernel.
+
+mod bed;
+
+use std::time::{Duration, Instant};
+
+use bed::controller::Controller;
+use bed::{Bed, with_bed};
+use cnnf_core::net::Ports;
+use cnnf_core::policy::{
+    Effect, HostPolicy, HostRule, LocalMatch, Mode, OnFailure, PeerMatch, Reason, RuleId, ServicePattern,
+};
+use nix::sys::signal::Signal;
+
+/// Not a test: the body of the processes that the bed starts.
+#[test]
+fn probe() {
+    bed::be_probe();
+}
+
+fn policy(generation: u64, mode: Mode, rules: &[(u64, &str, &str, Effect)]) -> HostPolicy {
+    let rule = |(id, service, port, effect): &(u64, &str, &str, Effect)| HostRule {
+        reason: Reason::Rule { id: RuleId(*id), name: format!("rule {id}"), revision: 9 },
+        local: LocalMatch::Service(ServicePattern((*service).to_owned())),
+        peer: PeerMatch::Any,
+        ports: Ports::parse(&[port]).expect("ports"),
+        effect: *effect,
+        on_failure: OnFailure::Open,
+    };
+    HostPolicy { generation, mode, egress: rules.iter().map(rule).collect(), ..HostPolicy::default() }
+}
+
+fn enroll(bed: &Bed, controller: &Controller) {
+    let to = controller.address.to_string();
+    let out = bed.defender(&["enroll", "--controller", &to, "--token", &controller.token, "--label", "env=prod"]);
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+}
+
+fn apply(controller: &Controller, policy: &HostPolicy) -> Duration {
+    let sent = Instant::now();
+    controller.send(policy);
+    let at = controller.wait("the status", |heard| {
+        heard
+            .statuses
+            .iter()
+            .find(|(_, s)| s.generation == policy.generation && s.outcome == "applied")
+            .map(|(at, _)| *at)
+    });
+    at.duration_since(sent)
+}
+
+fn exe() -> String {
+    format!("exe:{}", std::env::current_exe().expect("this program").display())
+}
+
+#[test]
+fn root_enrolment_is_whole_or_nothing() {
+    with_bed(|bed| {
+        let controller = Controller::start();
+        let to = controller.address.to_string();
+        let fails = |args: &[&str], code: i32, part: &str| {
+            let out = bed.defender(args);
+            let text = String::from_utf8_lossy(&out.stderr).into_owned();
+            assert_eq!(out.status.code(), Some(code), "{text}");
+            assert!(text.starts_with("error: ") && text.contains(part), "{text}");
+            assert!(!bed.dir.path().join("state/identity").exists());
+        };
+        let enroll_with =
+            |token: &str, part: &str, code| fails(&["enroll", "--controller", &to, "--token", token], code, part);
+        enroll_with("nonsense", "this is no token", 2);
+        let pin_of_another = Controller::start().token;
+        enroll_with(&pin_of_another, "not the one this token is from", 3);
+        fails(&["enroll", "--controller", "127.0.0.1:9", "--token", &controller.token], 3, "cannot reach 127.0.0.1:9");
+        fails(&["enroll", "--controller", "nowhere", "--token", &controller.token], 2, "write HOST:PORT");
+        fails(&["run"], 3, "not enrolled");
+
+        enroll(bed, &controller);
+        let out = bed.defender(&["enroll", "--controller", &to, "--token", &controller.token]);
+        assert_eq!(out.status.code(), Some(1));
+        assert!(String::from_utf8_lossy(&out.stderr).contains("enrolled already, as h-1"));
+        let before = std::fs::read(bed.dir.path().join("state/identity/key.der")).expect("key");
+        let out = bed.defender(&["enroll", "--force", "--controller", &to, "--token", &controller.token]);
+        assert_eq!(out.status.code(), Some(3));
+        assert!(String::from_utf8_lossy(&out.stderr).contains("used already"));
+        assert_eq!(std::fs::read(bed.dir.path().join("state/identity/key.der")).expect("key"), before);
+    });
+}
+
+#[test]
+fn root_services_and_programs_are_observed() {
+    with_bed(|bed| {
+        let controller = Controller::start();
+        enroll(bed, &controller);
+        bed.start();
+        bed.serve("server.service", 8000);
+        assert_eq!(bed.probe("client.service", "tcp 127.0.0.1:8000"), "ok");
+        assert_eq!(bed.probe("session-1.scope", "tcp [::1]:8000"), "ok", "a program waits for its name and goes on");
+        let flow = |client: String| {
+            controller.wait("the flow", |heard| {
+                heard.flows.iter().find(|f| f.client_service == client && f.port == 8000 && f.connections > 0).cloned()
+            })
+        };
+        for client in ["unit:client".to_owned(), exe()] {
+            let flow = flow(client);
+            assert_eq!((flow.server_service.as_str(), flow.protocol.as_str()), ("unit:server", "tcp"), "{flow:?}");
+        }
+        controller.wait("the endpoint", |heard| {
+            let server = heard.inventory.instances.iter().find(|i| i.service == "unit:server")?;
+            server.endpoints.iter().find(|e| e.port == 8000 && e.protocol == "tcp" && e.address.is_empty()).map(drop)
+        });
+        let hello = controller.wait("hello", |heard| heard.hellos.first().cloned());
+        assert_eq!((hello.labels["env"].as_str(), hello.generation), ("prod", 0));
+    });
+}
+
+#[test]
+fn root_rules_alert_and_prevent_with_evidence() {
+    with_bed(|bed| {
+        let controller = Controller::start();
+        enroll(bed, &controller);
+        bed.start();
+        bed.serve("server.service", 8000);
+        bed.serve("server.service", 8001);
+        let exe = exe();
+        let rules = [
+            (1, "unit:client", "tcp/8000", Effect::Alert),
+            (2, "unit:client", "tcp/8001", Effect::Prevent),
+            (3, exe.as_str(), "tcp/8001", Effect::Prevent),
+        ];
+        assert!(apply(&controller, &policy(1, Mode::Observe, &rules)) < Duration::from_secs(1));
+        assert_eq!(bed.probe("client.service", "tcp 127.0.0.1:8001"), "ok", "observe refuses nothing");
+        assert!(apply(&controller, &policy(2, Mode::Enforce, &rules)) < Duration::from_secs(1));
+
+        let started = Instant::now();
+        assert_eq!(bed.probe("client.service", "tcp 127.0.0.1:8000"), "ok");
+        assert_eq!(bed.probe("client.service", "tcp 127.0.0.1:8001"), "refused");
+        assert_eq!(bed.probe("session-1.scope", "tcp 127.0.0.1:8001"), "refused");
+        let event = |kind: &'static str, service: &str, rule: u64| {
+            let (at, event) = controller.wait(kind, |heard| {
+                let is = |e: &&(Instant, cnnf_rpc::v1::ConnectionEvent)| {
+                    e.1.kind == kind && e.1.rule_id == rule && e.1.client.as_ref().is_some_and(|c| c.service == service)
+                };
+                heard.events.iter().find(is).cloned()
+            });
+            assert!(at.duration_since(started) < Duration::from_secs(2));
+            assert_eq!((event.side.as_str(), event.rule_revision, event.count), ("client", 9, 1), "{event:?}");
+            event
+        };
+        event("would_rule_prevent", "unit:client", 2);
+        event("rule_alert", "unit:client", 1);
+        let unit = event("rule_prevent", "unit:client", 2);
+        let program = event("rule_prevent", &exe, 3);
+        for (event, unit) in [(unit, "client.service"), (program, "session-1.scope")] {
+            let process = event.process.expect("process");
+            assert_eq!((process.unit.as_str(), process.user.as_str()), (unit, "root"), "{process:?}");
+            assert!(
+                process.pid > 1 && exe.ends_with(&process.exe) && process.cmdline.contains("--exact probe"),
+                "{process:?}"
+            );
+            assert_eq!(event.server.expect("server").port, 8001);
+        }
+        std::thread::sleep(Duration::from_millis(300));
+        let alerts = controller.heard().events.iter().filter(|(_, e)| e.kind == "rule_alert").count();
+        assert_eq!(alerts, 1, "one connection is one alert");
+    });
+}
+
+#[test]
+fn root_enforcement_does_not_need_the_process() {
+    with_bed(|bed| {
+        let controller = Controller::start();
+        enroll(bed, &controller);
+        bed.start();
+        bed.serve("server.service", 8000);
+        bed.serve("server.service", 8001);
+        // the first connection makes the client's service known
+        assert_eq!(bed.probe("client.service", "tcp 127.0.0.1:8001"), "ok");
+        apply(&controller, &policy(5, Mode::Enforce, &[(1, "unit:client", "tcp/8001", Effect::Prevent)]));
+        assert_eq!(bed.probe("client.service", "tcp 127.0.0.1:8001"), "refused");
+
+        bed.signal(Signal::SIGSTOP);
+        let start = Instant::now();
+        assert_eq!(bed.probe("client.service", "tcp 127.0.0.1:8000"), "ok", "what no rule concerns goes on");
+        assert!(start.elapsed() < Duration::from_millis(900), "{:?}", start.elapsed());
+        bed.signal(Signal::SIGCONT);
+
+        bed.signal(Signal::SIGKILL);
+        assert_ne!(bed.probe("client.service", "tcp 127.0.0.1:8001"), "ok");
+        assert_eq!(bed.probe("client.service", "tcp 127.0.0.1:8000"), "ok");
+        bed.start();
+        assert_eq!(bed.probe("client.service", "tcp 127.0.0.1:8001"), "refused");
+        let hello = controller.wait("the second hello", |heard| heard.hellos.get(1).cloned());
+        assert_eq!(hello.generation, 5);
+        let seqs = controller.heard().seqs;
+        let mut sorted = seqs.clone();
+        sorted.sort_unstable();
+        sorted.dedup();
+        assert_eq!(sorted.len() as u64, *sorted.last().expect("reports"), "no report is missing");
+
+        let out = bed.defender(&["status", "-o", "json"]);
+        let text = String::from_utf8_lossy(&out.stdout).into_owned();
+        assert!(text.contains("\"generationApplied\": 5") && text.contains("\"queue\": "), "{text}");
+        assert!(bed.defender(&["doctor"]).status.success());
+
+        bed.signal(Signal::SIGTERM);
+        assert_ne!(bed.probe("client.service", "tcp 127.0.0.1:8001"), "ok", "the table stays");
+        bed.start();
+        assert!(bed.defender(&["release"]).status.success());
+        assert_eq!(bed.probe("client.service", "tcp 127.0.0.1:8001"), "ok");
+    });
+}
