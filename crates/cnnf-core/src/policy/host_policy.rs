@@ -1,7 +1,6 @@
 //! The part of a policy that one host needs, as an ordered list that can be read without the rest of the world.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 
 use super::evaluate::Reason;
 use super::rule::{Effect, Mode, OnFailure, ServicePattern};
@@ -87,16 +86,4 @@ pub struct GroupEntry {
     pub own: bool,
     /// Only connections to this server port, or all.
     pub port: Option<(Protocol, u16)>,
-}
-
-impl Group {
-    /// Whether a connection with this peer address, protocol and server port is meant; `own` says whether the address is the host's.
-    #[must_use]
-    pub fn contains(&self, address: IpAddr, own: bool, protocol: Protocol, port: u16) -> bool {
-        self.entries.iter().any(|e| {
-            e.addresses.contains(address)
-                && (own || !e.own)
-                && e.port.is_none_or(|(p, n)| p == protocol && (!protocol.has_ports() || n == port))
-        })
-    }
 }
