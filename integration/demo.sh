@@ -37,7 +37,7 @@ within() { # within SECONDS WHAT COMMAND… : until the command holds; leaves th
 }
 
 # ---- what is asked of the world
-hits() { cnnf-lab exec web1 -- sh -c 'wc -l < /var/log/nginx/access.log'; }
+hits() { cnnf-lab exec web1 -- sh -c 'wc -l < /run/lab/services/nginx.service/access.log'; }
 page() { cnnf-lab exec app1 --unit client -- curl -sS -m 2 -o /dev/null -w '%{http_code}\n' http://web1/; }
 refused() { ! page; }
 answered() { page; }

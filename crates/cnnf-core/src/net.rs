@@ -218,9 +218,7 @@ impl Ports {
 }
 
 fn port(text: &str) -> Result<u16, ParseError> {
-    text.trim()
-        .parse()
-        .map_err(|_| ParseError(format!("'{text}' is not a port: a port is a number from 0 to 65535")))
+    text.trim().parse().map_err(|_| ParseError(format!("'{text}' is not a port: a port is a number from 0 to 65535")))
 }
 
 impl fmt::Display for Ports {
@@ -381,7 +379,10 @@ impl From<AddrRange> for String {
 pub fn is_private(addr: IpAddr) -> bool {
     match addr {
         IpAddr::V4(a) => {
-            a.is_private() || a.is_loopback() || a.is_link_local() || (a.octets()[0] == 100 && a.octets()[1] & 0xc0 == 64)
+            a.is_private()
+                || a.is_loopback()
+                || a.is_link_local()
+                || (a.octets()[0] == 100 && a.octets()[1] & 0xc0 == 64)
         }
         IpAddr::V6(a) => a.is_unique_local() || a.is_loopback() || a.is_unicast_link_local(),
     }

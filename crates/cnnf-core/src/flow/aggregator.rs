@@ -194,7 +194,8 @@ impl Aggregator {
             .collect();
         for id in overdue {
             let Some(Waiting { flow, stats }) = self.waiting.remove(&id) else { continue };
-            let Some((client, server)) = self.live.get(&id).map(|live| (live.client.clone(), live.server.clone())) else {
+            let Some((client, server)) = self.live.get(&id).map(|live| (live.client.clone(), live.server.clone()))
+            else {
                 continue;
             };
             self.count(&flow, client, server, stats);

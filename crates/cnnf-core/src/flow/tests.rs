@@ -76,10 +76,7 @@ fn a_loopback_connection_is_counted_once_with_both_services() {
 fn an_event_without_a_stamp_belongs_to_the_services_that_were_stamped() {
     let mut a = Aggregator::new(Bounds::default());
     a.absorb(&seen(1, Moment::New, 5, "10.0.0.2", 80, 0), &out());
-    a.absorb(
-        &seen(1, Moment::End, 9, "10.0.0.2", 80, 70),
-        &Ends { client: Owner::Unstamped, server: Owner::Remote },
-    );
+    a.absorb(&seen(1, Moment::End, 9, "10.0.0.2", 80, 70), &Ends { client: Owner::Unstamped, server: Owner::Remote });
     let records = a.drain(Timestamp(10));
     assert_eq!((records.len(), sum(&records)), (1, (1, 70)));
     assert_eq!(records[0].key.client_service, Some(ServiceKey::unit("web")));

@@ -165,8 +165,9 @@ impl Topology {
     fn widen(&mut self, edge: Edge) -> Edge {
         let Some((fan, Some(bucket))) = fan(&edge) else { return edge };
         let known = self.buckets.get(&fan);
-        let full = known.is_some_and(|buckets| buckets.len() >= MAX_BUCKETS && !buckets.contains(&bucket));
-        if !full && !(self.wide.contains(&fan) && known.is_none_or(|buckets| !buckets.contains(&bucket))) {
+        let is_known = known.is_some_and(|buckets| buckets.contains(&bucket));
+        let is_full = self.wide.contains(&fan) || known.is_some_and(|buckets| buckets.len() >= MAX_BUCKETS);
+        if is_known || !is_full {
             return edge;
         }
         let far = if fan.private { Peer::Private } else { Peer::Internet };

@@ -1,0 +1,130 @@
+//! What holds when parts fail.
+
+use std::time::Duration;
+
+use cnnf_lab::World;
+use nix::sys::signal::Signal;
+
+use crate::bed::{OFFICE, SOON, events, known, list, number, page, rule, within};
+
+#[test]
+fn root_a_stopped_defender_holds_up_nobody_and_still_prevents() {
+    let world = World::up(OFFICE).expect("the world comes up");
+    known(&world, "unit:nginx");
+    page(&world, "app1", "shop", "http://web1/").text();
+    page(&world, "app1", "evil", "http://web1/").text();
+    rule(&world, "not evil", "unit:evil", "nginx", "any", "prevent");
+    within(SOON, "evil is refused", || !page(&world, "app1", "evil", "http://web1/").success());
+    // A unit that runs on: its control group is in the kernel's map before the defender stops.
+    let loops =
+        "for i in $(seq 25); do curl -s -m 1 -o /dev/null -w '%{http_code} ' http://web1/ || echo 'failed '; done";
+    let stays = "sleep 0.5; ".to_owned() + loops;
+    let child = world.spawn("app1", cnnf_lab::Placement::Unit("shop"), &["sh", "-c", &stays]);
+    std::thread::sleep(Duration::from_millis(250));
+    for host in ["app1", "web1"] {
+        world.unit(host, "cnnf-defender").kill(Signal::SIGSTOP);
+    }
+    let output = child.wait_with_output().expect("the loop ends");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    for host in ["app1", "web1"] {
+        world.unit(host, "cnnf-defender").kill(Signal::SIGCONT);
+    }
+    assert_eq!(text.matches("200 ").count(), 25, "allowed pages waited for a stopped defender: {text}");
+}
+
+#[test]
+fn root_killed_parts_lose_nothing() {
+    let world = World::up(OFFICE).expect("the world comes up");
+    known(&world, "unit:nginx");
+    rule(&world, "not evil", "unit:evil", "nginx", "any", "prevent");
+    within(SOON, "evil is refused", || !page(&world, "app1", "evil", "http://web1/").success());
+    page(&world, "app1", "shop", "http://web1/").text();
+    within(SOON * 3, "event, edge and models", || {
+        !events(&world, "rule_prevent").is_empty()
+            && list(&world, &["edges", "list", "--from", "unit:shop"], "edges").len() == 1
+            && list(&world, &["models", "list"], "models")
+                .iter()
+                .any(|m| m["service"] == "unit:shop" && number(&m["connections"]) > 0)
+    });
+    let all = || {
+        let mut models = list(&world, &["models", "list"], "models");
+        models.iter_mut().for_each(|m| {
+            // Time goes on.
+            m["observed"] = Default::default();
+        });
+        let edges: Vec<_> = list(&world, &["edges", "list"], "edges")
+            .into_iter()
+            .map(|e| (e["client"].clone(), e["server"].clone(), e["connections"].clone()))
+            .collect();
+        (
+            world.ctl_json(&["rules", "list"])["rules"].clone(),
+            edges,
+            models.iter().map(|m| m["service"].clone()).collect::<Vec<_>>(),
+            events(&world, "rule_prevent").iter().map(|e| (e["id"].clone(), e["count"].clone())).collect::<Vec<_>>(),
+        )
+    };
+    let quiet = || {
+        // Until two looks agree: reports of what was just done are in.
+        let mut last = all();
+        within(Duration::from_secs(10), "a quiet world", || {
+            std::thread::sleep(Duration::from_millis(1100));
+            let now = all();
+            std::mem::replace(&mut last, now.clone()) == now
+        });
+        last
+    };
+    let before = quiet();
+
+    world.unit("controller", "cnnf-controller").kill(Signal::SIGKILL);
+    assert!(!page(&world, "app1", "evil", "http://web1/").success(), "prevented without a controller");
+    within(Duration::from_secs(20), "the controller is back with its defenders", || {
+        world.ctl(&["status"]).success()
+            && list(&world, &["defenders", "list"], "defenders").iter().all(|d| d["connected"] == true)
+    });
+    let after = quiet();
+    assert_eq!(
+        (&before.0, &before.1, &before.2),
+        (&after.0, &after.1, &after.2),
+        "rules, edges and models outlive kill -9"
+    );
+    assert!(after.3.len() >= before.3.len());
+
+    for round in 0..3 {
+        world.unit("app1", "cnnf-defender").kill(Signal::SIGKILL);
+        for _ in 0..5 {
+            assert!(
+                !page(&world, "app1", "evil", "http://web1/").success(),
+                "prevented without a defender, round {round}"
+            );
+        }
+        within(Duration::from_secs(20), "the defender is back", || {
+            list(&world, &["defenders", "list"], "defenders").iter().all(|d| d["connected"] == true)
+        });
+    }
+    page(&world, "app1", "shop", "http://web1/").text();
+    assert!(world.ctl(&["rules", "delete", "not evil", "--yes"]).success());
+    within(SOON, "rules still change", || page(&world, "app1", "evil", "http://web1/").success());
+}
+
+#[test]
+fn root_without_its_controller_a_host_goes_on_and_reports_later() {
+    let world = World::up(OFFICE).expect("the world comes up");
+    known(&world, "unit:nginx");
+    rule(&world, "not evil", "unit:evil", "nginx", "any", "prevent");
+    within(SOON, "evil is refused", || !page(&world, "app1", "evil", "http://web1/").success());
+    world.unit("controller", "cnnf-controller").stop();
+    world.unit("app1", "cnnf-defender").restart();
+    within(Duration::from_secs(5), "a restarted defender enforces its last policy", || {
+        page(&world, "app1", "evil", "http://web1/").code == 7
+    });
+    for _ in 0..7 {
+        page(&world, "app1", "offline", "http://web1/").text();
+    }
+    std::thread::sleep(Duration::from_millis(1500));
+    world.unit("app1", "cnnf-defender").kill(Signal::SIGKILL);
+    world.unit("controller", "cnnf-controller").start();
+    within(Duration::from_secs(30), "what happened offline is told once", || {
+        let edges = list(&world, &["edges", "list", "--from", "unit:offline"], "edges");
+        edges.iter().any(|e| e["server"]["service"] == "unit:nginx" && number(&e["connections"]) == 7)
+    });
+}

@@ -1,0 +1,48 @@
+//! Models learn by themselves, become active, and object without any rule.
+
+use std::time::Duration;
+
+use cnnf_lab::{Placement, World};
+
+use crate::bed::{OFFICE, SOON, events, known, list, page, ping, within};
+
+#[test]
+fn root_a_learned_service_objects_to_a_stranger() {
+    let world = World::up(&OFFICE.replace("learn_for = \"1h\"", "learn_for = \"3s\", dry_run_for = \"1s\""))
+        .expect("the world comes up");
+    known(&world, "unit:redis");
+    // A worker that stays, so that its model can become active.
+    let worker = "while :; do redis-cli -h web1 ping; sleep 0.3; done";
+    let mut child = world.spawn("app1", Placement::Unit("worker"), &["sh", "-c", worker]);
+    within(Duration::from_secs(30), "redis is learned and active, with its worker", || {
+        let model = world.ctl_json(&["models", "show", "unit:redis"]);
+        model["phase"] == "active"
+            && model["edges"]
+                .as_array()
+                .is_some_and(|edges| edges.iter().any(|e| e["edge"]["client"]["service"] == "unit:worker"))
+    });
+    within(SOON * 3, "the learned edge", || {
+        list(&world, &["edges", "list", "--from", "unit:worker"], "edges")
+            .iter()
+            .any(|e| e["status"] == "learned" || e["status"] == "learning")
+    });
+    assert!(
+        events(&world, "anomaly_alert").iter().all(|e| e["client"]["service"] != "unit:worker"),
+        "what was learned is normal"
+    );
+
+    assert_eq!(ping(&world, "app1", "stranger", "web1").text(), "PONG", "an anomaly alerts by default and passes");
+    within(SOON, "the stranger is an anomaly", || {
+        events(&world, "anomaly_alert").iter().any(|e| {
+            e["client"]["service"] == "unit:stranger"
+                && e["server"]["service"] == "unit:redis"
+                && e["model"] == "unit:redis"
+        })
+    });
+    assert!(world.ctl(&["settings", "set", "anomaly_effect", "prevent"]).success());
+    within(SOON, "anomalies are prevented by choice", || !ping(&world, "app1", "stranger", "web1").success());
+    page(&world, "app1", "stranger", "http://web1/");
+    assert_eq!(ping(&world, "app1", "worker", "web1").text(), "PONG", "the learned edge lives on");
+    child.kill().expect("the worker ends");
+    child.wait().expect("the worker is gone");
+}
