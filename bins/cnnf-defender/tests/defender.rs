@@ -142,6 +142,7 @@ fn root_rules_alert_and_prevent_with_evidence() {
                 };
                 heard.events.iter().find(is).cloned()
             });
+            println!("{kind} of {service} was heard {:?} after the first probe began", at.duration_since(started));
             assert!(at.duration_since(started) < Duration::from_secs(2));
             assert_eq!((event.side.as_str(), event.rule_revision, event.count), ("client", 9, 1), "{event:?}");
             event

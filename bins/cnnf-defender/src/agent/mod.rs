@@ -126,7 +126,8 @@ pub(crate) struct Agent {
     /// What the kernel was told last, and whether it took it.
     table: Option<Ruleset>,
     refused: Option<Timestamp>,
-    announced: bool,
+    /// What the controller was told last about a policy: generation, outcome, message.
+    told: Option<(u64, &'static str, String)>,
     released: bool,
     resumed: bool,
     lost_since: Option<Timestamp>,
@@ -153,7 +154,7 @@ impl Agent {
             epochs: stamps.epochs + u32::from(stamps.resumed),
             table: None,
             refused: None,
-            announced: false,
+            told: None,
             released: false,
             resumed: stamps.resumed,
             lost_since: None,
@@ -322,18 +323,22 @@ impl Agent {
             effects.push(Effect::Status { generation: policy.generation, outcome: "refused", message });
             return;
         }
-        effects.push(Effect::KeepPolicy(Box::new(policy.clone())));
-        self.policy = policy;
-        self.announced = false;
+        if policy != self.policy {
+            effects.push(Effect::KeepPolicy(Box::new(policy.clone())));
+            self.policy = policy;
+        }
+        // whoever sends it does not know yet what became of it
+        self.told = None;
         if !self.rebuild(effects) && self.refused.is_none() {
             self.announce("applied", String::new(), effects);
         }
     }
 
     fn announce(&mut self, outcome: &'static str, message: String, effects: &mut Vec<Effect>) {
-        if self.policy.generation != 0 && !self.announced {
-            self.announced = true;
-            effects.push(Effect::Status { generation: self.policy.generation, outcome, message });
+        let now = (self.policy.generation, outcome, message);
+        if now.0 != 0 && self.told.as_ref() != Some(&now) {
+            self.told = Some(now.clone());
+            effects.push(Effect::Status { generation: now.0, outcome, message: now.2 });
         }
     }
 
@@ -363,7 +368,6 @@ impl Agent {
         }
         if self.refused.is_some_and(|at| now.since(at) >= RETRY_AFTER) && !self.released {
             self.refused = Some(now);
-            self.announced = false;
             effects.push(Effect::Repair);
         }
     }

@@ -62,6 +62,7 @@ fn a_table_that_is_refused_is_tried_again() {
     assert_eq!(statuses(&effects), [(3, "failed")]);
     assert!(!a.handle(Event::Tick, Timestamp(2000)).contains(&Effect::Repair));
     assert!(a.handle(Event::Tick, Timestamp(6001)).contains(&Effect::Repair));
+    assert!(a.handle(Event::Applied(Err("no".into())), Timestamp(6001)).is_empty(), "said once");
     assert_eq!(statuses(&a.handle(Event::Applied(Ok(())), Timestamp(6002))), [(3, "applied")]);
 }
 

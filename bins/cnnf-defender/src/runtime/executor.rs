@@ -8,11 +8,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use cnnf_core::ruleset::Slot;
 use cnnf_host::dataplane::{Counted, Reconciler, epoch};
 use cnnf_host::observe::connections;
+use cnnf_netlink::nfqueue::{STATS_PATH, parse_stats};
 use cnnf_rpc::v1;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::shared::Shared;
-use crate::agent::{Agent, Effect, Event};
+use crate::agent::{Agent, EVIDENCE_QUEUE, Effect, Event, IDENTIFY_QUEUE};
 use crate::snapshot;
 use crate::spool::Spool;
 
@@ -184,13 +185,19 @@ impl Executor {
         }
     }
 
-    /// Adds what the table counted since the last time; a refilled chain counts from 0 again.
+    /// Adds what the table counted since the last time, as a refilled chain counts from 0 again; and reads the queues' counters.
     pub(super) fn read_counters(&mut self) {
+        let queues = parse_stats(&std::fs::read_to_string(STATS_PATH).unwrap_or_default());
+        let ours = || queues.iter().filter(|q| [IDENTIFY_QUEUE, EVIDENCE_QUEUE].contains(&q.num));
+        self.shared.count([
+            ("queue_packets", ours().map(|q| u64::from(q.last_id)).sum()),
+            ("queue_dropped", ours().map(|q| u64::from(q.dropped) + u64::from(q.user_dropped)).sum()),
+        ]);
         let Ok(all) = self.reconciler.counters() else { return };
         for Counted { chain, comment, packets } in all {
             let name = match chain.as_str() {
                 "fail_open" => "fail_open",
-                "ask_out" | "ask_in" => "queued",
+                "ask_out" | "ask_in" => "asked",
                 "deny_out" | "deny_in" if comment == "failsafe" => "failsafe",
                 "deny_out" | "deny_in" => "refused",
                 _ => continue,

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,6 +24,8 @@ const WAIT: Duration = Duration::from_secs(1);
 const WALK: Duration = Duration::from_secs(10);
 /// How often listeners and addresses are read.
 const SCAN: Duration = Duration::from_secs(2);
+/// How long after a new control group its service may listen.
+const SETTLE: Duration = Duration::from_millis(200);
 
 /// Where the threads send what they find.
 #[derive(Clone)]
@@ -36,16 +38,17 @@ pub(super) struct Handles {
 /// Starts the threads. They end with the process.
 pub(super) fn start(handles: Handles, watcher: Watcher, conntrack: Connections) -> io::Result<()> {
     let (cgroups, connections, scan) = (handles.clone(), handles.clone(), handles);
-    spawn("cgroups", move || watch_cgroups(&cgroups, watcher))?;
+    let (nudge, nudged) = mpsc::channel();
+    spawn("cgroups", move || watch_cgroups(&cgroups, watcher, &nudge))?;
     spawn("connections", move || watch_connections(&connections, conntrack))?;
-    spawn("scan", move || watch_listeners(&scan))
+    spawn("scan", move || watch_listeners(&scan, &nudged))
 }
 
 pub(super) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
     thread::Builder::new().name(name.to_owned()).spawn(run).map(drop)
 }
 
-fn watch_cgroups(to: &Handles, mut watcher: Watcher) {
+fn watch_cgroups(to: &Handles, mut watcher: Watcher, nudge: &Sender<()>) {
     let mut walked = Instant::now();
     loop {
         let ready = wait_readable(&watcher, WAIT).unwrap_or(false);
@@ -55,7 +58,11 @@ fn watch_cgroups(to: &Handles, mut watcher: Watcher) {
             walked = Instant::now();
             seen.extend(watcher.rescan());
         }
+        let new = seen.iter().any(|o| matches!(o, Observation::CgroupSeen { .. }));
         if !seen.is_empty() && to.events.send(Event::Observed(seen)).is_err() {
+            return;
+        }
+        if new && nudge.send(()).is_err() {
             return;
         }
     }
@@ -79,7 +86,7 @@ fn watch_connections(to: &Handles, mut conntrack: Connections) {
 }
 
 /// Reads listeners and addresses; says what is different from the last time.
-fn watch_listeners(to: &Handles) {
+fn watch_listeners(to: &Handles, nudged: &Receiver<()>) {
     let (Ok(mut diag), Ok(mut owners)) = (SockDiag::open(), Owners::open()) else {
         tracing::error!("no socket look-ups: endpoints of services are not known");
         return;
@@ -113,6 +120,14 @@ fn watch_listeners(to: &Handles) {
             Ok(_) => {}
             Err(error) => tracing::warn!("addresses of this host: {error}"),
         }
-        thread::sleep(SCAN);
+        match nudged.recv_timeout(SCAN) {
+            Ok(()) => {
+                thread::sleep(SETTLE);
+                // what came meanwhile is seen by the same look
+                nudged.try_iter().for_each(drop);
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
     }
 }

@@ -67,7 +67,7 @@ pub(crate) fn set_spec(name: &str, set: &Set) -> SetSpec {
         // two words and not a cgroup: what `nft list` prints of a cgroup loads only while its path exists
         Set::Cgroups(_) => SetSpec::map(name, [DataType::WORD, DataType::WORD], DataType::WORD),
         Set::Dispatch(_) => SetSpec::vmap(name, DataType::WORD),
-        Set::Pending(family) => SetSpec::map(name, flow_layout(*family), DataType::CT_LABEL).with_timeouts(),
+        Set::Pending(family) => SetSpec::map(name, flow_layout(*family), DataType::LABEL).with_timeouts(),
         Set::Flows(family) => SetSpec::set(name, flow_layout(*family)).with_timeouts(),
     }
 }
