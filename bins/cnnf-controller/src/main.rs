@@ -1,2 +1,72 @@
-//! .
-fn main() {}
+//! The controller: holds what was learned and what was decided, and tells each host what to enforce.
+
+mod auth;
+mod clock;
+mod config;
+mod controller;
+mod distribute;
+mod edit;
+mod failure;
+mod grpc;
+mod http;
+mod ingest;
+mod init;
+mod pki;
+mod run;
+mod settings;
+mod state;
+mod tasks;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use failure::Failure;
+
+#[derive(Parser)]
+#[command(
+    name = "cnnf-controller",
+    version,
+    about = "Holds what was learned of all hosts and the rules, and tells each host what to enforce"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Makes a CA, a server certificate, a database and an administrator's credential
+    Init(init::Args),
+    /// Serves until it is told to stop
+    Run(config::Args),
+    /// Checks a configuration file
+    CheckConfig {
+        /// The file
+        file: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match dispatch(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            failure.code.into()
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Init(args) => init::run(&args),
+        Command::Run(args) => run::run(config::load(&args)?),
+        Command::CheckConfig { file } => {
+            config::check(&file)?;
+            println!("{} is good", file.display());
+            Ok(())
+        }
+    }
+}

@@ -22,6 +22,8 @@ mod token;
 mod topology;
 mod writer;
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -51,15 +53,17 @@ pub struct Store {
 const KEPT_READERS: usize = 8;
 
 impl Store {
-    /// Makes a new database at `path`.
+    /// Makes a new database at `path`, for the calling user only.
     ///
     /// # Errors
     /// If there is something at `path` already, or it cannot be written.
     pub fn create(path: &Path) -> Result<Self, StoreError> {
-        if path.exists() {
-            return Err(StoreError::Exists(path.to_owned()));
-        }
-        Self::start(path, OpenFlags::SQLITE_OPEN_CREATE)
+        let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        made.map_err(|error| match error.kind() {
+            std::io::ErrorKind::AlreadyExists => StoreError::Exists(path.to_owned()),
+            _ => StoreError::Disk(format!("{}: {error}", path.display())),
+        })?;
+        Self::start(path)
     }
 
     /// Opens the database at `path` and brings its schema up to date.
@@ -70,11 +74,11 @@ impl Store {
         if !path.exists() {
             return Err(StoreError::Missing(path.to_owned()));
         }
-        Self::start(path, OpenFlags::empty())
+        Self::start(path)
     }
 
-    fn start(path: &Path, extra: OpenFlags) -> Result<Self, StoreError> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | extra;
+    fn start(path: &Path) -> Result<Self, StoreError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection = Connection::open_with_flags(path, flags)?;
         schema::prepare(&mut connection)?;
         Ok(Self { path: path.to_owned(), writer: Writer::start(connection)?, readers: Mutex::default() })

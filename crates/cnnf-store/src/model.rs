@@ -41,6 +41,19 @@ impl ModelPatch {
             gone: before.keys().filter(|edge| !after.contains_key(edge)).cloned().collect(),
         })
     }
+
+    /// Sets everything of `model` but its edges.
+    #[must_use]
+    pub fn head(service: &ServiceKey, model: &Model) -> Self {
+        let head = Some(Model { edges: BTreeMap::new(), ..*model });
+        Self { service: service.clone(), head, put: Vec::new(), gone: Vec::new() }
+    }
+
+    /// Removes the model.
+    #[must_use]
+    pub fn removal(service: &ServiceKey) -> Self {
+        Self { service: service.clone(), head: None, put: Vec::new(), gone: Vec::new() }
+    }
 }
 
 impl Store {

@@ -126,6 +126,6 @@ fn commit(connection: &mut Connection, batch: Vec<Command>) {
         tracing::error!(%error, "a transaction failed");
     }
     for tell in tell {
-        tell(result.as_ref().map(|()| ()).map_err(|error| StoreError::from_reference(error)));
+        tell(result.as_ref().copied().map_err(StoreError::from_reference));
     }
 }

@@ -1,0 +1,140 @@
+//! The configuration file, `/etc/cnnf/controller.toml`. Every key has a default and a variable `CNNF_…` in the environment; unknown keys
+//! are refused. The command line comes before the environment, that before the file.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::failure::Failure;
+
+/// Where the file is unless another is named.
+const DEFAULT_FILE: &str = "/etc/cnnf/controller.toml";
+
+/// What `run` is told.
+#[derive(clap::Args, Default)]
+pub(crate) struct Args {
+    /// The configuration file; the default one, /etc/cnnf/controller.toml, may be missing
+    #[arg(long, value_name = "FILE", env = "CNNF_CONFIG")]
+    config: Option<PathBuf>,
+    /// Where 'init' has put its files
+    #[arg(long, value_name = "DIR", env = "CNNF_DATA_DIR")]
+    data_dir: Option<PathBuf>,
+    /// Where defenders and cnnfctl connect to
+    #[arg(long, value_name = "ADDRESS:PORT", env = "CNNF_LISTEN")]
+    listen: Option<SocketAddr>,
+    /// Where /healthz, /readyz and /metrics are
+    #[arg(long, value_name = "ADDRESS:PORT", env = "CNNF_WEB")]
+    web: Option<SocketAddr>,
+    /// What is logged, such as info, debug or cnnf_controller=debug
+    #[arg(long, value_name = "FILTER", env = "CNNF_LOG")]
+    log: Option<String>,
+}
+
+/// What the operator decides.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Config {
+    /// Where `init` has put its files.
+    pub(crate) data_dir: PathBuf,
+    /// Where defenders and cnnfctl connect to.
+    pub(crate) listen: SocketAddr,
+    /// Where health and metrics are.
+    pub(crate) web: SocketAddr,
+    /// What is logged.
+    pub(crate) log: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: "/var/lib/cnnf-controller".into(),
+            listen: ([0, 0, 0, 0], 7443).into(),
+            web: ([0, 0, 0, 0], 8443).into(),
+            log: "info".into(),
+        }
+    }
+}
+
+impl Config {
+    fn parse(text: &str) -> Result<Self, String> {
+        let config: Self = toml::from_str(text).map_err(|error| error.to_string())?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.listen == self.web && self.listen.port() != 0 {
+            return Err(format!("listen and web are both {}: give each a port of its own", self.listen));
+        }
+        if let Err(error) = tracing_subscriber::EnvFilter::try_new(&self.log) {
+            return Err(format!("log = \"{}\": {error}: write for example info or cnnf_controller=debug", self.log));
+        }
+        Ok(())
+    }
+}
+
+/// What counts: the command line and the environment over the file.
+///
+/// # Errors
+/// The file cannot be read, or what is wrong in it, with its line.
+pub(crate) fn load(args: &Args) -> Result<Config, Failure> {
+    let mut config = match &args.config {
+        Some(file) => read(file)?,
+        None if Path::new(DEFAULT_FILE).exists() => read(Path::new(DEFAULT_FILE))?,
+        None => Config::default(),
+    };
+    if let Some(data_dir) = &args.data_dir {
+        config.data_dir.clone_from(data_dir);
+    }
+    config.listen = args.listen.unwrap_or(config.listen);
+    config.web = args.web.unwrap_or(config.web);
+    if let Some(log) = &args.log {
+        config.log.clone_from(log);
+    }
+    config.check().map_err(Failure::usage)?;
+    Ok(config)
+}
+
+/// Checks a file without using it.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn check(file: &Path) -> Result<(), Failure> {
+    read(file).map(drop)
+}
+
+fn read(path: &Path) -> Result<Config, Failure> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::usage(format_args!("cannot read {}: {error}", path.display())))?;
+    Config::parse(&text).map_err(|error| Failure::usage(format_args!("{}: {}", path.display(), error.trim_end())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_has_a_default_and_the_command_line_comes_first() {
+        assert_eq!(Config::parse(""), Ok(Config::default()));
+        let folder = tempfile::tempdir().expect("folder");
+        let file = folder.path().join("c.toml");
+        std::fs::write(&file, "data_dir = \"/srv/x\"\nlisten = \"127.0.0.1:1\"\n").expect("write");
+        let args = Args { config: Some(file), listen: Some(([127, 0, 0, 1], 2).into()), ..Args::default() };
+        let config = load(&args).expect("good");
+        assert_eq!((config.listen.port(), config.data_dir), (2, "/srv/x".into()));
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_place() {
+        for (text, parts) in [
+            ("\nlisen = \"0.0.0.0:1\"\n", &["line 2", "lisen", "unknown field"][..]),
+            ("listen = \"here\"\n", &["line 1", "listen"]),
+            ("listen = \"0.0.0.0:1\"\nweb = \"0.0.0.0:1\"\n", &["listen and web", "port of its own"]),
+            ("log = \"a=b=c\"\n", &["log", "write for example"]),
+        ] {
+            let error = Config::parse(text).expect_err(text);
+            assert!(parts.iter().all(|part| error.contains(part)), "{error}");
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! What all handlers and tasks share.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use cnnf_rpc::limits;
+use cnnf_store::{Pending, Store, StoreError, StoredEvent};
+use tokio::sync::{Notify, Semaphore, broadcast, watch};
+use tonic::Status;
+
+use crate::clock::now;
+use crate::pki::Ca;
+use crate::state::{Learned, State, restore};
+
+/// Reports that may wait for the store at the same time, over all hosts. Less than the store's queue, so that queuing never waits.
+const INTAKES: usize = 2048;
+
+/// The controller.
+pub(crate) struct Controller {
+    pub(crate) store: Store,
+    pub(crate) ca: Ca,
+    state: Mutex<State>,
+    /// Held by whoever changes what operators decide: from reading the old to knowing the new.
+    pub(crate) edits: tokio::sync::Mutex<()>,
+    /// A place for a report on its way to the store.
+    pub(crate) intakes: Arc<Semaphore>,
+    /// Changed events.
+    pub(crate) events: broadcast::Sender<Arc<StoredEvent>>,
+    /// Policies are to be resolved at once.
+    pub(crate) resolve_now: Notify,
+    /// Policies are to be resolved soon.
+    pub(crate) resolve_soon: Notify,
+    /// Becomes true when the controller is to end.
+    pub(crate) ending: watch::Sender<bool>,
+    streams: AtomicU64,
+}
+
+impl Controller {
+    /// With everything that the store has.
+    pub(crate) fn start(store: Store, ca: Ca) -> Result<Arc<Self>, StoreError> {
+        let state = restore(&store, now())?;
+        Ok(Arc::new(Self {
+            store,
+            ca,
+            state: Mutex::new(state),
+            edits: tokio::sync::Mutex::default(),
+            intakes: Arc::new(Semaphore::new(INTAKES)),
+            events: broadcast::channel(limits::MAX_WATCH_BACKLOG).0,
+            resolve_now: Notify::new(),
+            resolve_soon: Notify::new(),
+            ending: watch::channel(false).0,
+            streams: AtomicU64::new(0),
+        }))
+    }
+
+    /// The state. Never held over an await, nor for long work.
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        // A panic under the lock would be a defect; what it may have left half-done is mended by the next restart, as the store is whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A number that no other stream has.
+    pub(crate) fn next_stream(&self) -> u64 {
+        self.streams.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Waits until the controller is to end.
+    pub(crate) async fn ended(&self) {
+        let mut ending = self.ending.subscribe();
+        // The sender lives as long as self.
+        let _ = ending.wait_for(|ending| *ending).await;
+    }
+
+    /// Runs long or blocking work beside the runtime.
+    pub(crate) async fn aside<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> Result<T, Status> + Send + 'static,
+    ) -> Result<T, Status> {
+        let this = Arc::clone(self);
+        tokio::task::spawn_blocking(move || work(&this))
+            .await
+            .unwrap_or_else(|error| Err(Status::internal(format!("the work was not finished: {error}"))))
+    }
+
+    /// Tells watchers about events that were stored.
+    pub(crate) fn publish(&self, events: Vec<StoredEvent>) {
+        for event in events {
+            // Nobody watching is no error.
+            let _ = self.events.send(Arc::new(event));
+        }
+    }
+
+    /// Queues what was learned outside of a report. Takes the state's lock as a proof that it is held: values are whole new ones, and the
+    /// store must see them in the order in which the state made them.
+    pub(crate) fn queue(&self, _state: &MutexGuard<'_, State>, learned: Learned) -> Queued {
+        if learned.policy_changed {
+            self.resolve_now.notify_one();
+        }
+        if learned.is_empty() {
+            return Queued(None);
+        }
+        Queued(Some(Writes {
+            edges: self.store.patch_edges(learned.edges),
+            models: self.store.patch_models(learned.models, false),
+            events: self.store.add_events(learned.events),
+        }))
+    }
+
+    /// Waits until it is stored, and tells about it. A failure loses what can be learned again.
+    pub(crate) async fn settle(&self, queued: Queued) {
+        let Some(Writes { edges, models, events }) = queued.0 else { return };
+        if let Err(error) = edges.await.and(models.await) {
+            tracing::error!(%error, "what was learned could not be stored");
+        }
+        match events.await {
+            Ok(events) => self.publish(events),
+            Err(error) => tracing::error!(%error, "events could not be stored"),
+        }
+    }
+
+    /// Makes the state equal to the store again after a report could not be stored: what was counted from it is taken back, as it will
+    /// be sent again. Streams end and come back.
+    pub(crate) fn take_back(&self) -> Result<(), StoreError> {
+        let mut state = self.state();
+        self.store.barrier().wait()?;
+        let fresh = restore(&self.store, now())?;
+        let started = state.started;
+        *state = State { started, ..fresh };
+        self.resolve_now.notify_one();
+        Ok(())
+    }
+}
+
+/// What was learned, on its way to the store.
+#[must_use]
+pub(crate) struct Queued(Option<Writes>);
+
+struct Writes {
+    edges: Pending<()>,
+    models: Pending<()>,
+    events: Pending<Vec<StoredEvent>>,
+}
+
+/// A store's error for a caller.
+pub(crate) fn refuse(error: StoreError) -> Status {
+    match error {
+        StoreError::Stale { .. } => Status::aborted(error.to_string()),
+        StoreError::NotFound(_) => Status::not_found(error.to_string()),
+        StoreError::Shut => Status::unavailable("the controller is ending"),
+        StoreError::Disk(_) => {
+            tracing::error!(%error, "the store cannot write");
+            Status::unavailable(error.to_string())
+        }
+        _ => {
+            tracing::error!(%error, "the store fails");
+            Status::internal(error.to_string())
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Changes that operators make: checked, stored, then in force.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use cnnf_core::id::{HostId, ServiceKey};
+use cnnf_core::model::Model;
+use cnnf_core::policy::{Mode, Rule, RuleError, RuleId};
+use cnnf_rpc::convert::policy::{NameError, resolve_among};
+use cnnf_rpc::convert::{self, ConvertError};
+use cnnf_store::{ModelPatch, PolicyState};
+use tonic::Status;
+
+use crate::clock::now;
+use crate::controller::{Controller, refuse};
+
+/// A policy that is being changed.
+pub(crate) struct Draft {
+    /// As it will be.
+    pub(crate) new: PolicyState,
+    /// As it was.
+    pub(crate) old: PolicyState,
+    services: BTreeSet<ServiceKey>,
+}
+
+impl Draft {
+    /// The key behind a short name.
+    fn resolve(&self, name: &str) -> Result<ServiceKey, NameError> {
+        resolve_among(name, &self.services)
+    }
+
+    /// A rule as a caller writes it, its short names resolved against the draft's objects and the services that are known.
+    pub(crate) fn read(&self, message: cnnf_rpc::v1::Rule) -> Result<Rule, ConvertError> {
+        convert::policy::rule(message, &self.new.objects, &|name| self.resolve(name))
+    }
+
+    /// All rules of a policy.
+    pub(crate) fn read_all(&self, messages: Vec<cnnf_rpc::v1::Rule>) -> Result<Vec<Rule>, ConvertError> {
+        convert::policy::rules(messages, &self.new.objects, &|name| self.resolve(name))
+    }
+
+    /// The place of the rule with this name or number.
+    pub(crate) fn find(&self, text: &str) -> Result<usize, Status> {
+        let rules = &self.new.rules;
+        let by_number = || text.parse().ok().and_then(|id| rules.iter().position(|rule| rule.id == RuleId(id)));
+        rules.iter().position(|rule| rule.name == text).or_else(by_number).ok_or_else(|| {
+            let text: String = text.escape_debug().take(80).collect();
+            Status::not_found(format!("there is no rule '{text}': 'cnnfctl rules list' shows names and numbers"))
+        })
+    }
+
+    /// Gives a rule the next number.
+    pub(crate) fn number(&mut self, rule: &mut Rule) {
+        self.new.last_rule += 1;
+        rule.id = RuleId(self.new.last_rule);
+    }
+
+    /// Names are unique.
+    fn check_names(&self) -> Result<(), ConvertError> {
+        let mut names = BTreeSet::new();
+        match self.new.rules.iter().find(|rule| !names.insert(&rule.name)) {
+            Some(twice) => Err(ConvertError::new("name", RuleError::Twice(twice.name.clone()))),
+            None => Ok(()),
+        }
+    }
+
+    /// Counts the revision up if anything differs, and stamps it on the rules that do.
+    fn stamp(&mut self) -> bool {
+        let same_order = self.old.rules.iter().map(|r| r.id).eq(self.new.rules.iter().map(|r| r.id));
+        let old: BTreeMap<RuleId, &Rule> = self.old.rules.iter().map(|rule| (rule.id, rule)).collect();
+        let revision = self.old.revision + 1;
+        let mut changed = !same_order || self.old.objects != self.new.objects;
+        for rule in &mut self.new.rules {
+            if let Some(known) = old.get(&rule.id) {
+                rule.revision = known.revision;
+                if *known == rule {
+                    continue;
+                }
+            }
+            rule.revision = revision;
+            changed = true;
+        }
+        if changed {
+            self.new.revision = revision;
+        }
+        changed
+    }
+}
+
+impl Controller {
+    /// Changes rules and objects: `change` makes a draft of what will be; it is stored and then in force, or nothing has happened.
+    pub(crate) async fn edit_policy<T>(
+        &self,
+        keep: bool,
+        change: impl FnOnce(&mut Draft) -> Result<T, Status>,
+    ) -> Result<(T, PolicyState), Status> {
+        let _guard = self.edits.lock().await;
+        let mut draft = {
+            let state = self.state();
+            let old = state.policy_state();
+            Draft { new: old.clone(), old, services: state.services() }
+        };
+        let answer = change(&mut draft)?;
+        draft.check_names()?;
+        let changed = draft.stamp();
+        let Draft { old, new, .. } = draft;
+        if !changed || !keep {
+            return Ok((answer, new));
+        }
+        self.store.save_policy(&old, &new).await.map_err(refuse)?;
+        let queued = {
+            let mut state = self.state();
+            let kept: BTreeSet<RuleId> = new.rules.iter().map(|rule| rule.id).collect();
+            state.uses.retain(|id, _| kept.contains(id));
+            state.last_rule = new.last_rule;
+            let policy = Arc::make_mut(&mut state.policy);
+            policy.revision = new.revision;
+            policy.rules.clone_from(&new.rules);
+            let learned = if policy.objects == new.objects {
+                Default::default()
+            } else {
+                policy.objects.clone_from(&new.objects);
+                state.reresolve(now())
+            };
+            self.queue(&state, learned)
+        };
+        tracing::info!(revision = new.revision, rules = new.rules.len(), "the rules have changed");
+        self.resolve_now.notify_one();
+        self.settle(queued).await;
+        Ok((answer, new))
+    }
+
+    /// Sets a setting.
+    pub(crate) async fn edit_setting(&self, name: &str, value: &str) -> Result<BTreeMap<String, String>, Status> {
+        let _guard = self.edits.lock().await;
+        let mut settings = self.state().settings.clone();
+        settings.set(name, value).map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let texts = settings.to_texts();
+        let text = texts.get(name).cloned().unwrap_or_default();
+        self.store.set_setting(name.to_owned(), text).await.map_err(refuse)?;
+        let mut state = self.state();
+        let policy = Arc::make_mut(&mut state.policy);
+        policy.anomaly_effect = settings.anomaly_effect;
+        policy.learning_off = !settings.learning;
+        state.settings = settings;
+        drop(state);
+        tracing::info!(name, value, "a setting has changed");
+        self.resolve_now.notify_one();
+        Ok(texts)
+    }
+
+    /// Sets a service's mode on all its hosts.
+    pub(crate) async fn edit_service_mode(&self, key: &ServiceKey, mode: Mode) -> Result<(), Status> {
+        let _guard = self.edits.lock().await;
+        self.store.set_service_mode(key.clone(), mode).await.map_err(refuse)?;
+        Arc::make_mut(&mut self.state().policy).service_modes.insert(key.clone(), mode);
+        tracing::info!(service = %key, %mode, "a service's mode has changed");
+        self.resolve_now.notify_one();
+        Ok(())
+    }
+
+    /// Sets a host's mode.
+    pub(crate) async fn edit_host_mode(&self, id: &HostId, mode: Mode) -> Result<(), Status> {
+        let _guard = self.edits.lock().await;
+        self.store.set_host_mode(id.clone(), mode).await.map_err(refuse)?;
+        let mut state = self.state();
+        if let Some(host) = Arc::make_mut(&mut state.directory).hosts.get_mut(id) {
+            host.mode = mode;
+        }
+        if let Some(known) = state.hosts.get_mut(id) {
+            known.row.mode = mode;
+        }
+        drop(state);
+        tracing::info!(host = %id, %mode, "a host's mode has changed");
+        self.resolve_now.notify_one();
+        Ok(())
+    }
+
+    /// Ends a model's learning.
+    pub(crate) async fn activate_model(&self, key: &ServiceKey) -> Result<Model, Status> {
+        let _guard = self.edits.lock().await;
+        let (model, pending) = {
+            let mut state = self.state();
+            let Some(model) = Arc::make_mut(&mut state.policy).models.get_mut(key) else {
+                return Err(Status::not_found(format!("{key} has no model: it has one once it runs or talks")));
+            };
+            model.activate(now());
+            // Queued under the lock: see Controller::queue. Should it fail, the next clocks to be stored bring it.
+            let model = model.clone();
+            (model.clone(), self.store.patch_models(vec![ModelPatch::head(key, &model)], true))
+        };
+        pending.await.map_err(refuse)?;
+        tracing::info!(service = %key, "a model was made active");
+        self.resolve_now.notify_one();
+        Ok(model)
+    }
+}

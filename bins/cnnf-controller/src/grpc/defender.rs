@@ -1,0 +1,238 @@
+//! A defender's stream: reports and answers come up, acknowledgements and policies go down.
+
+use std::sync::Arc;
+
+use cnnf_core::id::HostId;
+use cnnf_core::policy::HostPolicy;
+use cnnf_rpc::convert::{ConvertError, common};
+use cnnf_rpc::limits;
+use cnnf_rpc::tls::{PeerConnection, PeerIdentity};
+use cnnf_rpc::v1::controller_message::Body as Down;
+use cnnf_rpc::v1::defender_message::Body as Up;
+use cnnf_rpc::v1::defender_service_server::DefenderService;
+use cnnf_rpc::v1::{Acknowledged, ControllerMessage, DefenderMessage, Hello};
+use cnnf_store::{Pending, Taken};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::Api;
+use crate::clock::now;
+use crate::controller::{Controller, refuse};
+use crate::ingest;
+use crate::state::{LiveStream, SILENCE};
+
+/// Messages that wait for a slow defender at most.
+const DOWN_QUEUE: usize = 16;
+/// Counters of a heartbeat that are kept at most.
+const MAX_COUNTERS: usize = 256;
+
+type Sender = mpsc::Sender<Result<ControllerMessage, Status>>;
+
+/// A report on its way to the store.
+struct Unacknowledged {
+    seq: u64,
+    taken: Pending<Taken>,
+}
+
+/// A stream's end of the controller.
+struct Stream {
+    controller: Arc<Controller>,
+    host: HostId,
+    epoch: String,
+    number: u64,
+}
+
+#[tonic::async_trait]
+impl DefenderService for Api {
+    type AttachStream = ReceiverStream<Result<ControllerMessage, Status>>;
+
+    async fn attach(
+        &self,
+        request: Request<Streaming<DefenderMessage>>,
+    ) -> Result<Response<Self::AttachStream>, Status> {
+        let host = match request.extensions().get::<PeerConnection>().map(|peer| &peer.identity) {
+            Some(PeerIdentity::Defender(host)) => host.clone(),
+            _ => return Err(Status::unauthenticated("this call needs a defender's certificate")),
+        };
+        let mut messages = request.into_inner();
+        let first = tokio::time::timeout(limits::HANDSHAKE, messages.message());
+        let first = first.await.map_err(|_| Status::deadline_exceeded("no Hello in time"))??;
+        let Some(Up::Hello(hello)) = first.and_then(|message| message.body) else {
+            return Err(Status::invalid_argument("the first message must be Hello"));
+        };
+        let (stream, policies) = begin(&self.0, host, hello).await?;
+        let (down, answers) = mpsc::channel(DOWN_QUEUE);
+        tokio::spawn(stream.run(messages, policies, down));
+        Ok(Response::new(ReceiverStream::new(answers)))
+    }
+}
+
+type Policies = watch::Receiver<Option<Arc<HostPolicy>>>;
+
+/// Notes the host as connected; an older stream of its ends.
+async fn begin(controller: &Arc<Controller>, host: HostId, hello: Hello) -> Result<(Stream, Policies), Status> {
+    let version = common::text("version", hello.version)?;
+    let epoch = common::text("spool_epoch", hello.spool_epoch)?;
+    if epoch.is_empty() {
+        return Err(ConvertError::new("spool_epoch", "is missing").into());
+    }
+    let labels = common::labels("labels", hello.labels)?;
+    let at = now();
+    controller.store.note_hosts(vec![(host.clone(), version.clone(), labels.clone(), at)]).await.map_err(refuse)?;
+    let number = controller.next_stream();
+    let mut state = controller.state();
+    let mut changed = state.heard(&host, at);
+    if let Some(entry) = Arc::make_mut(&mut state.directory).hosts.get_mut(&host)
+        && entry.labels != labels
+    {
+        entry.labels.clone_from(&labels);
+        changed = true;
+    }
+    let Some(known) = state.hosts.get_mut(&host) else {
+        return Err(Status::permission_denied(format!(
+            "host {host} is not known here: enrol it again with a new token"
+        )));
+    };
+    known.row.version = version;
+    known.row.labels = labels;
+    known.row.last_seen = at;
+    if hello.generation > known.desired.generation {
+        // The store was restored from a backup: go on from what the host has, so that a generation never goes back.
+        tracing::warn!(%host, theirs = hello.generation, ours = known.desired.generation, "a host has a newer generation");
+        known.desired.generation = hello.generation;
+        known.desired.content.clear();
+        known.desired.policy = None;
+    }
+    changed |= known.desired.policy.is_none();
+    let (policies, receiver) = watch::channel(known.desired.policy.clone());
+    known.status = None;
+    known.counters.clear();
+    if known.live.replace(LiveStream { number, policies }).is_some() {
+        tracing::warn!(%host, "a second stream of a host ends the first");
+    }
+    drop(state);
+    if changed {
+        controller.resolve_now.notify_one();
+    }
+    tracing::info!(%host, "a defender is connected");
+    Ok((Stream { controller: Arc::clone(controller), host, epoch, number }, receiver))
+}
+
+impl Stream {
+    async fn run(self, messages: Streaming<DefenderMessage>, policies: Policies, down: Sender) {
+        let (queue, waiting) = mpsc::channel(limits::MAX_UNACKNOWLEDGED);
+        let result = tokio::select! {
+            () = self.controller.ended() => Err(Status::unavailable("the controller is ending")),
+            result = self.up(messages, queue) => result,
+            result = self.acknowledge(waiting, &down) => result,
+            result = push(policies, &down) => result,
+        };
+        {
+            let mut state = self.controller.state();
+            if let Some(known) = state.hosts.get_mut(&self.host)
+                && known.live.as_ref().is_some_and(|live| live.number == self.number)
+            {
+                known.live = None;
+            }
+        }
+        match result {
+            Ok(()) => tracing::info!(host = %self.host, "a defender has ended its stream"),
+            Err(status) => {
+                tracing::info!(host = %self.host, reason = status.message(), "a defender's stream ends");
+                let _ = down.try_send(Err(status));
+            }
+        }
+    }
+
+    /// Takes messages until there are no more.
+    async fn up(
+        &self,
+        mut messages: Streaming<DefenderMessage>,
+        queue: mpsc::Sender<(Unacknowledged, OwnedSemaphorePermit)>,
+    ) -> Result<(), Status> {
+        loop {
+            let message = tokio::time::timeout(SILENCE, messages.message())
+                .await
+                .map_err(|_| Status::deadline_exceeded(format!("silent for {} s", SILENCE.as_secs())))??;
+            let Some(message) = message else { return Ok(()) };
+            let at = now();
+            let returned = self.controller.state().heard(&self.host, at);
+            if returned {
+                self.controller.resolve_now.notify_one();
+            }
+            match message.body {
+                Some(Up::Report(report)) => {
+                    let permit = Arc::clone(&self.controller.intakes)
+                        .acquire_owned()
+                        .await
+                        .map_err(|_| Status::unavailable("the controller is ending"))?;
+                    let seq = report.seq;
+                    let taken = ingest::take_in(&self.controller, &self.host, &self.epoch, report, at);
+                    if queue.send((Unacknowledged { seq, taken }, permit)).await.is_err() {
+                        return Ok(());
+                    }
+                }
+                Some(Up::ApplyStatus(status)) => {
+                    let message = common::text("message", status.message.clone())?;
+                    if status.outcome != "applied" {
+                        tracing::warn!(host = %self.host, generation = status.generation, outcome = status.outcome, message, "a policy is not applied");
+                    }
+                    if let Some(known) = self.controller.state().hosts.get_mut(&self.host) {
+                        known.status = Some(status);
+                    }
+                }
+                Some(Up::Heartbeat(beat)) => {
+                    if let Some(known) = self.controller.state().hosts.get_mut(&self.host) {
+                        known.counters = beat.counters.into_iter().take(MAX_COUNTERS).collect();
+                    }
+                }
+                Some(Up::Hello(_)) => return Err(Status::invalid_argument("Hello comes first and only once")),
+                // A message of a newer defender.
+                None => {}
+            }
+        }
+    }
+
+    /// Acknowledges reports once they are durable, in their order.
+    async fn acknowledge(
+        &self,
+        mut waiting: mpsc::Receiver<(Unacknowledged, OwnedSemaphorePermit)>,
+        down: &Sender,
+    ) -> Result<(), Status> {
+        while let Some((report, permit)) = waiting.recv().await {
+            match report.taken.await {
+                Ok(Taken::Fresh(events)) => self.controller.publish(events),
+                Ok(Taken::Again) => {}
+                Err(error) => {
+                    let status = refuse(error);
+                    self.controller.aside(|controller| controller.take_back().map_err(refuse)).await?;
+                    return Err(status);
+                }
+            }
+            drop(permit);
+            let body = Down::Acknowledged(Acknowledged { spool_epoch: self.epoch.clone(), seq: report.seq });
+            if down.send(Ok(ControllerMessage { body: Some(body) })).await.is_err() {
+                return Ok(());
+            }
+        }
+        // The other half has ended and says why.
+        std::future::pending().await
+    }
+}
+
+/// Sends the newest policy whenever there is one; those in between may be left out.
+async fn push(mut policies: Policies, down: &Sender) -> Result<(), Status> {
+    loop {
+        let policy = policies.borrow_and_update().clone();
+        if let Some(policy) = policy {
+            let body = Down::Policy((&*policy).into());
+            if down.send(Ok(ControllerMessage { body: Some(body) })).await.is_err() {
+                return Ok(());
+            }
+        }
+        if policies.changed().await.is_err() {
+            return Err(Status::aborted("another stream of this host has begun, or the host is no longer let in"));
+        }
+    }
+}

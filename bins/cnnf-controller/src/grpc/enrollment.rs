@@ -1,0 +1,73 @@
+//! How a host becomes defended.
+
+use cnnf_core::id::HostId;
+use cnnf_rpc::convert::{ConvertError, common};
+use cnnf_rpc::v1::enrollment_service_server::EnrollmentService;
+use cnnf_rpc::v1::{EnrollRequest, EnrollResponse};
+use cnnf_store::{NewHost, TokenError};
+use sha2::{Digest as _, Sha256};
+use tonic::{Request, Response, Status};
+
+use super::Api;
+use crate::clock::now;
+use crate::controller::refuse;
+
+/// The largest certificate request that is looked at, in bytes.
+const MAX_CSR: usize = 16 * 1024;
+
+#[tonic::async_trait]
+impl EnrollmentService for Api {
+    async fn enroll(&self, request: Request<EnrollRequest>) -> Result<Response<EnrollResponse>, Status> {
+        let EnrollRequest { token, csr, host_name, labels } = request.into_inner();
+        let labels = common::labels("labels", labels)?;
+        let name = check_name(&host_name)?;
+        if csr.len() > MAX_CSR {
+            return Err(ConvertError::new("csr", "is too large").into());
+        }
+        let id = new_id();
+        let certificate = self.0.ca.defender(&id, &csr).map_err(|error| {
+            Status::from(ConvertError::new("csr", format_args!("is no usable certificate request: {error}")))
+        })?;
+        // Held, so that the state gets hosts in the store's order and no edit meets half a host.
+        let _guard = self.0.edits.lock().await;
+        let mode = self.0.state().settings.default_mode;
+        let new = NewHost { id: id.clone(), name, labels, mode, serial: certificate.serial };
+        let row = match self.0.store.enrol(secret_hash(&token), new, now()).await.map_err(refuse)? {
+            Ok(row) => row,
+            Err(error) => {
+                tracing::warn!(host = %host_name.escape_debug(), %error, "an enrolment was refused");
+                return Err(match error {
+                    TokenError::Unknown => Status::permission_denied(error.to_string()),
+                    TokenError::Expired | TokenError::Used => Status::failed_precondition(error.to_string()),
+                });
+            }
+        };
+        tracing::info!(host = %id, name = row.name, "a host was let in");
+        self.0.state().add_host(row, now());
+        self.0.resolve_now.notify_one();
+        Ok(Response::new(EnrollResponse {
+            host_id: id.to_string(),
+            certificate: certificate.der,
+            ca_certificate: self.0.ca.der.clone(),
+        }))
+    }
+}
+
+/// What is kept of a token's secret: 256 random bits need no salt, and a look-up by hash tells nothing by its timing.
+pub(super) fn secret_hash(secret: &str) -> String {
+    Sha256::digest(secret.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// `h-` and 60 random bits in base32 (RFC 4648's alphabet in lower case).
+fn new_id() -> HostId {
+    let alphabet = b"abcdefghijklmnopqrstuvwxyz234567";
+    let random: [u8; 12] = rand::random();
+    let text: String = random.iter().map(|byte| char::from(alphabet[usize::from(byte & 31)])).collect();
+    HostId::new(format!("h-{text}"))
+}
+
+fn check_name(name: &str) -> Result<String, ConvertError> {
+    let usable = (1..=253).contains(&name.len()) && !name.chars().any(|c| c.is_control() || c.is_whitespace());
+    let bad = || ConvertError::new("host_name", "is not usable: 1 to 253 bytes without spaces and control characters");
+    usable.then(|| name.to_owned()).ok_or_else(bad)
+}

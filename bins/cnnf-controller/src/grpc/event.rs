@@ -1,0 +1,166 @@
+//! Events.
+
+use cnnf_core::event::{EventKind, EventParty};
+use cnnf_core::id::ServiceKey;
+use cnnf_core::policy::Reason;
+use cnnf_core::time::Timestamp;
+use cnnf_rpc::convert::common::{page_size, time_range, time_text};
+use cnnf_rpc::convert::event::side_text;
+use cnnf_rpc::v1;
+use cnnf_rpc::v1::event_service_server::EventService;
+use cnnf_store::{EventQuery, StoredEvent, Subject};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use super::page::bad;
+use super::{Api, services_like, word};
+use crate::controller::refuse;
+use crate::state::State;
+
+#[tonic::async_trait]
+impl EventService for Api {
+    async fn list_events(
+        &self,
+        request: Request<v1::ListEventsRequest>,
+    ) -> Result<Response<v1::ListEventsResponse>, Status> {
+        let request = request.into_inner();
+        let (kind, services) = filter(&self.0.state(), &request.kind, &request.service)?;
+        let (since, until) = time_range("time", request.time.as_ref())?;
+        let before =
+            request.page.as_ref().filter(|page| !page.token.is_empty()).map(|page| place(&page.token)).transpose()?;
+        let query = EventQuery { kind, services, since, until, open: false, before };
+        let size = page_size(request.page.as_ref());
+        let mut found = self
+            .0
+            .aside(move |controller| controller.store.events(&query, size.saturating_add(1)).map_err(refuse))
+            .await?;
+        let mut next_token = String::new();
+        if found.len() > size {
+            found.truncate(size);
+            next_token = found.last().map(|event| format!("{}:{}", event.last.0, event.id)).unwrap_or_default();
+        }
+        let state = self.0.state();
+        let events = found.iter().map(|event| message(&state, event)).collect();
+        Ok(Response::new(v1::ListEventsResponse { events, next_token }))
+    }
+
+    async fn get_event(&self, request: Request<v1::GetEventRequest>) -> Result<Response<v1::Event>, Status> {
+        let id = request.into_inner().id;
+        let event = self.0.aside(move |controller| controller.store.event(id).map_err(refuse)).await?;
+        let event = event
+            .ok_or_else(|| Status::not_found(format!("there is no event {id}: 'cnnfctl events list' shows them")))?;
+        Ok(Response::new(message(&self.0.state(), &event)))
+    }
+
+    type WatchEventsStream = ReceiverStream<Result<v1::Event, Status>>;
+
+    async fn watch_events(
+        &self,
+        request: Request<v1::WatchEventsRequest>,
+    ) -> Result<Response<Self::WatchEventsStream>, Status> {
+        let request = request.into_inner();
+        let (kind, _) = filter(&self.0.state(), &request.kind, &request.service)?;
+        let mut events = self.0.events.subscribe();
+        let (sender, receiver) = mpsc::channel(16);
+        let controller = std::sync::Arc::clone(&self.0);
+        tokio::spawn(async move {
+            loop {
+                let answer = tokio::select! {
+                    () = controller.ended() => Err(Status::unavailable("the controller is ending")),
+                    () = sender.closed() => return,
+                    event = events.recv() => match event {
+                        Ok(event) => {
+                            // A service's short name may come to mean another one while it is watched.
+                            let state = controller.state();
+                            let services = Some(request.service.as_str()).filter(|name| !name.is_empty());
+                            let services = services.map(|name| services_like(&state, name));
+                            if !is_wanted(&event, kind, services.as_deref()) {
+                                continue;
+                            }
+                            Ok(message(&state, &event))
+                        }
+                        Err(RecvError::Lagged(missed)) => Err(Status::resource_exhausted(format!(
+                            "too slow: {missed} events were missed; list them and watch again"
+                        ))),
+                        Err(RecvError::Closed) => return,
+                    },
+                };
+                let ends = answer.is_err();
+                if sender.send(answer).await.is_err() || ends {
+                    return;
+                }
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+}
+
+type Filter = (Option<EventKind>, Option<Vec<ServiceKey>>);
+
+fn filter(state: &State, kind: &str, service: &str) -> Result<Filter, Status> {
+    let kind = if kind.is_empty() { None } else { Some(word("kind", kind)?) };
+    Ok((kind, (!service.is_empty()).then(|| services_like(state, service))))
+}
+
+fn is_wanted(event: &StoredEvent, kind: Option<EventKind>, services: Option<&[ServiceKey]>) -> bool {
+    let named = services.is_none_or(|services| match &event.subject {
+        Subject::Connection { client, server, reason, .. } => {
+            let model = if let Reason::Model(key) = reason { Some(key) } else { None };
+            [client.service.as_ref(), server.service.as_ref(), model]
+                .into_iter()
+                .flatten()
+                .any(|key| services.contains(key))
+        }
+        Subject::System { .. } => false,
+    });
+    named && kind.is_none_or(|kind| kind == event.kind)
+}
+
+/// Where a page of events ended: its last event's time and number.
+fn place(token: &str) -> Result<(Timestamp, u64), Status> {
+    let (last, id) = token.split_once(':').ok_or_else(bad)?;
+    Ok((Timestamp(last.parse().map_err(|_| bad())?), id.parse().map_err(|_| bad())?))
+}
+
+fn message(state: &State, event: &StoredEvent) -> v1::Event {
+    let mut out = v1::Event {
+        id: event.id,
+        kind: event.kind.to_string(),
+        count: event.count,
+        first_seen: time_text(event.first),
+        last_seen: time_text(event.last),
+        process: event.samples.first().map(Into::into),
+        samples: event.samples.iter().map(Into::into).collect(),
+        acknowledged: event.acknowledged,
+        ..v1::Event::default()
+    };
+    match &event.subject {
+        Subject::Connection { client, server, protocol, reason, side } => {
+            let party = |party: &EventParty| v1::EventParty {
+                host: party.host.as_ref().map(|id| state.host_name(id)).unwrap_or_default(),
+                ..party.into()
+            };
+            out.client = Some(party(client));
+            out.server = Some(party(server));
+            out.protocol = protocol.to_string();
+            out.port = server.port.into();
+            out.side = side_text(*side).to_owned();
+            match reason {
+                Reason::Rule { id, name, revision } => {
+                    out.rule_id = id.0;
+                    out.rule.clone_from(name);
+                    out.rule_revision = *revision;
+                }
+                Reason::Model(key) => out.model = key.to_string(),
+                Reason::OtherSide | Reason::Default => {}
+            }
+        }
+        Subject::System { host, message } => {
+            out.host = host.as_ref().map(|id| state.host_name(id)).unwrap_or_default();
+            out.message.clone_from(message);
+        }
+    }
+    out
+}

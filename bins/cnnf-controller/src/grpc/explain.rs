@@ -1,0 +1,147 @@
+//! How a connection would be judged, and why.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use cnnf_core::id::{HostId, ServiceKey};
+use cnnf_core::net::Protocol;
+use cnnf_core::policy::{Connection, Considered, Effect, Party, Reason, Trail, Vantage, evaluate_trail};
+use cnnf_rpc::convert::ConvertError;
+use cnnf_rpc::convert::event::side_text;
+use cnnf_rpc::v1;
+use tonic::Status;
+
+use super::service;
+use crate::clock::now;
+use crate::state::State;
+
+/// Stands for an address that is not known (RFC 5737).
+const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+
+/// An end as it is asked for.
+enum Asked {
+    Service(ServiceKey),
+    Address(IpAddr),
+}
+
+/// Judges by the same function as everything else.
+pub(super) fn explain(state: &State, request: &v1::ExplainRequest) -> Result<v1::ExplainResponse, Status> {
+    let from = asked(state, "from", &request.from)?;
+    let to = asked(state, "to", &request.to)?;
+    let (protocol, port) = port(&request.port)?;
+    let wanted_host = match request.host.as_str() {
+        "" => None,
+        name => Some(state.host_named(name).cloned().ok_or_else(|| {
+            let name: String = name.escape_debug().take(80).collect();
+            Status::not_found(format!("there is no host '{name}': 'cnnfctl defenders list' shows them"))
+        })?),
+    };
+    let mut steps = Vec::new();
+    let server = party(state, &to, None, None, &mut steps);
+    let client = party(state, &from, wanted_host.as_ref(), Some(server.address), &mut steps);
+    let connection = Connection { client, server, protocol, port };
+    let (side, trail, host) = judge(state, &connection);
+    for step in &trail.steps {
+        let what = match &step.what {
+            Considered::Rule { id, name, effect } => format!("rule {} '{name}' ({effect})", id.0),
+            Considered::Learned(key) => format!("the model of {key} knows the edge"),
+            Considered::Model(key) => format!("the active model of {key} knows the edge"),
+        };
+        steps.push(v1::ExplainStep { what, matched: step.matched });
+    }
+    let local = match side {
+        Vantage::Client => &connection.client,
+        Vantage::Server => &connection.server,
+    };
+    let mode = host.as_ref().and_then(|id| state.directory.hosts.get(id)).map(|host| {
+        let mode = state.policy.mode_of(host.mode, local.service.as_ref());
+        mode.to_string()
+    });
+    let (rule, model) = match &trail.decision.reason {
+        Reason::Rule { name, .. } => (name.clone(), String::new()),
+        Reason::Model(key) => (String::new(), key.to_string()),
+        Reason::OtherSide | Reason::Default => (String::new(), String::new()),
+    };
+    Ok(v1::ExplainResponse {
+        effect: trail.decision.effect.to_string(),
+        rule,
+        model,
+        side: if host.is_some() { side_text(side).to_owned() } else { String::new() },
+        host: host.as_ref().map(|id| state.host_name(id)).unwrap_or_default(),
+        mode: mode.unwrap_or_default(),
+        steps,
+    })
+}
+
+/// The client's side decides where it has a defender, unless the server's is stricter.
+fn judge(state: &State, connection: &Connection) -> (Vantage, Trail, Option<HostId>) {
+    let at = now();
+    let trail = |side| evaluate_trail(&state.policy, &state.directory, connection, side, at);
+    let server_host = connection.server.host.clone();
+    match connection.client.host.clone() {
+        None => (Vantage::Server, trail(Vantage::Server), server_host),
+        client_host => {
+            let client = trail(Vantage::Client);
+            if server_host.is_some() && server_host != client_host {
+                let server = trail(Vantage::Server);
+                if server.decision.effect > client.decision.effect && server.decision.effect != Effect::Allow {
+                    return (Vantage::Server, server, server_host);
+                }
+            }
+            (Vantage::Client, client, client_host)
+        }
+    }
+}
+
+fn asked(state: &State, field: &str, text: &str) -> Result<Asked, Status> {
+    match text.parse() {
+        Ok(address) => Ok(Asked::Address(address)),
+        Err(_) => service(state, field, text).map(Asked::Service),
+    }
+}
+
+fn party(
+    state: &State,
+    asked: &Asked,
+    wanted: Option<&HostId>,
+    like: Option<IpAddr>,
+    steps: &mut Vec<v1::ExplainStep>,
+) -> Party {
+    let directory = &state.directory;
+    match asked {
+        Asked::Address(address) => {
+            Party { host: directory.host_of(*address).map(|(id, _)| id.clone()), service: None, address: *address }
+        }
+        Asked::Service(key) => {
+            let has = |id: &&HostId| directory.hosts.get(*id).is_some_and(|host| host.instances.contains_key(key));
+            let all: Vec<&HostId> = directory.hosts.keys().filter(has).collect();
+            let host = wanted.or_else(|| all.first().copied());
+            if let Some(id) = host
+                && all.len() > 1
+            {
+                let what = format!("{key} is on {} hosts; taken on {}", all.len(), state.host_name(id));
+                steps.push(v1::ExplainStep { what, matched: true });
+            }
+            let addresses = host.and_then(|id| directory.hosts.get(id)).map(|host| &host.addresses);
+            let same_family = |address: &&IpAddr| like.is_none_or(|like| like.is_ipv4() == address.is_ipv4());
+            let address = addresses.and_then(|all| all.iter().find(same_family).or_else(|| all.first())).copied();
+            Party { host: host.cloned(), service: Some(key.clone()), address: address.unwrap_or(NOWHERE) }
+        }
+    }
+}
+
+fn port(text: &str) -> Result<(Protocol, u16), Status> {
+    let bad = |message: String| Status::from(ConvertError::new("port", message));
+    let (protocol, port) = text.split_once('/').map_or((text, None), |(protocol, port)| (protocol, Some(port)));
+    let protocol: Protocol = protocol.parse().map_err(|error| bad(format!("{error}")))?;
+    match port {
+        Some(port) if protocol.has_ports() => {
+            let number = port.parse().map_err(|_| {
+                bad(format!("'{}' is not a port: a port is a number from 0 to 65535", port.escape_debug()))
+            })?;
+            Ok((protocol, number))
+        }
+        None if !protocol.has_ports() => Ok((protocol, 0)),
+        Some(_) => Err(bad(format!("{protocol} has no ports: write '{protocol}'"))),
+        None => Err(bad(format!("write a port too, such as {protocol}/443"))),
+    }
+}

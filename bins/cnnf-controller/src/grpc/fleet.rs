@@ -1,0 +1,98 @@
+//! Hosts and how they get in.
+
+use std::time::Duration;
+
+use cnnf_core::policy::Mode;
+use cnnf_rpc::convert::ConvertError;
+use cnnf_rpc::convert::common::time_text_or_never;
+use cnnf_rpc::tls::{Token, pin_of};
+use cnnf_rpc::v1;
+use cnnf_rpc::v1::fleet_service_server::FleetService;
+use tonic::{Request, Response, Status};
+
+use super::enrollment::secret_hash;
+use super::page::page;
+use super::{Api, labels, word};
+use crate::clock::now;
+use crate::controller::refuse;
+use crate::state::KnownHost;
+
+/// A token's life in seconds unless it is asked for, and at most.
+const TOKEN_LIFE: u32 = 600;
+const LONGEST_TOKEN_LIFE: u32 = 30 * 24 * 3600;
+/// A token's uses at most.
+const MOST_TOKEN_USES: u32 = 100_000;
+
+#[tonic::async_trait]
+impl FleetService for Api {
+    async fn list_defenders(
+        &self,
+        request: Request<v1::ListDefendersRequest>,
+    ) -> Result<Response<v1::ListDefendersResponse>, Status> {
+        let mut all: Vec<v1::Defender> = self.0.state().hosts.values().map(defender).collect();
+        all.sort_by(|a, b| a.host.cmp(&b.host));
+        let (defenders, next_token) = page(all, request.into_inner().page.as_ref())?;
+        Ok(Response::new(v1::ListDefendersResponse { defenders, next_token }))
+    }
+
+    async fn set_defender_mode(
+        &self,
+        request: Request<v1::SetDefenderModeRequest>,
+    ) -> Result<Response<v1::Defender>, Status> {
+        let v1::SetDefenderModeRequest { host, mode } = request.into_inner();
+        let mode: Mode = word("mode", &mode)?;
+        let id = self.0.state().host_named(&host).cloned().ok_or_else(|| {
+            let host: String = host.escape_debug().take(80).collect();
+            Status::not_found(format!("there is no host '{host}': 'cnnfctl defenders list' shows them"))
+        })?;
+        self.0.edit_host_mode(&id, mode).await?;
+        let state = self.0.state();
+        let known = state.hosts.get(&id).ok_or_else(|| Status::not_found(format!("host {id} is gone")))?;
+        Ok(Response::new(defender(known)))
+    }
+
+    async fn create_token(
+        &self,
+        request: Request<v1::CreateTokenRequest>,
+    ) -> Result<Response<v1::CreateTokenResponse>, Status> {
+        let v1::CreateTokenRequest { ttl_seconds, uses } = request.into_inner();
+        let ttl = if ttl_seconds == 0 { TOKEN_LIFE } else { ttl_seconds };
+        let uses = uses.max(1);
+        if ttl > LONGEST_TOKEN_LIFE {
+            let error =
+                format_args!("{ttl} s is too long: at most {LONGEST_TOKEN_LIFE} s, which is 30 days").to_string();
+            return Err(ConvertError::new("ttl_seconds", error).into());
+        }
+        if uses > MOST_TOKEN_USES {
+            let error = format_args!("{uses} is too many: at most {MOST_TOKEN_USES}").to_string();
+            return Err(ConvertError::new("uses", error).into());
+        }
+        let token = Token { secret: rand::random(), pin: pin_of(&self.0.ca.der) };
+        let created = now();
+        let expires = created.plus(Duration::from_secs(ttl.into()));
+        self.0.store.add_token(secret_hash(&token.secret_text()), created, expires, uses).await.map_err(refuse)?;
+        tracing::info!(uses, ttl, "an enrolment token was made");
+        let expires = time_text_or_never(expires);
+        Ok(Response::new(v1::CreateTokenResponse { token: token.to_string(), expires, uses }))
+    }
+}
+
+fn defender(known: &KnownHost) -> v1::Defender {
+    let status = known.status.clone().unwrap_or_default();
+    v1::Defender {
+        host: known.row.name.clone(),
+        id: known.row.id.to_string(),
+        labels: labels(&known.row.labels),
+        addresses: known.addresses.iter().map(ToString::to_string).collect(),
+        connected: known.live.is_some(),
+        mode: known.row.mode.to_string(),
+        version: known.row.version.clone(),
+        desired_generation: known.desired.generation,
+        applied_generation: if status.outcome == "applied" { status.generation } else { 0 },
+        outcome: status.outcome,
+        message: status.message,
+        queue: status.queue,
+        last_seen: time_text_or_never(if known.live.is_some() { known.heard } else { known.row.last_seen }),
+        counters: known.counters.clone(),
+    }
+}

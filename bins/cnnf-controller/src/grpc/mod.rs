@@ -1,0 +1,103 @@
+//! The API: one file a service. Form is checked in `cnnf-rpc`, meaning in the core; here one is brought to the other.
+
+mod defender;
+mod enrollment;
+mod event;
+mod explain;
+mod fleet;
+mod model;
+mod page;
+mod policy;
+mod setting;
+mod status;
+mod topology;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use cnnf_core::id::ServiceKey;
+use cnnf_rpc::convert::ConvertError;
+use cnnf_rpc::convert::policy::{NameError, resolve_among};
+use cnnf_rpc::v1::defender_service_server::DefenderServiceServer;
+use cnnf_rpc::v1::enrollment_service_server::EnrollmentServiceServer;
+use cnnf_rpc::v1::event_service_server::EventServiceServer;
+use cnnf_rpc::v1::fleet_service_server::FleetServiceServer;
+use cnnf_rpc::v1::model_service_server::ModelServiceServer;
+use cnnf_rpc::v1::policy_service_server::PolicyServiceServer;
+use cnnf_rpc::v1::settings_service_server::SettingsServiceServer;
+use cnnf_rpc::v1::status_service_server::StatusServiceServer;
+use cnnf_rpc::v1::topology_service_server::TopologyServiceServer;
+use cnnf_rpc::{limits, tls};
+use tonic::Status;
+
+use crate::auth::Guard;
+use crate::controller::Controller;
+use crate::state::State;
+
+/// All services' handlers.
+#[derive(Clone)]
+pub(crate) struct Api(pub(crate) Arc<Controller>);
+
+/// Serves until the controller ends.
+pub(crate) async fn serve(
+    controller: Arc<Controller>,
+    incoming: tls::Incoming,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let api = Api(Arc::clone(&controller));
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_service_status("", tonic_health::ServingStatus::Serving).await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(cnnf_rpc::DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()?;
+    let max = limits::MAX_MESSAGE;
+    let max_policy = limits::MAX_POLICY_MESSAGE;
+    tls::server()
+        .layer(Guard(Arc::clone(&controller)))
+        .add_service(health_service)
+        .add_service(reflection)
+        .add_service(EnrollmentServiceServer::new(api.clone()).max_decoding_message_size(max))
+        .add_service(DefenderServiceServer::new(api.clone()).max_decoding_message_size(max))
+        .add_service(StatusServiceServer::new(api.clone()).max_decoding_message_size(max))
+        .add_service(TopologyServiceServer::new(api.clone()).max_decoding_message_size(max))
+        .add_service(PolicyServiceServer::new(api.clone()).max_decoding_message_size(max_policy))
+        .add_service(ModelServiceServer::new(api.clone()).max_decoding_message_size(max))
+        .add_service(EventServiceServer::new(api.clone()).max_decoding_message_size(max))
+        .add_service(FleetServiceServer::new(api.clone()).max_decoding_message_size(max))
+        .add_service(SettingsServiceServer::new(api).max_decoding_message_size(max))
+        .serve_with_incoming_shutdown(incoming, async move { controller.ended().await })
+        .await?;
+    Ok(())
+}
+
+/// The service that a caller names by key or short name, among those that were ever heard of.
+fn service(state: &State, field: &str, name: &str) -> Result<ServiceKey, Status> {
+    let name = name.trim();
+    if name.is_empty() {
+        return Err(ConvertError::new(field, "is missing: write a service's key or short name").into());
+    }
+    resolve_among(name, &state.services()).map_err(|error| match error {
+        NameError::Unknown(name) => {
+            Status::not_found(format!("there is no service '{name}': 'cnnfctl services list' shows them"))
+        }
+        NameError::Ambiguous { .. } => Status::failed_precondition(error.to_string()),
+    })
+}
+
+/// The services that a filter means: a key, also of one that is not known, or all with a short name.
+fn services_like(state: &State, name: &str) -> Vec<ServiceKey> {
+    match name.parse::<ServiceKey>() {
+        Ok(key) => vec![key],
+        Err(_) => state.services().into_iter().filter(|key| key.name() == name).collect(),
+    }
+}
+
+/// Labels as a message has them.
+fn labels(labels: &cnnf_core::label::Labels) -> BTreeMap<String, String> {
+    labels.0.clone()
+}
+
+/// A word of a closed vocabulary.
+fn word<T: std::str::FromStr<Err: std::fmt::Display>>(field: &str, text: &str) -> Result<T, Status> {
+    text.parse().map_err(|error| ConvertError::new(field, error).into())
+}

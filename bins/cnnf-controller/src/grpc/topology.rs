@@ -1,0 +1,283 @@
+//! What runs where, and who talks to whom.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cnnf_core::event::{EventKind, EventParty};
+use cnnf_core::id::ServiceKey;
+use cnnf_core::net::{AddrRange, Protocol, is_private};
+use cnnf_core::policy::{Mode, PolicySet};
+use cnnf_core::time::Timestamp;
+use cnnf_core::topology::{Edge, EdgeStatus, Grouping, NodeKind, Peer, Radar, RadarEdge, Topology, View, view};
+use cnnf_rpc::convert::ConvertError;
+use cnnf_rpc::convert::common::{time_range, time_text};
+use cnnf_rpc::v1;
+use cnnf_rpc::v1::topology_service_server::TopologyService;
+use cnnf_store::{EventQuery, StoredEvent, Subject};
+use tonic::{Request, Response, Status};
+
+use super::page::page;
+use super::{Api, service, services_like, word};
+use crate::clock::now;
+use crate::controller::{Controller, refuse};
+use crate::state::State;
+
+/// How far back alerts and preventions mark an edge unless a range is asked for.
+const MARKED: Duration = Duration::from_secs(3600);
+/// Events that are looked at for marks, at most.
+const MOST_MARKS: usize = 100_000;
+
+#[tonic::async_trait]
+impl TopologyService for Api {
+    async fn list_services(
+        &self,
+        request: Request<v1::ListServicesRequest>,
+    ) -> Result<Response<v1::ListServicesResponse>, Status> {
+        let all = {
+            let state = self.0.state();
+            let keys: std::collections::BTreeSet<&ServiceKey> = state
+                .directory
+                .hosts
+                .values()
+                .flat_map(|host| host.instances.keys())
+                .chain(state.policy.models.keys())
+                .collect();
+            keys.into_iter().map(|key| service_message(&state, key)).collect()
+        };
+        let (services, next_token) = page(all, request.into_inner().page.as_ref())?;
+        Ok(Response::new(v1::ListServicesResponse { services, next_token }))
+    }
+
+    async fn get_service(&self, request: Request<v1::GetServiceRequest>) -> Result<Response<v1::Service>, Status> {
+        let state = self.0.state();
+        let key = service(&state, "service", &request.into_inner().service)?;
+        Ok(Response::new(service_message(&state, &key)))
+    }
+
+    async fn set_service_mode(
+        &self,
+        request: Request<v1::SetServiceModeRequest>,
+    ) -> Result<Response<v1::Service>, Status> {
+        let v1::SetServiceModeRequest { service: name, mode } = request.into_inner();
+        let mode: Mode = word("mode", &mode)?;
+        let key = service(&self.0.state(), "service", &name)?;
+        self.0.edit_service_mode(&key, mode).await?;
+        Ok(Response::new(service_message(&self.0.state(), &key)))
+    }
+
+    async fn list_edges(
+        &self,
+        request: Request<v1::ListEdgesRequest>,
+    ) -> Result<Response<v1::ListEdgesResponse>, Status> {
+        let request = request.into_inner();
+        let (since, until) = time_range("time", request.time.as_ref())?;
+        let (from, to) = {
+            let state = self.0.state();
+            (end(&state, "from", &request.from)?, end(&state, "to", &request.to)?)
+        };
+        let wanted = View { connected_only: true, since, until, grouping: Grouping::None };
+        let radar = self.0.aside(move |controller| draw(controller, &wanted)).await?;
+        let is_at = |end: &Option<End>, peer: &Peer| end.as_ref().is_none_or(|end| end.is(peer));
+        let edges = radar
+            .edges
+            .iter()
+            .filter(|e| is_at(&from, &e.edge.client) && is_at(&to, &e.edge.server))
+            .map(edge)
+            .collect();
+        let (edges, next_token) = page(edges, request.page.as_ref())?;
+        Ok(Response::new(v1::ListEdgesResponse { edges, next_token }))
+    }
+
+    async fn get_radar(&self, request: Request<v1::GetRadarRequest>) -> Result<Response<v1::Radar>, Status> {
+        let request = request.into_inner();
+        let (since, until) = time_range("time", request.time.as_ref())?;
+        let wanted = View { connected_only: request.connected, since, until, grouping: grouping(&request.group_by)? };
+        let radar = self.0.aside(move |controller| draw(controller, &wanted)).await?;
+        let state = self.0.state();
+        let nodes = radar.nodes.iter().map(|node| v1::RadarNode {
+            id: match &node.peer {
+                Peer::Object(name) => name.clone(),
+                peer => peer.to_string(),
+            },
+            name: node.name.clone(),
+            kind: match node.kind {
+                NodeKind::Service => "service",
+                NodeKind::Address => "address",
+                NodeKind::Object => "object",
+            }
+            .to_owned(),
+            instances: u32::try_from(node.hosts.len()).unwrap_or(u32::MAX),
+            hosts: node.hosts.iter().map(|id| state.host_name(id)).collect(),
+            phase: node.phase.map(|phase| phase.to_string()).unwrap_or_default(),
+            mode: node.mode.map(|mode| mode.to_string()).unwrap_or_default(),
+            worst: node.worst.map(|status| status.to_string()).unwrap_or_default(),
+            group: node.group.clone(),
+        });
+        Ok(Response::new(v1::Radar { nodes: nodes.collect(), edges: radar.edges.iter().map(edge).collect() }))
+    }
+}
+
+/// An end that edges are asked by.
+enum End {
+    Services(Vec<ServiceKey>),
+    Address(IpAddr),
+    Object(String),
+}
+
+impl End {
+    fn is(&self, peer: &Peer) -> bool {
+        match (self, peer) {
+            (Self::Services(keys), Peer::Service(key)) => keys.contains(key),
+            (Self::Address(address), Peer::Address(range)) => range.contains(*address),
+            (Self::Address(address), Peer::Private) => is_private(*address),
+            (Self::Address(address), Peer::Internet) => !is_private(*address),
+            (Self::Object(name), Peer::Object(known)) => name == known,
+            _ => false,
+        }
+    }
+}
+
+fn end(state: &State, field: &str, text: &str) -> Result<Option<End>, Status> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    if let Ok(address) = text.parse() {
+        return Ok(Some(End::Address(address)));
+    }
+    if state.policy.objects.contains_key(text) {
+        return Ok(Some(End::Object(text.to_owned())));
+    }
+    match services_like(state, text) {
+        keys if keys.is_empty() => {
+            let text: String = text.escape_debug().take(80).collect();
+            Err(ConvertError::new(field, format_args!("'{text}' is no service, address or object that is known"))
+                .into())
+        }
+        keys => Ok(Some(End::Services(keys))),
+    }
+}
+
+fn grouping(text: &str) -> Result<Grouping, ConvertError> {
+    match text {
+        "" => Ok(Grouping::None),
+        "host" => Ok(Grouping::Host),
+        _ => match text.strip_prefix("label:") {
+            Some(label) if !label.is_empty() => Ok(Grouping::Label(label.to_owned())),
+            _ => Err(ConvertError::new("group_by", "is none of: host, label:KEY, or nothing")),
+        },
+    }
+}
+
+/// The picture, from one moment of the state.
+fn draw(controller: &Controller, wanted: &View) -> Result<Radar, Status> {
+    let at = now();
+    let since = if wanted.since == Timestamp::default() { at.minus(MARKED) } else { wanted.since };
+    let query = EventQuery { since, until: wanted.until, open: true, ..EventQuery::default() };
+    let events = controller.store.events(&query, MOST_MARKS).map_err(refuse)?;
+    let (topology, directory, policy) = {
+        let state = controller.state();
+        (Arc::clone(&state.topology), Arc::clone(&state.directory), Arc::clone(&state.policy))
+    };
+    let marks = marks(&events, &topology, &policy);
+    Ok(view(&topology, &directory, &policy, &marks, wanted, at))
+}
+
+/// The worst that events say of each edge.
+fn marks(events: &[StoredEvent], topology: &Topology, policy: &PolicySet) -> BTreeMap<Edge, EdgeStatus> {
+    let mut marks: BTreeMap<Edge, EdgeStatus> = BTreeMap::new();
+    for event in events {
+        let status = match event.kind {
+            EventKind::RulePrevent | EventKind::AnomalyPrevent => EdgeStatus::Prevented,
+            EventKind::RuleAlert
+            | EventKind::AnomalyAlert
+            | EventKind::WouldRulePrevent
+            | EventKind::WouldAnomalyPrevent => EdgeStatus::Alerted,
+            _ => continue,
+        };
+        let Subject::Connection { client, server, protocol, .. } = &event.subject else { continue };
+        let Some(edge) = edge_of(client, server, *protocol, topology, policy) else { continue };
+        marks.entry(edge).and_modify(|known| *known = (*known).max(status)).or_insert(status);
+    }
+    marks
+}
+
+/// The edge that an event is of: the one in the topology whose ends have its parties, else one of single addresses.
+fn edge_of(
+    client: &EventParty,
+    server: &EventParty,
+    protocol: Protocol,
+    topology: &Topology,
+    policy: &PolicySet,
+) -> Option<Edge> {
+    if client.service.is_none() && server.service.is_none() {
+        return None;
+    }
+    let candidates = |party: &EventParty| -> Vec<Peer> {
+        match &party.service {
+            Some(key) => vec![Peer::Service(key.clone())],
+            None => {
+                let objects = policy.objects.values();
+                let objects =
+                    objects.filter(|object| object.addresses.iter().any(|range| range.contains(party.address)));
+                let bucket = bucket(party.address).map(Peer::Address);
+                let wide = if is_private(party.address) { Peer::Private } else { Peer::Internet };
+                objects
+                    .map(|object| Peer::Object(object.name.clone()))
+                    .chain([Peer::Address(AddrRange::single(party.address))])
+                    .chain(bucket)
+                    .chain([wide])
+                    .collect()
+            }
+        }
+    };
+    let (clients, servers) = (candidates(client), candidates(server));
+    let all = clients.iter().flat_map(|c| servers.iter().map(move |s| (c, s)));
+    let mut edges = all.map(|(c, s)| Edge { client: c.clone(), server: s.clone(), protocol, port: server.port });
+    let first = edges.next()?;
+    if topology.edges().contains_key(&first) {
+        return Some(first);
+    }
+    Some(edges.find(|edge| topology.edges().contains_key(edge)).unwrap_or(first))
+}
+
+/// The network of an internet address that is one peer: /24 or /48.
+fn bucket(address: IpAddr) -> Option<AddrRange> {
+    let bits = if address.is_ipv4() { 24 } else { 48 };
+    let text = format!("{address}/{bits}");
+    text.parse::<ipnet::IpNet>().ok().map(|net| AddrRange::net(net.trunc()))
+}
+
+fn service_message(state: &State, key: &ServiceKey) -> v1::Service {
+    let instances = state.directory.hosts.iter().filter_map(|(id, host)| {
+        let instance = host.instances.get(key)?;
+        Some(v1::Instance {
+            host: host.name.clone(),
+            host_id: id.to_string(),
+            endpoints: instance.endpoints.iter().map(Into::into).collect(),
+            live: instance.live,
+        })
+    });
+    v1::Service {
+        key: key.to_string(),
+        name: key.name().to_owned(),
+        instances: instances.collect(),
+        phase: state.policy.models.get(key).map(|model| model.phase.to_string()).unwrap_or_default(),
+        mode: state.policy.service_modes.get(key).copied().unwrap_or(Mode::Enforce).to_string(),
+    }
+}
+
+fn edge(e: &RadarEdge) -> v1::ObservedEdge {
+    v1::ObservedEdge {
+        client: Some((&e.edge.client).into()),
+        server: Some((&e.edge.server).into()),
+        protocol: e.edge.protocol.to_string(),
+        port: e.edge.port.into(),
+        status: e.status.to_string(),
+        connections: e.stats.connections,
+        bytes: e.stats.bytes,
+        first_seen: time_text(e.stats.first),
+        last_seen: time_text(e.stats.last),
+    }
+}

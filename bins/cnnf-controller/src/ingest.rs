@@ -1,0 +1,169 @@
+//! From a host's report to the state and the store.
+
+use std::net::IpAddr;
+
+use cnnf_core::directory::Directory;
+use cnnf_core::event::{ConnectionEvent, EventKind, EventParty};
+use cnnf_core::id::HostId;
+use cnnf_core::policy::{Reason, Vantage};
+use cnnf_core::time::Timestamp;
+use cnnf_rpc::convert::{self, ConvertError};
+use cnnf_rpc::v1;
+use cnnf_rpc::v1::report::Body;
+use cnnf_store::{Cursor, EdgePatch, Intake, Inventory, NewEvent, Pending, Subject, Taken};
+
+use crate::controller::Controller;
+use crate::state::{Learned, State};
+
+/// Takes a report into the state and queues it for the store; durable once the answer resolves. Reports of one host come here in order.
+///
+/// A report that cannot be read is counted as a gap: it would be no better a second time.
+pub(crate) fn take_in(
+    controller: &Controller,
+    host: &HostId,
+    epoch: &str,
+    report: v1::Report,
+    now: Timestamp,
+) -> Pending<Taken> {
+    let cursor = Cursor { epoch: epoch.to_owned(), seq: report.seq };
+    let mut intake = Intake {
+        host: host.clone(),
+        cursor: cursor.clone(),
+        at: now,
+        inventory: None,
+        edges: EdgePatch::default(),
+        models: Vec::new(),
+        events: Vec::new(),
+    };
+    let mut state = controller.state();
+    let again = state
+        .hosts
+        .get(host)
+        .and_then(|known| known.cursor.as_ref())
+        .is_some_and(|known| known.epoch == cursor.epoch && cursor.seq <= known.seq);
+    if !again {
+        let read = report.body.map_or_else(|| Err(ConvertError::new("body", "is missing")), read);
+        let learned = match read {
+            Ok(content) => absorb(&mut state, host, content, &mut intake, now),
+            Err(error) => {
+                tracing::warn!(%host, seq = cursor.seq, %error, "a report cannot be read");
+                intake.events.push(gap(host, format!("a report could not be read: {error}"), 1, now));
+                Learned::default()
+            }
+        };
+        if learned.policy_changed {
+            controller.resolve_soon.notify_one();
+        }
+        intake.edges.put.extend(learned.edges.put);
+        intake.edges.gone.extend(learned.edges.gone);
+        intake.models.extend(learned.models);
+        intake.events.extend(learned.events);
+        if let Some(known) = state.hosts.get_mut(host) {
+            known.cursor = Some(cursor);
+        }
+    }
+    // Queued under the lock, so that the store sees changes in the order in which the state made them. Of a report that is known already
+    // the store still says when it is durable.
+    controller.store.take_in(intake)
+}
+
+/// A report's content in the core's words.
+enum Content {
+    Flows(Vec<cnnf_core::flow::FlowRecord>),
+    Inventory(Inventory),
+    Events(Vec<ConnectionEvent>),
+    Gap(convert::flow::Gap),
+}
+
+fn read(body: Body) -> Result<Content, ConvertError> {
+    Ok(match body {
+        Body::Flows(flows) => Content::Flows(convert::flow::flows(flows)?),
+        Body::Inventory(inventory) => {
+            let read = convert::flow::Inventory::try_from(inventory)?;
+            Content::Inventory(Inventory { addresses: read.addresses, instances: read.instances })
+        }
+        Body::Events(events) => Content::Events(convert::event::events(events)?),
+        Body::Gap(gap) => Content::Gap(gap.try_into()?),
+    })
+}
+
+fn absorb(state: &mut State, host: &HostId, content: Content, intake: &mut Intake, now: Timestamp) -> Learned {
+    match content {
+        Content::Flows(records) => state.absorb(host, &records, now),
+        Content::Inventory(inventory) => match state.replace_inventory(host, &inventory, now) {
+            None => Learned::default(),
+            Some(events) => {
+                intake.inventory = Some(inventory);
+                intake.events.extend(events);
+                state.reresolve(now)
+            }
+        },
+        Content::Events(events) => {
+            for event in events {
+                let new = complete(event, host, &state.directory, now);
+                if let Subject::Connection { reason: Reason::Rule { id, .. }, .. } = &new.subject {
+                    let known = state.policy.rules.iter().any(|rule| rule.id == *id);
+                    if known {
+                        let rule_use = state.uses.entry(*id).or_default();
+                        rule_use.hits = rule_use.hits.saturating_add(new.count);
+                        rule_use.last_used = rule_use.last_used.max(Some(new.at));
+                    }
+                }
+                intake.events.push(new);
+            }
+            Learned::default()
+        }
+        Content::Gap(lost) => {
+            let what = if lost.what.is_empty() { "observations" } else { &lost.what };
+            intake.events.push(gap(host, format!("{what} were lost"), lost.lost.max(1), now));
+            Learned::default()
+        }
+    }
+}
+
+fn gap(host: &HostId, message: String, count: u64, at: Timestamp) -> NewEvent {
+    NewEvent {
+        kind: EventKind::Gap,
+        subject: Subject::System { host: Some(host.clone()), message },
+        process: None,
+        count,
+        at,
+    }
+}
+
+/// Adds what only the controller knows. Of the reporting host's own end its word counts; who the other end is, it cannot say.
+fn complete(event: ConnectionEvent, reporter: &HostId, directory: &Directory, now: Timestamp) -> NewEvent {
+    let ConnectionEvent { at, kind, mut client, mut server, protocol, reason, side, process, count } = event;
+    let (near, far) = match side {
+        Vantage::Client => (&mut client, &mut server),
+        Vantage::Server => (&mut server, &mut client),
+    };
+    near.host = Some(reporter.clone());
+    let same_host = is_on(directory, reporter, far.address);
+    far.host =
+        if same_host { Some(reporter.clone()) } else { directory.host_of(far.address).map(|(id, _)| id.clone()) };
+    if !same_host {
+        far.service = None;
+    }
+    let listens = |party: &EventParty| {
+        let host = directory.hosts.get(party.host.as_ref()?)?;
+        host.service_at(protocol, party.address, party.port).cloned()
+    };
+    if server.service.is_none() {
+        server.service = listens(&server);
+    }
+    // The client's port varies; it is not what the event is about.
+    client.port = 0;
+    let process = (process != cnnf_core::event::Process::default()).then_some(process);
+    NewEvent {
+        kind,
+        subject: Subject::Connection { client, server, protocol, reason, side },
+        process,
+        count: count.max(1),
+        at: at.min(now),
+    }
+}
+
+fn is_on(directory: &Directory, host: &HostId, address: IpAddr) -> bool {
+    address.is_loopback() || directory.hosts.get(host).is_some_and(|host| host.addresses.contains(&address))
+}

@@ -1,0 +1,123 @@
+//! `init`: a CA, a server certificate, a database and an administrator's credential, all or nothing.
+
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::Write as _;
+use std::net::IpAddr;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use cnnf_store::Store;
+
+use crate::failure::Failure;
+use crate::pki::{self, Ca};
+
+/// The database's file.
+pub(crate) const DATABASE: &str = "cnnf.db";
+/// The administrator's credential.
+const ADMIN: &str = "admin.toml";
+
+/// What `init` is told.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Where everything is put; must not exist or be empty
+    #[arg(long, value_name = "DIR", env = "CNNF_DATA_DIR")]
+    pub(crate) data_dir: PathBuf,
+    /// A name or address under which hosts and cnnfctl reach the controller; may be given several times
+    #[arg(long = "name", value_name = "DNS-OR-IP", required = true)]
+    pub(crate) names: Vec<String>,
+    /// The address that 'run' will listen on; its port goes into the credential
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:7443")]
+    pub(crate) listen: std::net::SocketAddr,
+}
+
+/// Makes everything; what was made is removed again if a part fails.
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    for name in &args.names {
+        check_name(name)?;
+    }
+    let folder = &args.data_dir;
+    let fresh = take_folder(folder)?;
+    let mut made = Vec::new();
+    let result = fill(folder, args, &mut made);
+    if result.is_err() {
+        for file in made {
+            let _ = std::fs::remove_file(file);
+        }
+        if fresh {
+            let _ = std::fs::remove_dir(folder);
+        }
+    }
+    result?;
+    println!("made {}", folder.display());
+    println!("the administrator's credential is {}", folder.join(ADMIN).display());
+    Ok(())
+}
+
+/// Makes the folder; `false` if it was there and empty.
+fn take_folder(folder: &Path) -> Result<bool, Failure> {
+    let at = |error: std::io::Error| Failure::refused(format_args!("{}: {error}", folder.display()));
+    if !folder.exists() {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(at)?;
+        return Ok(true);
+    }
+    let mut entries = std::fs::read_dir(folder).map_err(at)?;
+    if entries.next().is_some() {
+        return Err(Failure::no(format_args!(
+            "{} is not empty: choose another data directory, or remove it if its contents are not needed",
+            folder.display()
+        )));
+    }
+    Ok(false)
+}
+
+fn fill(folder: &Path, args: &Args, made: &mut Vec<PathBuf>) -> Result<(), Failure> {
+    let crypto = |error: rcgen::Error| Failure::refused(format_args!("cannot make a certificate: {error}"));
+    let (ca, ca_pair) = Ca::create().map_err(crypto)?;
+    let server = ca.server(&args.names).map_err(crypto)?;
+    let admin = ca.admin("admin").map_err(crypto)?;
+    let first = args.names.first().map(String::as_str).unwrap_or_default();
+    let host = if first.parse::<std::net::Ipv6Addr>().is_ok() { format!("[{first}]") } else { first.to_owned() };
+    let credential = format!(
+        "# Whoever reads this file administers the controller.\nserver = \"{host}:{}\"\nca = \"\"\"\n{}\"\"\"\ncertificate = \
+         \"\"\"\n{}\"\"\"\nkey = \"\"\"\n{}\"\"\"\n",
+        args.listen.port(),
+        unix(&ca_pair.certificate),
+        unix(&admin.certificate),
+        unix(&admin.key),
+    );
+    for (name, text) in pki::files(ca_pair, server) {
+        write(folder.join(name), &text, made)?;
+    }
+    let database = folder.join(DATABASE);
+    made.extend(["", "-wal", "-shm"].map(|end| folder.join(format!("{DATABASE}{end}"))));
+    Store::create(&database).map_err(Failure::refused)?;
+    write(folder.join(ADMIN), &credential, made)
+}
+
+fn unix(pem: &str) -> String {
+    pem.replace("\r\n", "\n")
+}
+
+fn write(path: PathBuf, text: &str, made: &mut Vec<PathBuf>) -> Result<(), Failure> {
+    let at = |error: std::io::Error| Failure::refused(format_args!("cannot write {}: {error}", path.display()));
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(at)?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(at)?;
+    made.push(path);
+    Ok(())
+}
+
+fn check_name(name: &str) -> Result<(), Failure> {
+    let label = |part: &str| {
+        (1..=63).contains(&part.len())
+            && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && !part.starts_with('-')
+            && !part.ends_with('-')
+    };
+    if name.parse::<IpAddr>().is_ok() || (name.len() <= 253 && name.split('.').all(label)) {
+        return Ok(());
+    }
+    Err(Failure::usage(format_args!(
+        "--name '{}' is neither a DNS name nor an address: write for example controller.example or 10.0.0.5, without a port",
+        name.escape_debug()
+    )))
+}

@@ -1,0 +1,102 @@
+//! `run`: everything together, until a signal.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use cnnf_rpc::tls;
+use cnnf_store::Store;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::Config;
+use crate::controller::Controller;
+use crate::failure::Failure;
+use crate::pki::{self, Ca};
+use crate::{distribute, grpc, http, init, tasks};
+
+/// How long calls may go on after the signal.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// Serves until SIGTERM or SIGINT.
+pub(crate) fn run(config: Config) -> Result<(), Failure> {
+    let filter = tracing_subscriber::EnvFilter::try_new(&config.log).map_err(Failure::usage)?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(false).init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::refused)?;
+    let result = runtime.block_on(serve(&config));
+    runtime.shutdown_timeout(GRACE);
+    result
+}
+
+async fn serve(config: &Config) -> Result<(), Failure> {
+    let ca = Ca::load(&config.data_dir)?;
+    let server_tls = pki::server_tls(&config.data_dir, &ca)?;
+    let store = Store::open(&config.data_dir.join(init::DATABASE)).map_err(Failure::refused)?;
+    let grpc = bind("listen", config.listen).await?;
+    let web = bind("web", config.web).await?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::refused)?;
+    let controller = Controller::start(store, ca).map_err(Failure::refused)?;
+    let service = start(&controller, grpc, &server_tls, web)?;
+    tracing::info!(listen = %config.listen, web = %config.web, "the controller runs");
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+    tracing::info!("the controller ends");
+    stop(&controller, service).await;
+    Ok(())
+}
+
+/// The tasks of a running controller.
+pub(crate) struct Service(Vec<tokio::task::JoinHandle<()>>);
+
+/// Starts all tasks.
+pub(crate) fn start(
+    controller: &Arc<Controller>,
+    grpc: TcpListener,
+    server_tls: &tls::ServerTls,
+    web: TcpListener,
+) -> Result<Service, Failure> {
+    let ready = Arc::new(AtomicBool::new(false));
+    let incoming = tls::accept(grpc, server_tls).map_err(Failure::refused)?;
+    let (api, pages) = (Arc::clone(controller), Arc::clone(controller));
+    let shown = Arc::clone(&ready);
+    let service = Service(vec![
+        tokio::spawn(distribute::run(Arc::clone(controller))),
+        tokio::spawn(tasks::run(Arc::clone(controller))),
+        tokio::spawn(async move {
+            if let Err(error) = grpc::serve(api, incoming).await {
+                tracing::error!(%error, "the API has ended");
+            }
+        }),
+        tokio::spawn(async move {
+            if let Err(error) = http::serve(pages, web, shown).await {
+                tracing::error!(%error, "the web port has ended");
+            }
+        }),
+    ]);
+    controller.resolve_now.notify_one();
+    ready.store(true, Ordering::Relaxed);
+    Ok(service)
+}
+
+/// Ends all tasks; what is on its way to the store arrives there.
+pub(crate) async fn stop(controller: &Controller, service: Service) {
+    controller.ending.send_replace(true);
+    for task in service.0 {
+        let abort = task.abort_handle();
+        if tokio::time::timeout(GRACE, task).await.is_err() {
+            abort.abort();
+        }
+    }
+    tasks::store_clocks(controller).await;
+}
+
+async fn bind(key: &str, address: std::net::SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| {
+        Failure::refused(format_args!(
+            "cannot listen on {address} ({key}): {error}: free the port or choose another address"
+        ))
+    })
+}

@@ -1,0 +1,149 @@
+//! What reports and time add to the topology and the models.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cnnf_core::event::EventKind;
+use cnnf_core::flow::FlowRecord;
+use cnnf_core::id::{HostId, ServiceKey};
+use cnnf_core::model::{self, Change, Model, Phase};
+use cnnf_core::time::Timestamp;
+use cnnf_core::topology::{Edge, Peer};
+use cnnf_store::{EdgePatch, ModelPatch, NewEvent, Subject};
+
+use super::State;
+
+/// What changed, ready to be stored.
+#[derive(Default)]
+pub(crate) struct Learned {
+    pub(crate) edges: EdgePatch,
+    pub(crate) models: Vec<ModelPatch>,
+    pub(crate) events: Vec<NewEvent>,
+    /// Whether a host's policy may be different now.
+    pub(crate) policy_changed: bool,
+}
+
+impl Learned {
+    /// Whether there is nothing to store.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.edges == EdgePatch::default() && self.models.is_empty() && self.events.is_empty()
+    }
+}
+
+/// Models as they were before they were touched.
+#[derive(Default)]
+struct Before(BTreeMap<ServiceKey, Option<Model>>);
+
+impl Before {
+    fn touch(&mut self, edge: &Edge, models: &BTreeMap<ServiceKey, Model>) {
+        for peer in [&edge.client, &edge.server] {
+            if let Peer::Service(key) = peer {
+                self.0.entry(key.clone()).or_insert_with(|| models.get(key).cloned());
+            }
+        }
+    }
+
+    fn finish(self, models: &BTreeMap<ServiceKey, Model>, learned: &mut Learned, now: Timestamp) {
+        for (key, old) in &self.0 {
+            let new = models.get(key);
+            if old.is_none() && new.is_some() {
+                learned.events.extend(new_service(key, models, now));
+            }
+            learned.models.extend(ModelPatch::between(key, old.as_ref(), new));
+        }
+    }
+}
+
+impl State {
+    /// Counts a report's flows.
+    pub(crate) fn absorb(&mut self, reporter: &HostId, records: &[FlowRecord], now: Timestamp) -> Learned {
+        let mut learned = Learned::default();
+        let mut before = Before::default();
+        let mut touched = std::collections::BTreeSet::new();
+        let topology = Arc::make_mut(&mut self.topology);
+        let policy = Arc::make_mut(&mut self.policy);
+        for record in records {
+            let mut record = record.clone();
+            // A host's clock may be ahead; nothing has happened after now.
+            record.stats.last = record.stats.last.min(now);
+            record.stats.first = record.stats.first.min(record.stats.last);
+            let Some(absorbed) = topology.absorb(reporter, &record, &self.directory, &policy.objects) else { continue };
+            if self.settings.learning {
+                before.touch(&absorbed.edge, &policy.models);
+                let changed = model::absorb(&mut policy.models, &absorbed.edge, &absorbed.stats, now);
+                learned.policy_changed |= !changed.is_empty();
+            }
+            touched.insert(absorbed.edge);
+        }
+        learned.edges.put = touched
+            .into_iter()
+            .filter_map(|edge| topology.edges().get(&edge).map(|stats| (edge.clone(), *stats)))
+            .collect();
+        before.finish(&policy.models, &mut learned, now);
+        learned
+    }
+
+    /// Names ends of edges anew after the directory or the objects have changed.
+    pub(crate) fn reresolve(&mut self, now: Timestamp) -> Learned {
+        let mut learned = Learned { policy_changed: true, ..Learned::default() };
+        let mut before = Before::default();
+        let topology = Arc::make_mut(&mut self.topology);
+        let policy = Arc::make_mut(&mut self.policy);
+        for (old, new) in topology.reresolve(&self.directory, &policy.objects) {
+            before.touch(&old, &policy.models);
+            before.touch(&new, &policy.models);
+            model::rename(&mut policy.models, &old, &new, now);
+            if let Some(stats) = topology.edges().get(&new) {
+                learned.edges.put.push((new, *stats));
+            }
+            learned.edges.gone.push(old);
+        }
+        before.finish(&policy.models, &mut learned, now);
+        learned
+    }
+
+    /// Lets time pass for the models.
+    pub(crate) fn tick_models(&mut self, elapsed: Duration, now: Timestamp) -> Learned {
+        let mut learned = Learned::default();
+        if !self.settings.learning {
+            return learned;
+        }
+        let live = self.live_instances();
+        let models = &mut Arc::make_mut(&mut self.policy).models;
+        for (key, change) in model::tick(models, &live, elapsed, &self.settings.learn, now) {
+            match change {
+                Change::Made => learned.events.extend(new_service(&key, models, now)),
+                Change::Entered(phase) => {
+                    tracing::info!(service = %key, %phase, "a model enters a phase");
+                    learned.policy_changed = true;
+                }
+                Change::Deleted => {
+                    tracing::info!(service = %key, "a model is deleted");
+                    learned.policy_changed = true;
+                }
+            }
+            learned.models.push(match models.get(&key) {
+                Some(model) => ModelPatch::head(&key, model),
+                None => ModelPatch::removal(&key),
+            });
+        }
+        learned
+    }
+
+    /// The models' clocks, which change without an event.
+    pub(crate) fn model_heads(&self) -> Vec<ModelPatch> {
+        self.policy.models.iter().map(|(key, model)| ModelPatch::head(key, model)).collect()
+    }
+}
+
+/// A wholly new service is worth an event once others are active.
+fn new_service(key: &ServiceKey, models: &BTreeMap<ServiceKey, Model>, now: Timestamp) -> Option<NewEvent> {
+    models.values().any(|model| model.phase == Phase::Active).then(|| NewEvent {
+        kind: EventKind::NewService,
+        subject: Subject::System { host: None, message: format!("{key} was seen for the first time") },
+        process: None,
+        count: 1,
+        at: now,
+    })
+}

@@ -1,0 +1,140 @@
+//! What the controller knows, in memory. Everything in it is in the store too, but for what only lives as long as a stream.
+
+mod fleet;
+mod learn;
+mod restore;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cnnf_core::directory::Directory;
+use cnnf_core::id::{HostId, ServiceKey};
+use cnnf_core::policy::{HostPolicy, PolicySet, RuleId};
+use cnnf_core::time::Timestamp;
+use cnnf_core::topology::{Peer, Topology};
+use cnnf_rpc::v1;
+use cnnf_store::{Cursor, HostRow, PolicyState, RuleUse};
+use tokio::sync::watch;
+
+pub(crate) use learn::Learned;
+pub(crate) use restore::restore;
+
+use crate::settings::Settings;
+
+/// A host that is silent for so long claims no addresses any more.
+pub(crate) const SILENCE: Duration = Duration::from_secs(60);
+
+/// All of it. The big values are shared: who needs one for long takes a reference and leaves the lock.
+pub(crate) struct State {
+    /// Since when the controller runs.
+    pub(crate) started: Timestamp,
+    /// Who is where; silent hosts without their addresses.
+    pub(crate) directory: Arc<Directory>,
+    /// Rules, objects, models and modes.
+    pub(crate) policy: Arc<PolicySet>,
+    /// The newest rule's number.
+    pub(crate) last_rule: u64,
+    /// How often rules alerted or prevented.
+    pub(crate) uses: BTreeMap<RuleId, RuleUse>,
+    /// Who talks to whom.
+    pub(crate) topology: Arc<Topology>,
+    /// The settings in force.
+    pub(crate) settings: Settings,
+    /// All hosts.
+    pub(crate) hosts: BTreeMap<HostId, KnownHost>,
+    /// Addresses that two hosts claim; each conflict is told once.
+    pub(crate) conflicts: BTreeSet<IpAddr>,
+}
+
+/// What is known of a host beside the directory.
+pub(crate) struct KnownHost {
+    pub(crate) row: HostRow,
+    /// All its addresses, also while it is silent.
+    pub(crate) addresses: BTreeSet<IpAddr>,
+    /// When it last spoke; at the start it is taken to have just spoken.
+    pub(crate) heard: Timestamp,
+    /// Whether it is silent.
+    pub(crate) silent: bool,
+    /// The newest report that was taken in.
+    pub(crate) cursor: Option<Cursor>,
+    /// Its stream, if there is one.
+    pub(crate) live: Option<LiveStream>,
+    /// What it should enforce.
+    pub(crate) desired: Desired,
+    /// What became of its policy; of the newest stream.
+    pub(crate) status: Option<v1::ApplyStatus>,
+    /// Its counters; of the newest stream.
+    pub(crate) counters: BTreeMap<String, u64>,
+}
+
+/// A host's stream. Dropping it ends the stream.
+pub(crate) struct LiveStream {
+    /// Tells streams apart.
+    pub(crate) number: u64,
+    /// The newest policy goes down.
+    pub(crate) policies: watch::Sender<Option<Arc<HostPolicy>>>,
+}
+
+/// What a host should enforce.
+#[derive(Default)]
+pub(crate) struct Desired {
+    /// 0 before the first.
+    pub(crate) generation: u64,
+    /// The hash of that generation's content.
+    pub(crate) content: String,
+    /// `None` after a start until it is resolved.
+    pub(crate) policy: Option<Arc<HostPolicy>>,
+}
+
+impl KnownHost {
+    /// A host that nothing is known of but its row.
+    pub(crate) fn new(row: HostRow, now: Timestamp) -> Self {
+        Self {
+            row,
+            addresses: BTreeSet::new(),
+            heard: now,
+            silent: false,
+            cursor: None,
+            live: None,
+            desired: Desired::default(),
+            status: None,
+            counters: BTreeMap::new(),
+        }
+    }
+}
+
+impl State {
+    /// What operators decided, as the store keeps it.
+    pub(crate) fn policy_state(&self) -> PolicyState {
+        PolicyState {
+            revision: self.policy.revision,
+            last_rule: self.last_rule,
+            rules: self.policy.rules.clone(),
+            objects: self.policy.objects.clone(),
+        }
+    }
+
+    /// All services that were ever heard of.
+    pub(crate) fn services(&self) -> BTreeSet<ServiceKey> {
+        let running = self.directory.hosts.values().flat_map(|host| host.instances.keys());
+        let on_edges =
+            self.topology.edges().keys().flat_map(|edge| [&edge.client, &edge.server]).filter_map(|peer| match peer {
+                Peer::Service(key) => Some(key),
+                _ => None,
+            });
+        running.chain(self.policy.models.keys()).chain(on_edges).cloned().collect()
+    }
+
+    /// A host by its name or id.
+    pub(crate) fn host_named(&self, text: &str) -> Option<&HostId> {
+        let by_name = self.hosts.values().find(|host| host.row.name == text).map(|host| &host.row.id);
+        by_name.or_else(|| self.hosts.keys().find(|id| id.as_str() == text))
+    }
+
+    /// A host's name; its id if it is unknown.
+    pub(crate) fn host_name(&self, id: &HostId) -> String {
+        self.hosts.get(id).map_or_else(|| id.to_string(), |host| host.row.name.clone())
+    }
+}

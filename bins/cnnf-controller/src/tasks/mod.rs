@@ -1,0 +1,66 @@
+//! What happens by itself as time passes. Each task takes no input and may run at any moment.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::clock::now;
+use crate::controller::Controller;
+
+const TICK: Duration = Duration::from_secs(1);
+/// How often clocks and last-seen times are stored that change without an event.
+const STORE_EVERY: u32 = 10;
+
+/// Ticks until the controller ends.
+pub(crate) async fn run(controller: Arc<Controller>) {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut last = Instant::now();
+    let mut last_at = now();
+    let mut round = 0u32;
+    loop {
+        tokio::select! {
+            () = controller.ended() => return,
+            _ = ticks.tick() => {}
+        }
+        let elapsed = last.elapsed();
+        last = Instant::now();
+        let at = now();
+        let queued = {
+            let mut state = controller.state();
+            let mut learned = state.tick_models(elapsed, at);
+            let silent = state.fall_silent(at);
+            // A rule that expires in between means something else from now on.
+            let expired = state.policy.rules.iter().filter_map(|r| r.expires_at).any(|end| last_at < end && end <= at);
+            learned.policy_changed |= expired || !silent.is_empty();
+            learned.events.extend(silent);
+            controller.queue(&state, learned)
+        };
+        last_at = at;
+        controller.settle(queued).await;
+        round = round.wrapping_add(1);
+        if round.is_multiple_of(STORE_EVERY) {
+            store_clocks(&controller).await;
+        }
+    }
+}
+
+/// Stores the models' clocks and when hosts were last heard.
+pub(crate) async fn store_clocks(controller: &Controller) {
+    let (models, heard) = {
+        let state = controller.state();
+        let heard: Vec<_> = state
+            .hosts
+            .values()
+            .filter(|known| known.live.is_some())
+            .map(|known| (known.row.id.clone(), known.row.version.clone(), known.row.labels.clone(), known.heard))
+            .collect();
+        // Queued under the lock: see Controller::queue.
+        (controller.store.patch_models(state.model_heads(), false), heard)
+    };
+    let hosts = controller.store.note_hosts(heard);
+    if let Err(error) = models.await.and(hosts.await) {
+        tracing::error!(%error, "clocks could not be stored");
+    }
+}
