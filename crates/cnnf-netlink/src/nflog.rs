@@ -119,7 +119,6 @@ pub enum Received {
 #[derive(Debug)]
 pub struct Log {
     socket: Socket,
-    buf: Vec<u8>,
 }
 
 impl Log {
@@ -141,8 +140,8 @@ impl Log {
             .be32(libc::NFULA_CFG_TIMEOUT, spec.flush_centiseconds)
             .be32(libc::NFULA_CFG_QTHRESH, spec.qthreshold)
             .end();
-        request(&socket, "listen to a log group", &w.buf, seq, |_| {})?;
-        Ok(Self { socket, buf: Vec::new() })
+        request(&mut socket, "listen to a log group", &w.buf, seq, |_| {})?;
+        Ok(Self { socket })
     }
 
     /// Reads one datagram and hands its copies over; does not wait.
@@ -150,16 +149,16 @@ impl Log {
     /// # Errors
     /// Those of recv(2), but not "would block" and not `ENOBUFS`.
     pub fn recv(&mut self, mut each: impl FnMut(Logged<'_>)) -> Result<Received, Error> {
-        match self.socket.recv(&mut self.buf) {
-            Ok(()) => {}
+        let datagram = match self.socket.recv() {
+            Ok(datagram) => datagram,
             Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
                 return Ok(Received::Nothing);
             }
             Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) => return Ok(Received::Overrun),
             Err(source) => return Err(Error::System { what: "receive logged packets", source }),
-        }
+        };
         let mut n = 0;
-        for copy in Messages(&self.buf).filter_map(Logged::parse) {
+        for copy in Messages(datagram).filter_map(Logged::parse) {
             n += 1;
             each(copy);
         }

@@ -15,8 +15,8 @@ pub(crate) const RECV_ROOM: usize = 128 * 1024;
 /// A datagram port to the kernel: netlink-sys' socket here, libmnl's in [`crate::nft`].
 pub(crate) trait Port {
     fn send(&self, datagram: &[u8]) -> io::Result<()>;
-    /// Replaces `buf` by the next datagram; `WouldBlock` if there is none.
-    fn recv(&self, buf: &mut Vec<u8>) -> io::Result<()>;
+    /// The next datagram; `WouldBlock` if there is none.
+    fn recv(&mut self) -> io::Result<&[u8]>;
 }
 
 /// A non-blocking netlink socket, bound to a port id of its own.
@@ -24,6 +24,7 @@ pub(crate) trait Port {
 pub(crate) struct Socket {
     inner: netlink_sys::Socket,
     seq: u32,
+    buf: Vec<u8>,
 }
 
 impl Socket {
@@ -33,7 +34,7 @@ impl Socket {
         inner.bind(&SocketAddr::new(0, 0)).map_err(what("bind a netlink socket"))?;
         inner.set_non_blocking(true).map_err(what("set a netlink socket non-blocking"))?;
         extended_ack(inner.as_raw_fd()).map_err(what("ask for extended acknowledgements"))?;
-        Ok(Self { inner, seq: 0 })
+        Ok(Self { inner, seq: 0, buf: Vec::new() })
     }
 
     pub(crate) fn join(&self, group: u32) -> Result<(), Error> {
@@ -51,10 +52,11 @@ impl Port for Socket {
         whole(self.inner.send(datagram, 0)?, datagram.len())
     }
 
-    fn recv(&self, buf: &mut Vec<u8>) -> io::Result<()> {
-        buf.clear();
-        buf.reserve(RECV_ROOM);
-        self.inner.recv(buf, 0).map(drop)
+    fn recv(&mut self) -> io::Result<&[u8]> {
+        self.buf.clear();
+        self.buf.reserve(RECV_ROOM);
+        self.inner.recv(&mut self.buf, 0)?;
+        Ok(&self.buf)
     }
 }
 
@@ -75,23 +77,22 @@ pub(crate) fn whole(sent: usize, len: usize) -> io::Result<()> {
 /// Netlink answers a request before `send` returns, and each further part of a dump before
 /// `recv` does: so a non-blocking socket that has nothing to read has nothing to wait for.
 pub(crate) fn request(
-    port: &impl Port,
+    port: &mut impl Port,
     what: &'static str,
     datagram: &[u8],
     seq: u32,
     mut each: impl FnMut(Message<'_>),
 ) -> Result<bool, Error> {
     port.send(datagram).map_err(Error::system(what))?;
-    let mut buf = Vec::new();
     let mut interrupted = false;
     loop {
-        match port.recv(&mut buf) {
-            Ok(()) => {}
+        let datagram = match port.recv() {
+            Ok(datagram) => datagram,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Err(Error::Incomplete { what }),
             Err(source) => return Err(Error::System { what, source }),
-        }
-        for m in Messages(&buf).filter(|m| m.seq == seq) {
+        };
+        for m in Messages(datagram).filter(|m| m.seq == seq) {
             interrupted |= i32::from(m.flags) & libc::NLM_F_DUMP_INTR != 0;
             if i32::from(m.ty) == libc::NLMSG_DONE {
                 return Ok(interrupted);

@@ -105,7 +105,9 @@ pub struct Flow {
     pub orig: Tuple,
     /// As its answer is: what NAT made of it.
     pub reply: Tuple,
-    /// The label; zeros if the event or entry has none ([`Flow::has_labels`]).
+    /// The label; zeros if the message has none ([`Flow::has_labels`]). The kernel sends it with
+    /// `New` and where it was just changed, with every flow of a dump, but not with `Destroy` nor
+    /// most updates: remember it by [`id`](Flow::id).
     pub labels: Labels,
     /// The message carried a label.
     pub has_labels: bool,

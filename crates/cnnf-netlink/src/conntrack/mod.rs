@@ -83,7 +83,6 @@ pub enum Received {
 #[derive(Debug)]
 pub struct Events {
     socket: Socket,
-    buf: Vec<u8>,
 }
 
 impl Events {
@@ -109,7 +108,7 @@ impl Events {
                 socket.join(group)?;
             }
         }
-        Ok(Self { socket, buf: Vec::new() })
+        Ok(Self { socket })
     }
 
     /// Reads one datagram and hands its flows over.
@@ -117,16 +116,16 @@ impl Events {
     /// # Errors
     /// Those of recv(2), but not "would block" and not `ENOBUFS`, which are results.
     pub fn recv(&mut self, mut each: impl FnMut(Flow)) -> Result<Received, Error> {
-        match self.socket.recv(&mut self.buf) {
-            Ok(()) => {}
+        let datagram = match self.socket.recv() {
+            Ok(datagram) => datagram,
             Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
                 return Ok(Received::Nothing);
             }
             Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) => return Ok(Received::Overrun),
             Err(source) => return Err(Error::System { what: "receive conntrack events", source }),
-        }
+        };
         let mut n = 0;
-        for flow in Messages(&self.buf).filter_map(parse) {
+        for flow in Messages(datagram).filter_map(parse) {
             n += 1;
             each(flow);
         }
@@ -171,7 +170,7 @@ impl Conntrack {
         let mut w = Writer::new();
         w.begin(message_type(IPCTNL_MSG_CT_GET), libc::NLM_F_REQUEST | libc::NLM_F_DUMP, seq);
         w.nfgen(libc::AF_UNSPEC as u8, 0).end();
-        request(&self.socket, "dump the conntrack table", &w.buf, seq, |m| {
+        request(&mut self.socket, "dump the conntrack table", &w.buf, seq, |m| {
             if let Some(flow) = parse(m) {
                 each(flow);
             }
@@ -235,7 +234,7 @@ impl Conntrack {
         }
         fill(&mut w);
         w.end();
-        request(&self.socket, what, &w.buf, seq, each).map(drop)
+        request(&mut self.socket, what, &w.buf, seq, each).map(drop)
     }
 }
 

@@ -132,7 +132,6 @@ pub struct Received {
 pub struct Queue {
     socket: Socket,
     num: u16,
-    buf: Vec<u8>,
 }
 
 impl Queue {
@@ -165,8 +164,8 @@ impl Queue {
             .be32(libc::NFQA_CFG_MASK, flags as u32)
             .be32(libc::NFQA_CFG_FLAGS, flags as u32)
             .end();
-        request(&socket, "listen to a packet queue", &w.buf, seq, |_| {})?;
-        Ok(Self { socket, num: spec.num, buf: Vec::new() })
+        request(&mut socket, "listen to a packet queue", &w.buf, seq, |_| {})?;
+        Ok(Self { socket, num: spec.num })
     }
 
     /// The queue's number.
@@ -181,8 +180,8 @@ impl Queue {
     pub fn recv(&mut self, max: usize, mut each: impl FnMut(Packet<'_>)) -> Result<Received, Error> {
         let mut received = Received::default();
         while received.packets < max {
-            match self.socket.recv(&mut self.buf) {
-                Ok(()) => {}
+            let datagram = match self.socket.recv() {
+                Ok(datagram) => datagram,
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) => {
@@ -190,8 +189,8 @@ impl Queue {
                     continue;
                 }
                 Err(source) => return Err(Error::System { what: "receive queued packets", source }),
-            }
-            for m in Messages(&self.buf) {
+            };
+            for m in Messages(datagram) {
                 if m.ty == message_type(NFQNL_MSG_PACKET) {
                     if let Some(packet) = Packet::parse(m) {
                         received.packets += 1;

@@ -12,6 +12,7 @@ pub(super) struct Channel {
     send_room: usize,
     receive_room: usize,
     seq: u32,
+    buf: Vec<u8>,
 }
 
 // SAFETY: libmnl's socket is a heap object of a file descriptor and an address; it has no tie to
@@ -25,7 +26,7 @@ impl Channel {
         let fd = socket.as_raw_fd();
         set_non_blocking(fd).map_err(Error::system("set a netfilter socket non-blocking"))?;
         extended_ack(fd).map_err(Error::system("ask for extended acknowledgements"))?;
-        Ok(Self { socket, send_room: 0, receive_room: 0, seq: 0 })
+        Ok(Self { socket, send_room: 0, receive_room: 0, seq: 0, buf: vec![0; RECV_ROOM] })
     }
 
     pub(super) fn port_id(&self) -> u32 {
@@ -55,9 +56,8 @@ impl Channel {
     }
 
     /// Throws away what an earlier request may have left.
-    pub(super) fn drain(&self) {
-        let mut buf = Vec::new();
-        while self.recv(&mut buf).is_ok() {}
+    pub(super) fn drain(&mut self) {
+        while self.recv().is_ok() {}
     }
 }
 
@@ -66,12 +66,10 @@ impl Port for Channel {
         whole(self.socket.send(datagram)?, datagram.len())
     }
 
-    fn recv(&self, buf: &mut Vec<u8>) -> io::Result<()> {
+    fn recv(&mut self) -> io::Result<&[u8]> {
         // libmnl wants the alignment of a header, which the allocator's blocks of this size have.
-        buf.resize(RECV_ROOM, 0);
-        let len = self.socket.recv_raw(buf)?;
-        buf.truncate(len);
-        Ok(())
+        let len = self.socket.recv_raw(&mut self.buf)?;
+        Ok(&self.buf[..len])
     }
 }
 

@@ -82,17 +82,16 @@ pub(super) fn commit(channel: &mut Channel, batch: &Batch, expected: Option<u32>
     channel.send(&datagram).map_err(failed)?;
 
     // The kernel answers before `send` returns, so what is not there now never comes.
-    let mut buf = Vec::new();
     let mut got = 0;
     let mut first: Option<(usize, Answer)> = None;
     let mut refused = 0;
     loop {
-        match channel.recv(&mut buf) {
-            Ok(()) => {}
+        let datagram = match channel.recv() {
+            Ok(datagram) => datagram,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
             Err(_) => break,
-        }
-        for m in Messages(&buf) {
+        };
+        for m in Messages(datagram) {
             let Some(answer) = m.answer() else { continue };
             if answer.errno == libc::ERESTART {
                 return Err(CommitError::Stale);

@@ -26,11 +26,13 @@ const ROOM: usize = 256 * 1024;
 pub(super) struct Scratch(Vec<u64>);
 
 impl Scratch {
+    /// Takes no memory until it is used: a batch of elements alone does not need it.
     pub(super) fn new() -> Self {
-        Self(vec![0; ROOM / size_of::<u64>()])
+        Self(Vec::new())
     }
 
     fn start(&mut self) -> *mut c_void {
+        self.0.resize(ROOM / size_of::<u64>(), 0);
         self.0.as_mut_ptr().cast()
     }
 

@@ -35,7 +35,8 @@ impl DataType {
     /// A port, 2 bytes in network order (`inet_service`).
     pub const PORT: Self = data_type(13, 2, Order::Network);
     /// 4 bytes in host order that mean nothing to `nft` (`mark`, printed as hex): the type for
-    /// words of a connection label. Two of them, concatenated, stand for 8 opaque bytes.
+    /// words of a connection label, [`LABEL`](Self::LABEL) for a whole one. Two of them,
+    /// concatenated, stand for 8 opaque bytes.
     pub const WORD: Self = data_type(19, 4, Order::Host);
     /// An interface index, 4 bytes in host order (`iface_index`, printed as the name).
     pub const IFINDEX: Self = data_type(20, 4, Order::Host);
@@ -45,13 +46,15 @@ impl DataType {
     pub const CT_STATE: Self = data_type(26, 4, Order::Host);
     /// A connection's direction, 1 byte (`ct_dir`).
     pub const CT_DIRECTION: Self = data_type(27, 1, Order::Host);
-    /// A whole connection label, 16 bytes in host order (`ct_label`).
-    pub const CT_LABEL: Self = data_type(30, 16, Order::Host);
     /// An interface name, 16 bytes padded with NUL (`ifname`).
     pub const IFNAME: Self = data_type(41, 16, Order::Host);
     /// A cgroup's id, 8 bytes in host order (`cgroupsv2`). `nft` prints the path below
     /// `/sys/fs/cgroup`, and loads it only where that path exists: see [`DataType::WORD`].
     pub const CGROUP: Self = data_type(46, 8, Order::Host);
+
+    /// A connection label as its four words. (`nft` has a type for labels, but does not know its
+    /// name when it reads a listing, and shows no set at all where it meets that type.)
+    pub const LABEL: [Self; 4] = [Self::WORD; 4];
 
     /// Length of the value in bytes.
     pub const fn len(self) -> u32 {

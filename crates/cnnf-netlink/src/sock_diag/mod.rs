@@ -116,7 +116,6 @@ pub struct Sock {
 #[derive(Debug)]
 pub struct SockDiag {
     socket: Socket,
-    buf: Vec<u8>,
 }
 
 impl SockDiag {
@@ -125,7 +124,7 @@ impl SockDiag {
     /// # Errors
     /// Those of the system calls.
     pub fn open() -> Result<Self, Error> {
-        Ok(Self { socket: Socket::open(libc::NETLINK_SOCK_DIAG)?, buf: Vec::new() })
+        Ok(Self { socket: Socket::open(libc::NETLINK_SOCK_DIAG)? })
     }
 
     /// The socket that a packet between these addresses belongs to, as the kernel finds it:
@@ -155,13 +154,13 @@ impl SockDiag {
         self.socket.send(&datagram).map_err(Error::system(what))?;
         // One datagram answers, the socket or an error: no acknowledgement is asked for.
         loop {
-            match self.socket.recv(&mut self.buf) {
-                Ok(()) => {}
+            let datagram = match self.socket.recv() {
+                Ok(datagram) => datagram,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Err(Error::Incomplete { what }),
                 Err(source) => return Err(Error::System { what, source }),
-            }
-            let Some(m) = Messages(&self.buf).find(|m| m.seq == seq) else { continue };
+            };
+            let Some(m) = Messages(datagram).find(|m| m.seq == seq) else { continue };
             return match m.answer() {
                 Some(a) if a.errno == libc::ENOENT => Ok(None),
                 Some(a) => Err(Error::Refused { what, errno: a.errno, text: a.text }),
@@ -198,7 +197,7 @@ impl SockDiag {
             let seq = self.socket.next_seq();
             let datagram =
                 message(SOCK_DIAG_BY_FAMILY, libc::NLM_F_REQUEST | libc::NLM_F_DUMP, seq, protocol, states, &id);
-            request(&self.socket, "dump sockets", &datagram, seq, |m| {
+            request(&mut self.socket, "dump sockets", &datagram, seq, |m| {
                 if let Some(sock) = parse(m) {
                     each(sock);
                 }
@@ -220,7 +219,7 @@ impl SockDiag {
         let id = Id { src, dst, ifindex: sock.ifindex, cookie: sock.cookie };
         let seq = self.socket.next_seq();
         let datagram = message(SOCK_DESTROY, libc::NLM_F_REQUEST | libc::NLM_F_ACK, seq, protocol, u32::MAX, &id);
-        match request(&self.socket, "destroy a socket", &datagram, seq, |_| {}) {
+        match request(&mut self.socket, "destroy a socket", &datagram, seq, |_| {}) {
             Ok(_) => Ok(true),
             Err(Error::Refused { errno: libc::ENOENT, .. }) => Ok(false),
             Err(e) => Err(e),

@@ -1,7 +1,7 @@
 //! A network namespace of one's own, for tests against the real kernel.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use nix::sched::{CloneFlags, unshare};
@@ -55,19 +55,10 @@ impl Cgroup {
         std::fs::metadata(&self.0).expect("a cgroup's directory").ino()
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
-    }
-
-    /// Starts a shell in this cgroup (and this thread's namespace).
-    pub(crate) fn shell(&self, script: &str) -> std::process::Child {
-        let script = format!("echo 0 > {}/cgroup.procs && {script}", self.0.display());
-        Command::new("bash")
-            .args(["-c", &script])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("a shell")
+    /// Runs a bash script in this cgroup (and this thread's namespace) to its end; its output.
+    pub(crate) fn script(&self, script: &str) -> Output {
+        let script = format!("echo 0 > {}/cgroup.procs; {script}", self.0.display());
+        attempt("bash", &["-c", &script])
     }
 }
 
@@ -86,4 +77,23 @@ impl Drop for Cgroup {
 /// An address, in short.
 pub(crate) fn at(text: &str) -> SocketAddr {
     text.parse().expect("an address")
+}
+
+/// The id of this process's own cgroup.
+pub(crate) fn own_cgroup_id() -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let text = std::fs::read_to_string("/proc/self/cgroup").expect("own cgroup");
+    let path = text.lines().find_map(|l| l.strip_prefix("0::/")).expect("cgroup v2");
+    std::fs::metadata(cgroup2_mount().join(path)).expect("its directory").ino()
+}
+
+/// Tries again for two seconds until there is something.
+pub(crate) fn eventually<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
+    for _ in 0..200 {
+        if let Some(value) = attempt() {
+            return value;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    panic!("it did not come about in two seconds");
 }

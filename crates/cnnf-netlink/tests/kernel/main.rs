@@ -2,4 +2,7 @@
 //! the programs ip, nft and conntrack.
 
 mod bed;
+mod flows;
 mod nft;
+mod queue;
+mod sockets;
