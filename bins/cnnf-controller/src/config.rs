@@ -51,7 +51,7 @@ impl Default for Config {
             data_dir: "/var/lib/cnnf-controller".into(),
             listen: ([0, 0, 0, 0], 7443).into(),
             web: ([0, 0, 0, 0], 8443).into(),
-            log: "info".into(),
+            log: "info,refinery_core=warn".into(),
         }
     }
 }

@@ -79,13 +79,12 @@ impl Settings {
 
     /// All of them, as they are written.
     pub(crate) fn to_texts(&self) -> BTreeMap<String, String> {
-        let time = |d: Duration| humantime::format_duration(d).to_string();
         let learning = if self.learning { "on" } else { "off" };
         [
-            ("learn_for", time(self.learn.learn_for)),
-            ("dry_run_for", time(self.learn.dry_run_for)),
-            ("archive_after", time(self.learn.archive_after)),
-            ("delete_after", time(self.learn.delete_after)),
+            ("learn_for", duration_text(self.learn.learn_for)),
+            ("dry_run_for", duration_text(self.learn.dry_run_for)),
+            ("archive_after", duration_text(self.learn.archive_after)),
+            ("delete_after", duration_text(self.learn.delete_after)),
             ("anomaly_effect", self.anomaly_effect.to_string()),
             ("learning", learning.to_owned()),
             ("default_mode", self.default_mode.to_string()),
@@ -99,7 +98,20 @@ fn duration(text: &str) -> Result<Duration, SettingError> {
     humantime::parse_duration(text)
         .ok()
         .filter(|d| *d <= LONGEST)
-        .ok_or_else(|| bad(format!("'{}' is no duration: write for example 90s, 1h, 1day", short(text))))
+        .ok_or_else(|| bad(format!("'{}' is no duration: write for example 90s, 1h, 7d", short(text))))
+}
+
+/// A duration in the largest units that say it exactly, such as `90d` or `1h 30m`.
+pub(crate) fn duration_text(d: Duration) -> String {
+    let mut rest = d.as_millis();
+    let mut parts = Vec::new();
+    for (unit, name) in [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s"), (1, "ms")] {
+        if rest >= unit {
+            parts.push(format!("{}{name}", rest / unit));
+            rest %= unit;
+        }
+    }
+    if parts.is_empty() { "0s".to_owned() } else { parts.join(" ") }
 }
 
 fn word<T: FromStr + PartialEq + fmt::Display>(text: &str, allowed: &[T]) -> Result<T, SettingError> {

@@ -36,6 +36,14 @@ pub(crate) fn tune_reader(connection: &Connection) -> Result<(), StoreError> {
 fn refuse_newer(connection: &mut Connection) -> Result<(), StoreError> {
     let runner = migrations::runner();
     let known = runner.get_migrations().iter().map(refinery::Migration::version).max().unwrap_or(0);
+    let fresh: bool = connection.query_row(
+        "SELECT NOT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'refinery_schema_history')",
+        [],
+        |row| row.get(0),
+    )?;
+    if fresh {
+        return Ok(());
+    }
     let applied =
         runner.get_last_applied_migration(connection).map_err(|error| StoreError::Corrupt(error.to_string()))?;
     match applied.map(|m| m.version()) {

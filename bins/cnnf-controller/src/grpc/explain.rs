@@ -92,9 +92,13 @@ fn judge(state: &State, connection: &Connection) -> (Vantage, Trail, Option<Host
     }
 }
 
+/// An address, a key, also of a service that is yet to come, or the short name of one that is known.
 fn asked(state: &State, field: &str, text: &str) -> Result<Asked, Status> {
+    if let Ok(address) = text.parse() {
+        return Ok(Asked::Address(address));
+    }
     match text.parse() {
-        Ok(address) => Ok(Asked::Address(address)),
+        Ok(key) => Ok(Asked::Service(key)),
         Err(_) => service(state, field, text).map(Asked::Service),
     }
 }

@@ -12,6 +12,7 @@ use tonic::{Request, Response, Status};
 
 use super::page::page;
 use super::{Api, service};
+use crate::settings::duration_text;
 
 #[tonic::async_trait]
 impl ModelService for Api {
@@ -52,7 +53,7 @@ fn message(key: &ServiceKey, model: &Model, effect: Effect) -> v1::Model {
         service: key.to_string(),
         phase: model.phase.to_string(),
         since: time_text(model.since),
-        observed: humantime::format_duration(observed).to_string(),
+        observed: duration_text(observed),
         edge_count: u32::try_from(model.edges.len()).unwrap_or(u32::MAX),
         connections: model.connections,
         anomaly_effect: model.anomaly_effect.unwrap_or(effect).to_string(),
