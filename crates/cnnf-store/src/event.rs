@@ -298,6 +298,8 @@ fn with_sample(mut samples: Vec<Process>, new: Option<&Process>) -> Vec<Process>
     if let Some(new) = new {
         samples.retain(|known| known != new);
         samples.insert(0, new.clone());
+        // What names its process comes before what came too late to.
+        samples.sort_by_key(|process| !process.missing.is_empty());
         samples.truncate(MAX_SAMPLES);
     }
     samples

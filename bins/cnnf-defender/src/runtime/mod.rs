@@ -8,6 +8,7 @@ mod shared;
 mod watch;
 
 use std::collections::VecDeque;
+use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -39,8 +40,10 @@ const TICK: Duration = Duration::from_millis(50);
 const CHECK: Duration = Duration::from_millis(250);
 /// How often the table's counters are read.
 const COUNT: Duration = Duration::from_secs(2);
-/// How often connections are listed, for the bytes of those that live long.
-const LIST: Duration = Duration::from_secs(30);
+/// How often connections are listed, for the bytes of those that live long: at least after this time,
+const LIST: Duration = Duration::from_secs(5);
+/// and so that a list takes at most one part in so many of the time.
+const LIST_SHARE: u32 = 50;
 /// How often the service manager is told that we live.
 const ALIVE: Duration = Duration::from_secs(1);
 /// Events that are handled before the time is looked at again.
@@ -49,7 +52,9 @@ const AT_ONCE: usize = 1000;
 /// Runs until a signal says to stop.
 pub(crate) fn run(config: Config) -> Result<(), Failure> {
     tracing_subscriber::fmt()
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("CNNF_LOG").unwrap_or_else(|_| "info".into()))
         .init();
     let enrolment = Enrolment::load(&config.state_dir)
@@ -194,6 +199,7 @@ struct Main {
 
 impl Main {
     fn run(&mut self, inbox: &Receiver<Event>) {
+        let mut list_after = LIST;
         let (mut checked, mut counted, mut listed, mut told) = (Instant::now(), Instant::now(), Instant::now(), None);
         loop {
             match inbox.recv_timeout(TICK) {
@@ -219,9 +225,11 @@ impl Main {
                 self.executor.read_counters();
                 self.shared.set_counts(&self.agent, self.executor.spool_counts());
             }
-            if listed.elapsed() >= LIST {
-                listed = Instant::now();
+            if listed.elapsed() >= list_after {
+                let began = Instant::now();
                 self.carry_out(vec![Effect::Dump]);
+                listed = Instant::now();
+                list_after = LIST.max(began.elapsed() * LIST_SHARE);
             }
             if told.is_none_or(|at: Instant| at.elapsed() >= ALIVE) {
                 told = Some(Instant::now());
