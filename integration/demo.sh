@@ -21,7 +21,10 @@ say() { printf '%s%s%s\n' "$dim" "$1" "$off"; }
 good() { printf '%s✓ %s%s\n' "$green" "$1" "$off"; }
 fail() { printf '%s✗ step %d: %s%s\n' "$red" "$step" "$1" "$off" >&2; exit "$step"; }
 show() { # show COMMAND… : prints it as one would type it, and its output
-    printf '%s$ %s%s\n' "$cyan" "$(printf '%q ' "$@" | sed 's/^cnnf-lab ctl -- /cnnfctl /; s/ $//')" "$off"
+    local word line=
+    for word in "$@"; do case $word in *[[:space:]]*) line+="'$word' " ;; *) line+="$word " ;; esac; done
+    line=${line/#cnnf-lab ctl -- /cnnfctl }
+    printf '%s$ %s%s\n' "$cyan" "${line% }" "$off"
     "$@" || fail "'$*' answered with exit code $?"
 }
 ctl() { show cnnf-lab ctl -- "$@"; }

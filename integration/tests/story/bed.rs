@@ -6,7 +6,7 @@ use cnnf_lab::{Output, Placement, World};
 use serde_json::Value;
 
 /// `web1` has two services and a DNS server, `app1` is bare, `old` has no defender.
-pub const OFFICE: &str = r#"
+pub(crate) const OFFICE: &str = r#"
 [controller]
 settings = { learn_for = "1h", default_mode = "enforce" }
 [[host]]
@@ -43,10 +43,10 @@ defender = false
 "#;
 
 /// How long a change may take to hold on every host.
-pub const SOON: Duration = Duration::from_secs(1);
+pub(crate) const SOON: Duration = Duration::from_secs(1);
 
 /// Bash that asks a DNS server for shop.test and exits 0 if twelve bytes or more come back within a second.
-pub fn dns_query(server: &str) -> String {
+pub(crate) fn dns_query(server: &str) -> String {
     format!(
         r#"exec 3<>/dev/udp/{server}/5353 || exit 2
 printf '\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x04shop\x04test\x00\x00\x01\x00\x01' >&3 || exit 3
@@ -55,25 +55,25 @@ printf '\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x04shop\x04test\x00\x00
 }
 
 /// Fetches a page as `unit` of `host`.
-pub fn page(world: &World, host: &str, unit: &str, url: &str) -> Output {
+pub(crate) fn page(world: &World, host: &str, unit: &str, url: &str) -> Output {
     let curl = ["curl", "--silent", "--show-error", "--max-time", "2", "--globoff", url];
     world.exec(host, Placement::Unit(unit), &curl)
 }
 
 /// Asks redis whether it is there, as `unit` of `host`.
-pub fn ping(world: &World, host: &str, unit: &str, server: &str) -> Output {
-    world.exec(host, Placement::Unit(unit), &["redis-cli", "-h", server, "-t", "2", "ping"])
+pub(crate) fn ping(world: &World, host: &str, unit: &str, server: &str) -> Output {
+    world.exec(host, Placement::Unit(unit), &["timeout", "2", "redis-cli", "-h", server, "ping"])
 }
 
 /// Lines in nginx's own log.
-pub fn requests(world: &World) -> usize {
+pub(crate) fn requests(world: &World) -> usize {
     let log = world.service_dir("web1", "nginx").join("access.log");
     std::fs::read_to_string(log).map_or(0, |text| text.lines().count())
 }
 
 /// Waits until `holds`; returns how long it took.
 #[track_caller]
-pub fn within(limit: Duration, what: &str, mut holds: impl FnMut() -> bool) -> Duration {
+pub(crate) fn within(limit: Duration, what: &str, mut holds: impl FnMut() -> bool) -> Duration {
     let start = Instant::now();
     loop {
         if holds() {
@@ -86,7 +86,7 @@ pub fn within(limit: Duration, what: &str, mut holds: impl FnMut() -> bool) -> D
 
 /// Waits until Radar knows that `service` listens somewhere, so that rules about it have something to bite on.
 #[track_caller]
-pub fn known(world: &World, service: &str) {
+pub(crate) fn known(world: &World, service: &str) {
     within(Duration::from_secs(10), &format!("{service} is known with its endpoints"), || {
         list(world, &["services", "list"], "services").iter().any(|s| {
             s["key"] == service
@@ -99,18 +99,18 @@ pub fn known(world: &World, service: &str) {
 
 /// The list in an answer.
 #[track_caller]
-pub fn list(world: &World, command: &[&str], name: &str) -> Vec<Value> {
+pub(crate) fn list(world: &World, command: &[&str], name: &str) -> Vec<Value> {
     world.ctl_json(command)[name].as_array().unwrap_or_else(|| panic!("{command:?} lists no {name}")).clone()
 }
 
 /// Events of a kind.
 #[track_caller]
-pub fn events(world: &World, kind: &str) -> Vec<Value> {
+pub(crate) fn events(world: &World, kind: &str) -> Vec<Value> {
     list(world, &["events", "list", "--kind", kind], "events")
 }
 
 /// A count, which proto3's JSON form writes as a text.
-pub fn number(value: &Value) -> u64 {
+pub(crate) fn number(value: &Value) -> u64 {
     value
         .as_str()
         .map_or_else(|| value.as_u64(), |text| text.parse().ok())
@@ -119,7 +119,7 @@ pub fn number(value: &Value) -> u64 {
 
 /// Adds a rule.
 #[track_caller]
-pub fn rule(world: &World, name: &str, from: &str, to: &str, ports: &str, effect: &str) {
+pub(crate) fn rule(world: &World, name: &str, from: &str, to: &str, ports: &str, effect: &str) {
     let add = ["rules", "add", "--name", name, "--from", from, "--to", to, "--ports", ports, "--effect", effect];
     let output = world.ctl(&add);
     assert!(output.success(), "{output:?}");

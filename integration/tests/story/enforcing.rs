@@ -122,14 +122,14 @@ fn root_a_machine_without_a_defender_is_stopped_at_the_server() {
     let world = World::up(OFFICE).expect("the world comes up");
     known(&world, "unit:nginx");
     let old = |url: &str| world.exec("old", Placement::Session, &["curl", "-sS", "-m", "1", url]);
-    old("http://web1/").text();
+    old("http://10.86.0.1/").text();
     within(SOON * 3, "its edge is an address", || {
         list(&world, &["edges", "list", "--to", "nginx"], "edges").iter().any(|e| e["client"]["address"] == "10.86.0.3")
     });
     rule(&world, "not the old one", "10.86.0.3", "nginx", "tcp/80", "prevent");
-    within(SOON, "it gets no page", || !old("http://web1/").success());
+    within(SOON, "it gets no page", || !old("http://10.86.0.1/").success());
     let seen = requests(&world);
-    assert_eq!(old("http://web1/").code, 28, "what comes from outside is dropped, not answered");
+    assert_eq!(old("http://10.86.0.1/").code, 28, "what comes from outside is dropped, not answered");
     assert_eq!(requests(&world), seen);
     page(&world, "app1", "shop", "http://web1/").text();
     within(SOON, "the server's side tells of it", || {
