@@ -1,0 +1,48 @@
+//! Models.
+
+use cnnf_core::id::ServiceKey;
+use cnnf_core::model::{Model, Phase, Seen};
+use cnnf_core::policy::Effect;
+use cnnf_core::time::Timestamp;
+use cnnf_store::ModelPatch;
+
+use crate::place::{Place, edge};
+
+#[test]
+fn models_come_back_as_they_were() {
+    let (place, store) = Place::new();
+    let key = ServiceKey::unit("nginx");
+    let seen = |n| Seen { first: Timestamp(n), last: Timestamp(n + 1), connections: n };
+    let mut model = Model {
+        phase: Phase::Archived,
+        observed_ms: 1234,
+        runs: 3,
+        live: true,
+        connections: 9,
+        anomaly_effect: Some(Effect::Prevent),
+        resume: Phase::DryRun,
+        ..Model::new(Timestamp(50))
+    };
+    model.edges = [(edge("unit:a", "unit:nginx", 80), seen(1)), (edge("unit:b", "unit:nginx", 80), seen(2))].into();
+    let save = |store: &cnnf_store::Store, old: Option<&Model>, new: Option<&Model>| {
+        let patch = ModelPatch::between(&key, old, new).expect("a difference");
+        store.patch_models(vec![patch], true).wait().expect("saved");
+    };
+    save(&store, None, Some(&model));
+    let mut later = Model { phase: Phase::Active, anomaly_effect: None, ..model.clone() };
+    later.edges.remove(&edge("unit:a", "unit:nginx", 80));
+    later.edges.insert(edge("unit:c", "unit:nginx", 80), seen(3));
+    later.edges.insert(edge("unit:b", "unit:nginx", 80), seen(4));
+    save(&store, Some(&model), Some(&later));
+    assert_eq!(ModelPatch::between(&key, Some(&later), Some(&later)), None);
+    drop(store);
+    let store = place.reopen();
+    assert_eq!(store.models().expect("models")[&key], later);
+    let ticked = Model { observed_ms: 99_999, ..later.clone() };
+    store.patch_models(vec![ModelPatch::head(&key, &ticked)], false).wait().expect("saved");
+    assert_eq!(store.models().expect("models")[&key], ticked, "a head leaves the edges alone");
+    store.patch_models(vec![ModelPatch::removal(&key)], false).wait().expect("saved");
+    assert!(store.models().expect("models").is_empty());
+    save(&store, None, Some(&Model::new(Timestamp(1))));
+    assert!(store.models().expect("models")[&key].edges.is_empty(), "nothing of the old one comes back");
+}

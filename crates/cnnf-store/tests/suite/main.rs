@@ -1,0 +1,10 @@
+//! One suite for every database behind the store. It speaks only the store's API; what opens a store is in [`place`].
+
+mod events;
+mod fleet;
+mod kill;
+mod learning;
+mod migration;
+mod place;
+mod policy;
+mod reports;

@@ -1,0 +1,50 @@
+//! Every old schema becomes the fresh one, with what was in it. `schemas/vN.sql` is what that version wrote.
+
+use cnnf_core::id::ServiceKey;
+use cnnf_store::{EventQuery, Store, StoreError};
+use rusqlite::Connection;
+
+use crate::place::Place;
+
+/// Tables and indices as the database has them, but for the history of migrations.
+fn schema(path: &std::path::Path) -> Vec<String> {
+    let connection = Connection::open(path).expect("open");
+    let mut statement = connection
+        .prepare("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'refinery%' ORDER BY name")
+        .expect("prepare");
+    let rows = statement.query_map([], |row| row.get::<_, String>(0)).expect("query");
+    rows.map(|sql| sql.expect("text").split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+}
+
+#[test]
+fn version_1_becomes_the_fresh_one() {
+    let (fresh, store) = Place::new();
+    drop(store);
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("old.db");
+    Connection::open(&path)
+        .expect("open")
+        .execute_batch(include_str!("../schemas/v1.sql"))
+        .expect("the old dump loads");
+    let store = Store::open(&path).expect("migrated");
+    store.check().expect("whole");
+    assert_eq!(schema(&path), schema(&fresh.path()));
+    assert_eq!(store.hosts().expect("hosts").len(), 1);
+    assert_eq!(store.inventories().expect("inventories").len(), 1);
+    assert_eq!(store.policy().expect("policy").rules.len(), 1);
+    assert_eq!(store.edges().expect("edges").len(), 1);
+    assert_eq!(store.models().expect("models")[&ServiceKey::unit("b")].edges.len(), 1);
+    assert_eq!(store.events(&EventQuery::default(), 10).expect("events")[0].count, 3);
+    assert_eq!(store.settings().expect("settings")["learn_for"], "5s");
+}
+
+#[test]
+fn a_newer_schema_is_refused() {
+    let (place, store) = Place::new();
+    drop(store);
+    let connection = Connection::open(place.path()).expect("open");
+    let newer = "INSERT INTO refinery_schema_history (version, name, applied_on, checksum) VALUES (9999, 'x', '2026-01-01T00:00:00Z', '1')";
+    connection.execute_batch(newer).expect("insert");
+    drop(connection);
+    assert!(matches!(Store::open(&place.path()), Err(StoreError::Newer { found: 9999, .. })));
+}

@@ -1,0 +1,85 @@
+//! Rules and objects.
+
+use cnnf_core::id::ServiceKey;
+use cnnf_core::net::Ports;
+use cnnf_core::policy::{AddressObject, Effect, End, Mode, OnFailure, Rule, RuleId, ServicePattern};
+use cnnf_core::time::Timestamp;
+use cnnf_store::{PolicyState, RuleUse, StoreError};
+
+use crate::place::{Place, event};
+
+fn rule(id: u64, name: &str) -> Rule {
+    Rule {
+        id: RuleId(id),
+        name: name.to_owned(),
+        enabled: true,
+        source: End::Any,
+        destination: End::Service {
+            pattern: ServicePattern("unit:postgresql@*".to_owned()),
+            labels: "env=prod".parse().expect("labels"),
+        },
+        ports: Ports::parse(&["tcp/5432", "udp/53"]).expect("ports"),
+        effect: Effect::Prevent,
+        on_failure: OnFailure::Closed,
+        learned_allow: true,
+        expires_at: Some(Timestamp(123)),
+        owner: "dba".to_owned(),
+        ticket: "OPS-12".to_owned(),
+        notes: "naïve\n\"quoted\"; DROP TABLE rules".to_owned(),
+        revision: 1,
+    }
+}
+
+fn state(revision: u64, rules: Vec<Rule>) -> PolicyState {
+    PolicyState { revision, last_rule: 9, rules, objects: Default::default() }
+}
+
+#[test]
+fn rules_keep_order_and_content() {
+    let (place, store) = Place::new();
+    let empty = store.policy().expect("policy");
+    assert_eq!(empty, PolicyState::default());
+    let mut one = state(1, vec![rule(1, "a"), rule(2, "b"), rule(3, "c")]);
+    let office = AddressObject { name: "office".to_owned(), addresses: vec!["10.8.0.0/16".parse().expect("net")] };
+    one.objects.insert("office".to_owned(), office);
+    store.save_policy(&empty, &one).wait().expect("saved");
+    let two = state(2, vec![rule(3, "c"), rule(4, "d"), Rule { effect: Effect::Allow, ..rule(1, "a") }]);
+    store.save_policy(&one, &two).wait().expect("saved");
+    drop(store);
+    assert_eq!(place.reopen().policy().expect("policy"), two);
+}
+
+#[test]
+fn a_change_on_an_old_revision_is_refused_whole() {
+    let (_place, store) = Place::new();
+    let empty = PolicyState::default();
+    let one = state(1, vec![rule(1, "a")]);
+    store.save_policy(&empty, &one).wait().expect("saved");
+    let late = store.save_policy(&empty, &state(1, vec![rule(2, "b")])).wait();
+    assert!(matches!(late, Err(StoreError::Stale { seen: 0, newest: 1 })), "{late:?}");
+    assert_eq!(store.policy().expect("policy"), one);
+}
+
+#[test]
+fn uses_are_counted_and_survive_changes() {
+    let (_place, store) = Place::new();
+    let empty = PolicyState::default();
+    let one = state(1, vec![rule(1, "a"), rule(2, "b")]);
+    store.save_policy(&empty, &one).wait().expect("saved");
+    store.add_events(vec![event(500, 1), event(400, 2)]).wait().expect("events");
+    let two = state(2, vec![rule(2, "b"), Rule { enabled: false, ..rule(1, "a") }]);
+    store.save_policy(&one, &two).wait().expect("saved");
+    let uses = store.rule_uses().expect("uses");
+    assert_eq!(uses[&RuleId(1)], RuleUse { hits: 2, last_used: Some(Timestamp(500)) });
+    assert_eq!(uses[&RuleId(2)], RuleUse::default());
+}
+
+#[test]
+fn services_keep_their_modes() {
+    let (place, store) = Place::new();
+    let key = ServiceKey::unit("nginx");
+    store.set_service_mode(key.clone(), Mode::Enforce).wait().expect("set");
+    store.set_service_mode(key.clone(), Mode::Observe).wait().expect("set");
+    drop(store);
+    assert_eq!(place.reopen().service_modes().expect("modes"), [(key, Mode::Observe)].into());
+}
