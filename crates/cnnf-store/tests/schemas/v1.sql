@@ -1,4 +1,5 @@
 -- What version 1 of the schema wrote, as a dump.
+PRAGMA foreign_keys = OFF;
 BEGIN TRANSACTION;
 CREATE TABLE counters (
     name        TEXT    NOT NULL PRIMARY KEY,
