@@ -117,6 +117,7 @@ impl Executor {
                 None
             }
             Effect::Table(table) => {
+                self.shared.set_groups(agent);
                 self.reconciler.set_desired(*table);
                 Some(self.reconcile(agent))
             }

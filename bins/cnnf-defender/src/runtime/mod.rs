@@ -19,7 +19,6 @@ use cnnf_host::dataplane::Reconciler;
 use cnnf_host::observe::connections::{self, Connections};
 use cnnf_host::observe::{addresses, cgroups};
 use cnnf_netlink::nft::{Features, Nft};
-use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::agent::{Agent, Effect, Event};
@@ -94,10 +93,10 @@ pub(crate) fn run(config: Config) -> Result<(), Failure> {
     let found = addresses::read().map_err(|error| Failure::refused(format_args!("addresses of this host: {error}")))?;
     main.handle(Event::Addresses { own: found.own, uplinks: found.uplinks });
     main.handle(Event::Observed(groups));
-    if let Some(error) = main.executor.trouble() {
-        return Err(Failure::refused(error));
+    // without the table the defender still observes, and the controller is told; a newer policy may do
+    if main.executor.trouble().is_none() {
+        tracing::info!("the table is in force, generation {}", shared.generation());
     }
-    tracing::info!("the table is in force, generation {}", shared.generation());
 
     let handles = watch::Handles { events: events.clone(), answers: main.executor.answers(), shared: shared.clone() };
     sockets
@@ -177,10 +176,10 @@ async fn stopped() {
         return std::future::pending().await;
     };
     let which = tokio::select! {
-        _ = term.recv() => Signal::TERM,
-        _ = int.recv() => Signal::INT,
+        _ = term.recv() => "SIGTERM",
+        _ = int.recv() => "SIGINT",
     };
-    tracing::info!("{which:?}: stopping; the table stays in force");
+    tracing::info!("{which}: stopping; the table stays in force");
 }
 
 fn leave(socket: &Path) -> ! {

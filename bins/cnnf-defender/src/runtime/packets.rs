@@ -54,15 +54,25 @@ impl Sockets {
         let evidence = Arc::new(Evidence::default());
         if let Some(queue) = self.identify {
             let desk = Desk::open(handles, &evidence)?;
-            spawn("identify", move || desk.identify(queue))?;
+            spawn_urgent("identify", move || desk.identify(queue))?;
         }
         if let Some(queue) = self.evidence {
             let desk = Desk::open(handles, &evidence)?;
-            spawn("evidence", move || desk.wait_for_evidence(queue))?;
+            spawn_urgent("evidence", move || desk.wait_for_evidence(queue))?;
         }
         let desk = Desk::open(handles, &evidence)?;
-        spawn("copies", move || desk.read_copies(self.copies))
+        spawn_urgent("copies", move || desk.read_copies(self.copies))
     }
+}
+
+/// Starts a thread that comes before others: a packet waits for it, or a process is about to end.
+fn spawn_urgent(name: &'static str, run: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+    spawn(name, move || {
+        if let Err(error) = rustix::process::nice(-15) {
+            tracing::debug!("{name} is as urgent as everything else: {error}");
+        }
+        run();
+    })
 }
 
 /// What a thread needs to find out about packets.
@@ -201,11 +211,19 @@ impl Desk {
 
     fn logged(&mut self, copy: &LoggedCopy) -> LoggedPacket {
         let FirstPacket { protocol, client, server } = copy.connection;
+        let began = Instant::now();
         let known = self.evidence.of(&connection(&copy.connection));
-        let process = known.unwrap_or_else(|| match copy.prefix.side {
+        let mut process = known.unwrap_or_else(|| match copy.prefix.side {
             Vantage::Client => self.owners.evidence(protocol, client, server, 0),
             Vantage::Server => self.owners.evidence(protocol, server, client, copy.ifindex),
         });
+        if process.pid == 0
+            && let Some(oldest) = self.to.shared.group(copy.prefix.slot).and_then(|path| self.owners.oldest(&path))
+        {
+            let missing = format!("{}; this is the oldest process of the unit", process.missing);
+            process = Process { missing, ..described(&oldest) };
+        }
+        tracing::debug!("evidence after {:?}: {process:?}", began.elapsed());
         LoggedPacket { at: now(), prefix: copy.prefix, client, server, protocol, process }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use cnnf_core::ruleset::QueueBackend;
+use cnnf_core::ruleset::{LocalService, QueueBackend};
 use serde::{Deserialize, Serialize};
 
 use crate::agent::Agent;
@@ -28,6 +28,8 @@ struct Inner {
     trouble: String,
     released: bool,
     counters: BTreeMap<String, u64>,
+    /// A control group of each service that has one, by slot.
+    groups: BTreeMap<u16, String>,
 }
 
 /// What `status` says.
@@ -93,6 +95,21 @@ impl Shared {
             inner.applied = policy.generation;
         }
         inner.trouble = trouble.unwrap_or_default();
+    }
+
+    /// The control groups of services are these.
+    pub(crate) fn set_groups(&self, agent: &Agent) {
+        let resolver = agent.resolver();
+        let group = |service: LocalService| {
+            let path = service.cgroups.last().and_then(|id| resolver.cgroup(*id))?.0.to_owned();
+            Some((service.slot.number(), path))
+        };
+        self.lock().groups = resolver.services().into_iter().filter_map(group).collect();
+    }
+
+    /// A control group of the service with this slot.
+    pub(crate) fn group(&self, slot: u16) -> Option<String> {
+        self.lock().groups.get(&slot).cloned()
     }
 
     pub(crate) fn set_released(&self) {

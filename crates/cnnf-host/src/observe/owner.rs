@@ -164,6 +164,13 @@ impl Owners {
         evidence
     }
 
+    /// The oldest process of the group at `path`, for when the one that is looked for has ended.
+    #[must_use]
+    pub fn oldest(&self, path: &str) -> Option<Process> {
+        let pids = cgroups::processes(&self.root.join(path.trim_start_matches('/')));
+        pids.into_iter().rev().find_map(Process::read)
+    }
+
     /// The processes that hold `inode`, newest first: of the group at `path`, or of all for the service manager's own.
     fn holders(&self, path: &str, inode: u32) -> Vec<Process> {
         if inode == 0 || path.is_empty() {
@@ -175,12 +182,7 @@ impl Owners {
             pids.sort_unstable_by(|a, b| b.cmp(a));
         }
         pids.truncate(HOLDERS_MAX);
-        pids.into_iter()
-            .filter(|pid| process::holds(*pid, inode))
-            .filter_map(Process::read)
-            // what holds it after its start time was read is the process that was read
-            .filter(|p| p.holds(inode) && p.is_same())
-            .collect()
+        pids.into_iter().filter_map(|pid| Process::read_holder(pid, inode)).collect()
     }
 
     /// The path of the control group of this id; looks through the tree if it is a new one.

@@ -32,8 +32,21 @@ impl Process {
     /// Reads process `pid`; `None` if it is gone, or became another one while it was read.
     #[must_use]
     pub fn read(pid: u32) -> Option<Self> {
+        Self::read_if(pid, |_| true)
+    }
+
+    /// Reads process `pid` if it has a socket of this inode open. It may close it meanwhile: what was read is the process that had it.
+    #[must_use]
+    pub fn read_holder(pid: u32, inode: u32) -> Option<Self> {
+        Self::read_if(pid, |pid| holds(pid, inode))
+    }
+
+    fn read_if(pid: u32, is_wanted: impl FnOnce(u32) -> bool) -> Option<Self> {
         let proc = directory(pid);
         let start = start_time(&proc)?;
+        if !is_wanted(pid) {
+            return None;
+        }
         let cmdline = read_bounded(&proc.join("cmdline"), CMDLINE_MAX);
         let link = |name: &str| std::fs::read_link(proc.join(name)).ok().map(|p| p.to_string_lossy().into_owned());
         let process = Self {
@@ -59,12 +72,6 @@ impl Process {
     pub fn program(&self) -> ServiceKey {
         let arguments: Vec<&str> = self.cmdline.iter().map(String::as_str).collect();
         identity::program(&self.exe, &arguments, self.cwd.as_deref())
-    }
-
-    /// Whether it has a socket of this inode open now.
-    #[must_use]
-    pub fn holds(&self, inode: u32) -> bool {
-        holds(self.pid, inode)
     }
 }
 
