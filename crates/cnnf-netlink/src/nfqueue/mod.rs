@@ -173,7 +173,8 @@ impl Queue {
         self.num
     }
 
-    /// Hands over the packets that are there, at most about `max`; does not wait.
+    /// Hands over the packets that are there, at most about `max`; does not wait. With fewer than
+    /// `max`, nothing is left to read: an event loop may then wait for the descriptor.
     ///
     /// # Errors
     /// Those of recv(2), but not "would block" and not `ENOBUFS`.

@@ -327,7 +327,7 @@ pub enum Expr {
         /// Copies that are collected before they are sent; 0 for at once.
         qthreshold: u16,
     },
-    /// Queues by the native expression ([`crate::nft::probe`]).
+    /// Queues by the native expression ([`Features::native_queue`](super::Features::native_queue)).
     Queue(QueueTarget),
     /// Queues by the iptables target NFQUEUE, revision 3, where the kernel has no native one.
     XtQueue(QueueTarget),

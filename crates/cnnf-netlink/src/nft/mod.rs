@@ -24,8 +24,8 @@
 //!     Err(CommitError::Stale) => { /* read again, plan again */ }
 //!     Err(e) => return Err(e.into()), // names the message and the object
 //! }
-//! for rule in &nft.dump("demo")?.chains[1].rules {
-//!     println!("{:?} {:?}", rule.comment, rule.counter);
+//! for rule in nft.dump("demo")?.iter().flat_map(|t| &t.chains).flat_map(|c| &c.rules) {
+//!     println!("{:?} {:?}", rule.comment, rule.counter());
 //! }
 //! # Ok(())
 //! # }
@@ -34,8 +34,9 @@
 //! Objects and expressions are encoded by libnftnl and sent by libmnl. A batch is one datagram;
 //! [`Nft::commit`] is `Ok` only if the kernel acknowledged every message of it, and nothing of a
 //! batch is applied otherwise. Sets say what their bytes mean ([`DataType`]), so that `nft list`
-//! prints them as they are; rules that pick words out of registers have no text form that `nft`
-//! could load again.
+//! prints them as they are and loads them again. **Not so** rules that pick words out of
+//! registers, cgroups compared with opaque keys, and [`Expr::XtQueue`]: `nft` 1.0.6 prints such a
+//! rule without its condition, and refuses a file with the others.
 //!
 //! The owner of a table (see [`TableFlags`]) is the socket of the [`Nft`] that made it.
 

@@ -122,6 +122,13 @@ fn layouts_pad_the_parts_of_a_concatenation() {
     assert_eq!((pend.len(), pend.type_id()), (20, 7 << 24 | 7 << 18 | 12 << 12 | 13 << 6 | 13));
 }
 
+#[test]
+fn connections_and_batches_can_change_threads() {
+    fn is_send<T: Send>() {}
+    is_send::<Nft>();
+    is_send::<Batch>();
+}
+
 proptest! {
     #[test]
     fn mutated_dumps_never_panic(changes in proptest::collection::vec((0_usize..2000, any::<u8>()), 0..8), cut in 0_usize..2000) {

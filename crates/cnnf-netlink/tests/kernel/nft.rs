@@ -1,8 +1,10 @@
 //! nf_tables on the real kernel.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::bed::{self, in_netns, run};
+use crate::bed::{self, eventually, in_netns, run};
+use cnnf_netlink::Error;
 use cnnf_netlink::nft::*;
 
 const T: &str = "cnnf_test";
@@ -249,12 +251,7 @@ fn root_an_owned_table_is_nobody_else_s() {
         rude.add_chain("x", None);
         assert!(matches!(other.commit(&rude, None), Err(CommitError::Refused { errno: libc::EPERM, .. })));
         drop(nft);
-        // The kernel removes it from a work queue.
-        let gone = (0..100).any(|_| {
-            std::thread::sleep(Duration::from_millis(10));
-            other.list_tables().unwrap().is_empty()
-        });
-        assert!(gone);
+        eventually(|| other.list_tables().unwrap().is_empty().then_some(()));
     });
 }
 
@@ -298,5 +295,71 @@ fn root_rules_and_sets_can_be_replaced_in_place() {
         b.delete_table();
         nft.commit(&b, None).unwrap();
         assert_eq!(nft.dump(T).unwrap(), None);
+    });
+}
+#[test]
+fn root_a_persistent_table_waits_for_a_new_owner() {
+    in_netns(|| {
+        let mut nft = Nft::open().unwrap();
+        if !nft.probe().unwrap().owner_persist {
+            return;
+        }
+        let mut b = Batch::new(T);
+        b.add_table(TableFlags { owner: true, persist: true });
+        b.add_chain("kept", None);
+        nft.commit(&b, None).unwrap();
+        drop(nft);
+        let mut next = Nft::open().unwrap();
+        let orphan = eventually(|| next.list_tables().unwrap().into_iter().find(|t| t.owner.is_none()));
+        assert!(orphan.persist);
+        next.commit(&b, None).unwrap();
+        let dump = next.dump(T).unwrap().unwrap();
+        assert_eq!((dump.head.owner, dump.chains.len()), (Some(next.port_id()), 1));
+    });
+}
+
+#[test]
+fn root_a_dump_under_a_writer_is_of_one_generation() {
+    in_netns(|| {
+        let fill = |value: u32| {
+            let elements: Vec<Element> =
+                (0..2000_u32).map(|n| Element::map(n.to_ne_bytes(), value.to_ne_bytes())).collect();
+            let mut b = fresh();
+            b.add_set(&SetSpec::map("m", DataType::WORD, DataType::WORD));
+            b.flush_set("m");
+            b.add_elements("m", &elements);
+            b
+        };
+        Nft::open().unwrap().commit(&fill(0), None).unwrap();
+        let done = AtomicBool::new(false);
+        std::thread::scope(|s| {
+            // A thread inherits the namespace of the one that makes it.
+            s.spawn(|| {
+                let mut nft = Nft::open().unwrap();
+                for value in 1.. {
+                    if done.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    nft.commit(&fill(value), None).unwrap();
+                    std::thread::sleep(Duration::from_millis(3));
+                }
+            });
+            let mut nft = Nft::open().unwrap();
+            let mut whole = 0;
+            for _ in 0..50 {
+                match nft.elements(T, "m") {
+                    Ok(elements) => {
+                        whole += 1;
+                        assert_eq!(elements.len(), 2000);
+                        assert!(elements.iter().all(|e| e.value == elements[0].value));
+                    }
+                    Err(Error::Unsteady { .. }) => {}
+                    Err(e) => panic!("{e}"),
+                }
+            }
+            done.store(true, Ordering::Relaxed);
+            println!("{whole} of 50 dumps were of one generation");
+            assert!(whole > 0);
+        });
     });
 }
