@@ -1,10 +1,11 @@
 //! Processes, as `/proc` shows them (proc(5)).
 
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use cnnf_core::id::ServiceKey;
 use cnnf_core::identity;
+use procfs::process::{self, FDTarget};
 
 /// The longest command line that is read, in bytes.
 const CMDLINE_MAX: u64 = 4096;
@@ -38,25 +39,25 @@ impl Process {
     /// Reads process `pid` if it has a socket of this inode open. It may close it meanwhile: what was read is the process that had it.
     #[must_use]
     pub fn read_holder(pid: u32, inode: u32) -> Option<Self> {
-        Self::read_if(pid, |pid| holds(pid, inode))
+        Self::read_if(pid, |proc| holds(proc, inode))
     }
 
-    fn read_if(pid: u32, is_wanted: impl FnOnce(u32) -> bool) -> Option<Self> {
-        let proc = directory(pid);
-        let start = start_time(&proc)?;
-        if !is_wanted(pid) {
+    fn read_if(pid: u32, is_wanted: impl FnOnce(&process::Process) -> bool) -> Option<Self> {
+        // The open directory stays with this process: once it is gone nothing more is read, whoever has its id then.
+        let proc = open(pid)?;
+        let start = proc.stat().ok()?.starttime;
+        if !is_wanted(&proc) {
             return None;
         }
-        let cmdline = read_bounded(&proc.join("cmdline"), CMDLINE_MAX);
-        let link = |name: &str| std::fs::read_link(proc.join(name)).ok().map(|p| p.to_string_lossy().into_owned());
+        let text = |path: PathBuf| path.to_string_lossy().into_owned();
         let process = Self {
             pid,
             start,
-            exe: link("exe").unwrap_or_default(),
-            cmdline: arguments(&cmdline),
-            cwd: link("cwd"),
-            uid: effective_uid(&std::fs::read_to_string(proc.join("status")).ok()?)?,
-            cgroup: cgroup_path(&std::fs::read_to_string(proc.join("cgroup")).ok()?)?,
+            exe: proc.exe().map(text).unwrap_or_default(),
+            cmdline: arguments(&cmdline(&proc)),
+            cwd: proc.cwd().map(text).ok(),
+            uid: proc.uid().ok()?,
+            cgroup: cgroup_path(&proc.cgroups().ok()?)?,
         };
         process.is_same().then_some(process)
     }
@@ -64,7 +65,7 @@ impl Process {
     /// Whether the process of this id is still this one.
     #[must_use]
     pub fn is_same(&self) -> bool {
-        start_time(&directory(self.pid)) == Some(self.start)
+        open(self.pid).and_then(|proc| proc.stat().ok()).is_some_and(|stat| stat.starttime == self.start)
     }
 
     /// What its program is called.
@@ -75,57 +76,36 @@ impl Process {
     }
 }
 
-/// Whether process `pid` has a socket of this inode open. Needs `CAP_SYS_PTRACE` for another user's process.
-#[must_use]
-pub fn holds(pid: u32, inode: u32) -> bool {
-    let wanted = format!("socket:[{inode}]");
-    let Ok(entries) = std::fs::read_dir(directory(pid).join("fd")) else { return false };
-    entries
-        .filter_map(Result::ok)
-        .any(|entry| std::fs::read_link(entry.path()).is_ok_and(|target| target.as_os_str() == wanted.as_str()))
-}
-
 /// All process ids.
 #[must_use]
 pub fn all() -> Vec<u32> {
-    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
-    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
+    let Ok(processes) = process::all_processes() else { return Vec::new() };
+    processes.filter_map(|process| u32::try_from(process.ok()?.pid()).ok()).collect()
 }
 
-fn directory(pid: u32) -> PathBuf {
-    PathBuf::from(format!("/proc/{pid}"))
+fn open(pid: u32) -> Option<process::Process> {
+    process::Process::new(i32::try_from(pid).ok()?).ok()
 }
 
-fn read_bounded(path: &Path, max: u64) -> Vec<u8> {
+/// Whether the process has a socket of this inode open. Needs `CAP_SYS_PTRACE` for another user's process.
+fn holds(proc: &process::Process, inode: u32) -> bool {
+    let Ok(mut files) = proc.fd() else { return false };
+    files.any(|file| file.is_ok_and(|file| matches!(file.target, FDTarget::Socket(found) if found == u64::from(inode))))
+}
+
+/// The first [`CMDLINE_MAX`] bytes of the command line: a program can make it a megabyte.
+fn cmdline(proc: &process::Process) -> Vec<u8> {
     let mut bytes = Vec::new();
-    if let Ok(file) = std::fs::File::open(path) {
-        // a process that ends meanwhile leaves what was read
-        let _ = file.take(max).read_to_end(&mut bytes);
+    if let Ok(file) = proc.open_relative("cmdline") {
+        // A process that ends meanwhile leaves what was read.
+        let _ = file.take(CMDLINE_MAX).read_to_end(&mut bytes);
     }
     bytes
 }
 
-fn start_time(proc: &Path) -> Option<u64> {
-    start_of(&std::fs::read_to_string(proc.join("stat")).ok()?)
-}
-
-/// The start time in the text of `/proc/PID/stat`: field 22. The name in field 2 may hold anything, also `)`.
-#[must_use]
-pub fn start_of(stat: &str) -> Option<u64> {
-    let (_, after) = stat.rsplit_once(')')?;
-    after.split_ascii_whitespace().nth(19)?.parse().ok()
-}
-
-/// The effective user id in the text of `/proc/PID/status`.
-#[must_use]
-pub fn effective_uid(status: &str) -> Option<u32> {
-    status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_ascii_whitespace().nth(1)?.parse().ok()
-}
-
-/// The cgroup2 path in the text of `/proc/PID/cgroup`; a hybrid host lists v1 controllers as well. ` (deleted)` is taken off.
-#[must_use]
-pub fn cgroup_path(text: &str) -> Option<String> {
-    let path = text.lines().find_map(|line| line.strip_prefix("0::"))?;
+/// The cgroup2 path; a hybrid host lists v1 controllers as well. ` (deleted)` is taken off.
+fn cgroup_path(groups: &procfs::ProcessCGroups) -> Option<String> {
+    let path = &groups.0.iter().find(|group| group.hierarchy == 0)?.pathname;
     Some(path.strip_suffix(" (deleted)").unwrap_or(path).to_owned())
 }
 
@@ -154,23 +134,16 @@ pub fn user_name(passwd: &str, uid: u32) -> String {
 
 #[cfg(test)]
 mod tests {
+    use procfs::FromBufRead;
+
     use super::*;
 
     #[test]
-    fn stat_is_read_past_any_name() {
-        let rest = "S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4242 20";
-        assert_eq!(start_of(&format!("7 (a) R 9 (b) ) {rest}")), Some(4242));
-        assert_eq!(start_of("7 (x"), None);
-        assert_eq!(start_of("7 (x) S 1"), None);
-    }
-
-    #[test]
-    fn the_rest_of_proc_is_read() {
-        assert_eq!(effective_uid("Name:\tx\nUid:\t1000\t33\t0\t0\n"), Some(33));
-        assert_eq!(effective_uid("Name:\tx\n"), None);
+    fn texts_are_read() {
         let hybrid = "9:name=systemd:/x\n4:memory:/process\n0::/system.slice/web.service (deleted)\n";
-        assert_eq!(cgroup_path(hybrid).as_deref(), Some("/system.slice/web.service"));
-        assert_eq!(cgroup_path("4:memory:/x\n"), None);
+        let groups = |text: &str| procfs::ProcessCGroups::from_buf_read(text.as_bytes()).expect("groups");
+        assert_eq!(cgroup_path(&groups(hybrid)).as_deref(), Some("/system.slice/web.service"));
+        assert_eq!(cgroup_path(&groups("4:memory:/x\n")), None);
         assert_eq!(arguments(b"curl\0-s\0\0x\0"), ["curl", "-s", "", "x"]);
         assert_eq!(arguments(b"nginx: worker"), ["nginx: worker"]);
         assert!(arguments(b"").is_empty());
@@ -182,7 +155,7 @@ mod tests {
     fn this_process_is_itself() {
         let me = Process::read(std::process::id()).expect("this process");
         assert!(me.is_same());
-        assert_eq!(Path::new(&me.exe), std::env::current_exe().expect("exe"));
+        assert_eq!(std::path::Path::new(&me.exe), std::env::current_exe().expect("exe"));
         assert_eq!(me.cmdline, std::env::args().collect::<Vec<_>>());
         assert_eq!(Process::read(u32::MAX), None);
         assert!(all().contains(&me.pid));
