@@ -115,3 +115,36 @@ where
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use prost::Message as _;
+
+    use super::*;
+
+    #[test]
+    fn every_service_has_a_role() {
+        let files = prost_types::FileDescriptorSet::decode(cnnf_rpc::DESCRIPTORS).expect("descriptors");
+        let mut services = 0;
+        for file in files.file {
+            let package = file.package().to_owned();
+            for service in file.service {
+                let path = format!("/{package}.{}/Any", service.name());
+                assert!(role_of(&path).is_some(), "{path} is in no line of TABLE: say who may call it");
+                services += 1;
+            }
+        }
+        assert_eq!(
+            services,
+            TABLE.iter().filter(|(name, _)| name.starts_with("cnnf.")).count(),
+            "a line of TABLE is of no use"
+        );
+    }
+
+    #[test]
+    fn what_is_not_in_the_table_is_refused() {
+        for path in ["", "/", "/cnnf.v1.StatusService", "/cnnf.v1.NoService/X", "cnnf.v1.StatusService/GetStatus"] {
+            assert_eq!(role_of(path), None, "{path}");
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! `run`: everything together, until a signal.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -37,8 +38,9 @@ async fn serve(config: &Config) -> Result<(), Failure> {
     let web = bind("web", config.web).await?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::refused)?;
     let controller = Controller::start(store, ca).map_err(Failure::refused)?;
+    let (grpc_at, web_at) = (local(&grpc, config.listen), local(&web, config.web));
     let service = start(&controller, grpc, &server_tls, web)?;
-    tracing::info!(listen = %config.listen, web = %config.web, "the controller runs");
+    tracing::info!(listen = %grpc_at, web = %web_at, "the controller runs");
     tokio::select! {
         _ = terminate.recv() => {}
         _ = tokio::signal::ctrl_c() => {}
@@ -49,10 +51,10 @@ async fn serve(config: &Config) -> Result<(), Failure> {
 }
 
 /// The tasks of a running controller.
-pub(crate) struct Service(Vec<tokio::task::JoinHandle<()>>);
+struct Service(Vec<tokio::task::JoinHandle<()>>);
 
 /// Starts all tasks.
-pub(crate) fn start(
+fn start(
     controller: &Arc<Controller>,
     grpc: TcpListener,
     server_tls: &tls::ServerTls,
@@ -82,7 +84,7 @@ pub(crate) fn start(
 }
 
 /// Ends all tasks; what is on its way to the store arrives there.
-pub(crate) async fn stop(controller: &Controller, service: Service) {
+async fn stop(controller: &Controller, service: Service) {
     controller.ending.send_replace(true);
     for task in service.0 {
         let abort = task.abort_handle();
@@ -93,7 +95,12 @@ pub(crate) async fn stop(controller: &Controller, service: Service) {
     tasks::store_clocks(controller).await;
 }
 
-async fn bind(key: &str, address: std::net::SocketAddr) -> Result<TcpListener, Failure> {
+/// Where it listens in truth: a port of 0 means any.
+fn local(listener: &TcpListener, wanted: SocketAddr) -> SocketAddr {
+    listener.local_addr().unwrap_or(wanted)
+}
+
+async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|error| {
         Failure::refused(format_args!(
             "cannot listen on {address} ({key}): {error}: free the port or choose another address"

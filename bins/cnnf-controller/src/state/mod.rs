@@ -3,6 +3,8 @@
 mod fleet;
 mod learn;
 mod restore;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

@@ -1,0 +1,10 @@
+//! The controller as a process of its own, over real mutual TLS, with a scripted defender.
+
+mod cli;
+mod enrolment;
+mod learning;
+mod place;
+mod policy;
+mod restart;
+mod roles;
+mod stream;

@@ -1,0 +1,299 @@
+//! A controller with its folder, and who speaks with it.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use cnnf_rpc::tls::{self, ClientTls, Token, certificates_from_pem, key_from_pem};
+use cnnf_rpc::v1;
+use cnnf_rpc::v1::controller_message::Body as Down;
+use cnnf_rpc::v1::defender_message::Body as Up;
+use cnnf_rpc::v1::defender_service_client::DefenderServiceClient;
+use cnnf_rpc::v1::enrollment_service_client::EnrollmentServiceClient;
+use cnnf_rpc::v1::fleet_service_client::FleetServiceClient;
+use cnnf_rpc::v1::report::Body;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
+use tonic::{Status, Streaming};
+
+/// Longer than anything may take here.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A controller's folder and, mostly, its process; both are gone when this is dropped.
+pub(crate) struct Place {
+    folder: tempfile::TempDir,
+    child: Option<Child>,
+    pub(crate) grpc: SocketAddr,
+    pub(crate) web: SocketAddr,
+}
+
+pub(crate) fn controller(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_cnnf-controller")).args(arguments).output().expect("the controller starts")
+}
+
+impl Place {
+    /// Initialised and running.
+    pub(crate) fn new() -> Self {
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let folder = tempfile::tempdir().expect("folder");
+        let mut place = Self { folder, child: None, grpc: nowhere, web: nowhere };
+        let output = controller(&["init", "--data-dir", &place.path().display().to_string(), "--name", "127.0.0.1"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        place.start();
+        place
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    pub(crate) fn start(&mut self) {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_cnnf-controller"))
+            .args(["run", "--listen", "127.0.0.1:0", "--web", "127.0.0.1:0", "--data-dir"])
+            .arg(self.path())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the controller starts");
+        let mut lines = BufReader::new(child.stderr.take().expect("a pipe")).lines();
+        let told = lines.by_ref().map_while(Result::ok).find(|line| line.contains("the controller runs"));
+        let told = told.expect("the controller says that it runs");
+        // The rest goes where failures of this test go.
+        std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| eprintln!("{line}")));
+        let at = |key: &str| {
+            let (_, rest) = told.split_once(key).expect("an address");
+            rest.split_whitespace().next().and_then(|text| text.parse().ok()).expect("an address")
+        };
+        (self.grpc, self.web) = (at("listen="), at("web="));
+        self.child = Some(child);
+    }
+
+    /// As `kill -9` does.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().expect("killed");
+            child.wait().expect("reaped");
+        }
+    }
+
+    /// As an init system does; the exit code.
+    pub(crate) fn terminate(&mut self) -> Option<i32> {
+        let mut child = self.child.take()?;
+        let pid = child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs").success());
+        child.wait().expect("reaped").code()
+    }
+
+    fn admin_tls(&self) -> ClientTls {
+        let text = std::fs::read_to_string(self.path().join("admin.toml")).expect("admin.toml");
+        let table: toml::Table = text.parse().expect("TOML");
+        let get = |key: &str| table[key].as_str().expect("text").to_owned();
+        let certificate = certificates_from_pem(&get("certificate")).expect("PEM").remove(0);
+        ClientTls {
+            cas: certificates_from_pem(&get("ca")).expect("PEM"),
+            identity: Some((certificate, key_from_pem(&get("key")).expect("PEM"))),
+        }
+    }
+
+    pub(crate) async fn admin(&self) -> Channel {
+        tls::connect(&self.grpc.to_string(), &self.admin_tls()).await.expect("the administrator gets in")
+    }
+
+    pub(crate) async fn anonymous(&self) -> Channel {
+        let tls = ClientTls { identity: None, ..self.admin_tls() };
+        tls::connect(&self.grpc.to_string(), &tls).await.expect("a connection")
+    }
+
+    pub(crate) async fn token(&self, ttl_seconds: u32, uses: u32) -> Token {
+        let request = v1::CreateTokenRequest { ttl_seconds, uses };
+        let answer = FleetServiceClient::new(self.admin().await).create_token(request).await.expect("a token");
+        answer.into_inner().token.parse().expect("a token")
+    }
+
+    /// A host of this name, enrolled with a token of its own.
+    pub(crate) async fn enrol(&self, name: &str) -> Defender {
+        let token = self.token(0, 0).await;
+        self.enrol_with(&token, name).await.expect("let in")
+    }
+
+    pub(crate) async fn enrol_with(&self, token: &Token, name: &str) -> Result<Defender, Status> {
+        let pinned = tls::connect_pinned(&self.grpc.to_string(), token.pin).await.expect("the pin holds");
+        let key = rcgen::KeyPair::generate().expect("key");
+        let csr = rcgen::CertificateParams::default().serialize_request(&key).expect("request");
+        let request = v1::EnrollRequest {
+            token: token.secret_text(),
+            csr: csr.der().to_vec(),
+            host_name: name.to_owned(),
+            labels: [("env".to_owned(), "test".to_owned())].into(),
+        };
+        let answer = EnrollmentServiceClient::new(pinned.channel).enroll(request).await?.into_inner();
+        let identity = Some((answer.certificate, key.serialize_der()));
+        let tls = ClientTls { cas: vec![answer.ca_certificate], identity };
+        Ok(Defender { id: answer.host_id, name: name.to_owned(), tls })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// An enrolled host.
+pub(crate) struct Defender {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) tls: ClientTls,
+}
+
+impl Defender {
+    pub(crate) async fn channel(&self, place: &Place) -> Channel {
+        tls::connect(&place.grpc.to_string(), &self.tls).await.expect("the defender gets in")
+    }
+
+    pub(crate) async fn attach(&self, place: &Place) -> Stream {
+        self.attach_having(place, 0).await
+    }
+
+    /// A stream of a host that has this generation.
+    pub(crate) async fn attach_having(&self, place: &Place, generation: u64) -> Stream {
+        let (up, receiver) = mpsc::channel(64);
+        let hello = v1::Hello {
+            version: "1.2.3".to_owned(),
+            host_name: self.name.clone(),
+            spool_epoch: "epoch".to_owned(),
+            generation,
+            labels: [("env".to_owned(), "test".to_owned())].into(),
+        };
+        up.send(v1::DefenderMessage { body: Some(Up::Hello(hello)) }).await.expect("room");
+        let mut client = DefenderServiceClient::new(self.channel(place).await);
+        let down = client.attach(ReceiverStream::new(receiver)).await.expect("attached").into_inner();
+        Stream { up, down }
+    }
+}
+
+/// A defender's stream.
+pub(crate) struct Stream {
+    up: mpsc::Sender<v1::DefenderMessage>,
+    pub(crate) down: Streaming<v1::ControllerMessage>,
+}
+
+impl Stream {
+    pub(crate) async fn say(&self, body: Up) {
+        self.up.send(v1::DefenderMessage { body: Some(body) }).await.expect("the stream is open");
+    }
+
+    pub(crate) async fn report(&self, seq: u64, body: Body) {
+        self.say(Up::Report(v1::Report { seq, body: Some(body) })).await;
+    }
+
+    async fn next(&mut self) -> Down {
+        let message = tokio::time::timeout(PATIENCE, self.down.message()).await.expect("in time");
+        message.expect("no error").expect("not the end").body.expect("a body")
+    }
+
+    /// The next policy; acknowledgements are passed over.
+    pub(crate) async fn policy(&mut self) -> v1::HostPolicy {
+        loop {
+            if let Down::Policy(policy) = self.next().await {
+                return policy;
+            }
+        }
+    }
+
+    /// The first policy for which this holds.
+    pub(crate) async fn policy_with(&mut self, wanted: impl Fn(&v1::HostPolicy) -> bool) -> v1::HostPolicy {
+        loop {
+            let policy = self.policy().await;
+            if wanted(&policy) {
+                return policy;
+            }
+        }
+    }
+
+    /// Waits until reports up to this one are acknowledged; policies are passed over.
+    pub(crate) async fn acknowledged(&mut self, seq: u64) {
+        loop {
+            if let Down::Acknowledged(answer) = self.next().await {
+                assert_eq!(answer.spool_epoch, "epoch");
+                if answer.seq >= seq {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Sends a report and waits for its acknowledgement.
+    pub(crate) async fn deliver(&mut self, seq: u64, body: Body) {
+        self.report(seq, body).await;
+        self.acknowledged(seq).await;
+    }
+}
+
+pub(crate) fn now_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+    u64::try_from(since.as_millis()).expect("small")
+}
+
+/// A host with one listening service.
+pub(crate) fn inventory(address: &str, services: &[(&str, u32)]) -> Body {
+    let instances = services.iter().map(|(service, port)| {
+        let endpoint = v1::Endpoint { protocol: "tcp".to_owned(), address: String::new(), port: *port };
+        let endpoints = if *port == 0 { Vec::new() } else { vec![endpoint] };
+        v1::InstanceReport { service: (*service).to_owned(), endpoints, live: true }
+    });
+    Body::Inventory(v1::Inventory {
+        addresses: vec![address.to_owned()],
+        instances: instances.collect(),
+        at_ms: now_ms(),
+    })
+}
+
+/// One connection of a local client.
+pub(crate) fn flow(client: &str, from: &str, to: &str, port: u32) -> Body {
+    let flow = v1::FlowRecord {
+        client_service: client.to_owned(),
+        client_address: from.to_owned(),
+        server_service: String::new(),
+        server_address: to.to_owned(),
+        protocol: "tcp".to_owned(),
+        port,
+        connections: 1,
+        bytes: 100,
+        first_ms: now_ms(),
+        last_ms: now_ms(),
+    };
+    Body::Flows(v1::FlowReport { flows: vec![flow] })
+}
+
+pub(crate) fn rule(name: &str, from: &str, to: &str, effect: &str) -> v1::Rule {
+    v1::Rule {
+        name: name.to_owned(),
+        enabled: true,
+        from: from.to_owned(),
+        to: to.to_owned(),
+        ports: vec!["tcp/80".to_owned()],
+        effect: effect.to_owned(),
+        ..v1::Rule::default()
+    }
+}
+
+/// Asks until the answer is as wanted.
+pub(crate) async fn until<T, F: Future<Output = T>>(ask: impl Fn() -> F, wanted: impl Fn(&T) -> bool) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let answer = ask().await;
+        if wanted(&answer) {
+            return answer;
+        }
+        assert!(Instant::now() < end, "it never came to be as wanted");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+pub(crate) fn mode_of(path: &Path) -> u32 {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::metadata(path).expect("a file").permissions().mode() & 0o777
+}

@@ -1,0 +1,186 @@
+//! Rules, settings and explanations.
+
+use cnnf_rpc::v1;
+use cnnf_rpc::v1::policy_service_client::PolicyServiceClient;
+use cnnf_rpc::v1::settings_service_client::SettingsServiceClient;
+use tonic::transport::Channel;
+use tonic::{Code, Status};
+
+use crate::place::{Place, inventory, rule};
+
+async fn add(client: &mut PolicyServiceClient<Channel>, rule: v1::Rule) -> Result<v1::Rule, Status> {
+    client.add_rule(v1::AddRuleRequest { rule: Some(rule) }).await.map(tonic::Response::into_inner)
+}
+
+async fn list(client: &mut PolicyServiceClient<Channel>) -> v1::ListRulesResponse {
+    client.list_rules(v1::ListRulesRequest {}).await.expect("rules").into_inner()
+}
+
+fn names(list: &v1::ListRulesResponse) -> Vec<&str> {
+    list.rules.iter().map(|rule| rule.name.as_str()).collect()
+}
+
+#[tokio::test]
+async fn bad_rules_are_refused_and_nothing_changes() {
+    let place = Place::new();
+    let mut client = PolicyServiceClient::new(place.admin().await);
+    add(&mut client, rule("one", "unit:a", "any", "alert")).await.expect("added");
+    let with = |change: &dyn Fn(&mut v1::Rule)| {
+        let mut rule = rule("two", "unit:a", "any", "alert");
+        change(&mut rule);
+        rule
+    };
+    for (bad, part) in [
+        (with(&|r| r.from = "any".to_owned()), "from: rule 'two' has no service on either side"),
+        (with(&|r| r.effect = "block".to_owned()), "effect: 'block' is none of: allow, alert, prevent"),
+        (with(&|r| r.ports = vec!["tcp/70000".to_owned()]), "ports: '70000' is not a port"),
+        (with(&|r| r.from = "nobody".to_owned()), "from: no service is named 'nobody'"),
+        (with(&|r| r.name = "one".to_owned()), "name: two rules are named 'one'"),
+        (with(&|r| r.expires = "soon".to_owned()), "expires: 'soon'"),
+        (with(&|r| r.learned = "yes".to_owned()), "learned: 'yes'"),
+    ] {
+        let error = add(&mut client, bad).await.expect_err(part);
+        assert_eq!(error.code(), Code::InvalidArgument, "{part}");
+        assert!(error.message().starts_with(part), "{}", error.message());
+    }
+    let after = list(&mut client).await;
+    assert_eq!((names(&after), after.revision), (vec!["one"], 1));
+}
+
+#[tokio::test]
+async fn an_ambiguous_name_lists_its_keys() {
+    let place = Place::new();
+    let host = place.enrol("web").await;
+    host.attach(&place).await.deliver(1, inventory("10.9.0.1", &[("unit:app", 80), ("exe:/opt/app", 81)])).await;
+    let mut client = PolicyServiceClient::new(place.admin().await);
+    let error = add(&mut client, rule("r", "app", "any", "alert")).await.expect_err("ambiguous");
+    assert!(error.message().contains("exe:/opt/app, unit:app"), "{}", error.message());
+    let error = add(&mut client, rule("glob", "app*", "any", "alert")).await.expect_err("no known prefix");
+    assert!(error.message().contains("matches no key"), "{}", error.message());
+    add(&mut client, rule("glob", "unit:*", "any", "alert")).await.expect("a glob");
+}
+
+#[tokio::test]
+async fn rules_are_changed_moved_and_deleted() {
+    let place = Place::new();
+    let mut client = PolicyServiceClient::new(place.admin().await);
+    for name in ["a", "b", "c"] {
+        add(&mut client, rule(name, "unit:a", "any", "alert")).await.expect("added");
+    }
+    add(&mut client, v1::Rule { position: 1, ..rule("first", "unit:a", "any", "allow") }).await.expect("added");
+    let update = |rule: &str, values: v1::Rule, fields: &[&str]| v1::UpdateRuleRequest {
+        rule: rule.to_owned(),
+        values: Some(values),
+        fields: fields.iter().map(|field| (*field).to_owned()).collect(),
+    };
+    let values = v1::Rule { effect: "prevent".to_owned(), notes: "x".to_owned(), ..Default::default() };
+    let changed = client.update_rule(update("b", values.clone(), &["effect"])).await.expect("changed").into_inner();
+    assert_eq!((changed.effect.as_str(), changed.notes.as_str(), changed.revision), ("prevent", "", 5));
+    assert_eq!(changed.id, 2);
+    let again = client.update_rule(update("2", values, &["effect"])).await.expect("by number").into_inner();
+    assert_eq!(again.revision, 5, "what changes nothing is no revision");
+    let error = client.update_rule(update("b", v1::Rule::default(), &["hits"])).await.expect_err("not to be changed");
+    assert!(error.message().starts_with("fields: 'hits'"), "{}", error.message());
+    let error = client.update_rule(update("none", v1::Rule::default(), &["notes"])).await.expect_err("none");
+    assert_eq!(error.code(), Code::NotFound);
+    client.move_rule(v1::MoveRuleRequest { rule: "c".to_owned(), position: 1 }).await.expect("moved");
+    client.delete_rule(v1::DeleteRuleRequest { rule: "a".to_owned() }).await.expect("deleted");
+    let after = list(&mut client).await;
+    assert_eq!((names(&after), after.revision), (vec!["c", "first", "b"], 7));
+    assert_eq!(
+        after.rules.iter().map(|rule| rule.revision).collect::<Vec<_>>(),
+        [3, 4, 5],
+        "moving is no change of a rule"
+    );
+    add(&mut client, rule("a", "unit:a", "any", "alert")).await.expect("added");
+    assert_eq!(list(&mut client).await.rules[3].id, 5, "a number is never used again");
+}
+
+#[tokio::test]
+async fn a_policy_is_applied_whole_or_not_at_all() {
+    let place = Place::new();
+    let mut client = PolicyServiceClient::new(place.admin().await);
+    let object = |name: &str, net: &str| v1::AddressObject { name: name.to_owned(), addresses: vec![net.to_owned()] };
+    let request = |rules: Vec<v1::Rule>, base_revision| v1::ApplyPolicyRequest {
+        rules,
+        objects: vec![object("office", "10.8.0.0/16")],
+        base_revision,
+        dry_run: false,
+    };
+    let two = vec![rule("a", "unit:a", "office", "alert"), rule("b", "unit:b", "any", "alert")];
+    let dry = v1::ApplyPolicyRequest { dry_run: true, ..request(two.clone(), 0) };
+    let would = client.apply_policy(dry).await.expect("it would").into_inner();
+    assert_eq!((would.added, would.revision), (vec!["a".to_owned(), "b".to_owned()], 0));
+    assert!(list(&mut client).await.rules.is_empty());
+
+    let done = client.apply_policy(request(two.clone(), 0)).await.expect("applied").into_inner();
+    assert_eq!((done.objects, done.revision), (vec!["office".to_owned()], 1));
+    let same = client.apply_policy(request(two.clone(), 1)).await.expect("applied").into_inner();
+    assert_eq!(
+        (same.added.len() + same.changed.len() + same.deleted.len() + same.objects.len(), same.revision),
+        (0, 1)
+    );
+
+    let mut bad = two.clone();
+    bad.push(rule("c", "any", "any", "alert"));
+    let error = client.apply_policy(request(bad, 1)).await.expect_err("no service");
+    assert!(error.message().starts_with("rules[2].from:"), "{}", error.message());
+    let stale = client.apply_policy(request(two, 7)).await.expect_err("another revision");
+    assert_eq!(stale.code(), Code::Aborted);
+    let missing =
+        v1::ApplyPolicyRequest { objects: Vec::new(), ..request(vec![rule("a", "unit:a", "office", "alert")], 0) };
+    client.apply_policy(missing).await.expect_err("the object is gone");
+    assert_eq!(list(&mut client).await.revision, 1);
+
+    let swapped = vec![rule("b", "unit:b", "any", "prevent"), rule("d", "unit:d", "any", "alert")];
+    let done = client.apply_policy(request(swapped, 1)).await.expect("applied").into_inner();
+    assert_eq!(
+        (done.added, done.changed, done.deleted),
+        (vec!["d".to_owned()], vec!["b".to_owned()], vec!["a".to_owned()])
+    );
+    let after = list(&mut client).await;
+    assert_eq!((names(&after), after.rules[0].id, after.rules[0].revision), (vec!["b", "d"], 2, 2));
+}
+
+#[tokio::test]
+async fn settings_say_what_there_is() {
+    let place = Place::new();
+    let mut client = SettingsServiceClient::new(place.admin().await);
+    let set = |name: &str, value: &str| v1::SetSettingRequest { name: name.to_owned(), value: value.to_owned() };
+    let after = client.set_setting(set("learn_for", "90m")).await.expect("set").into_inner();
+    assert_eq!(after.values["learn_for"], "1h 30m");
+    for (name, value, part) in [("learn", "1h", "there are learn_for"), ("learn_for", "x", "write for example")] {
+        let error = client.set_setting(set(name, value)).await.expect_err(name);
+        assert_eq!(error.code(), Code::InvalidArgument);
+        assert!(error.message().contains(part), "{}", error.message());
+    }
+    client.set_setting(set("default_mode", "enforce")).await.expect("set");
+    assert_eq!(place.enrol("web").await.attach(&place).await.policy().await.mode, "enforce");
+}
+
+#[tokio::test]
+async fn a_connection_is_explained() {
+    let place = Place::new();
+    let (app, web) = (place.enrol("app").await, place.enrol("web").await);
+    app.attach(&place).await.deliver(1, inventory("10.9.0.1", &[("unit:client", 0)])).await;
+    web.attach(&place).await.deliver(1, inventory("10.9.0.2", &[("unit:nginx", 80)])).await;
+    let mut client = PolicyServiceClient::new(place.admin().await);
+    add(&mut client, rule("other", "unit:x", "any", "allow")).await.expect("added");
+    add(&mut client, rule("stop", "client", "nginx", "prevent")).await.expect("added");
+    let ask = |from: &str, to: &str, port: &str| v1::ExplainRequest {
+        from: from.to_owned(),
+        to: to.to_owned(),
+        port: port.to_owned(),
+        host: String::new(),
+    };
+    let answer = client.explain(ask("client", "nginx", "tcp/80")).await.expect("explained").into_inner();
+    assert_eq!((answer.effect.as_str(), answer.rule.as_str()), ("prevent", "stop"));
+    assert_eq!((answer.side.as_str(), answer.host.as_str(), answer.mode.as_str()), ("client", "app", "observe"));
+    assert_eq!(answer.steps.iter().map(|step| step.matched).collect::<Vec<_>>(), [false, true]);
+    let answer = client.explain(ask("192.0.2.7", "10.9.0.2", "tcp/81")).await.expect("explained").into_inner();
+    assert_eq!((answer.effect.as_str(), answer.side.as_str(), answer.host.as_str()), ("allow", "server", "web"));
+    for (from, port) in [("client", "tcp/70000"), ("client", "tcp"), ("client", "quic/1"), ("", "tcp/80")] {
+        let error = client.explain(ask(from, "nginx", port)).await.expect_err(port);
+        assert_eq!(error.code(), Code::InvalidArgument, "{port}");
+    }
+}
