@@ -106,11 +106,12 @@ impl Controller {
         }))
     }
 
-    /// Waits until it is stored, and tells about it. A failure loses what can be learned again.
-    pub(crate) async fn settle(&self, queued: Queued) {
+    /// Waits until it is stored, and tells about it. What could not be stored is taken back.
+    pub(crate) async fn settle(self: &Arc<Self>, queued: Queued) {
         let Some(Writes { edges, models, events }) = queued.0 else { return };
         if let Err(error) = edges.await.and(models.await) {
             tracing::error!(%error, "what was learned could not be stored");
+            self.take_back().await;
         }
         match events.await {
             Ok(events) => self.publish(events),
@@ -118,11 +119,18 @@ impl Controller {
         }
     }
 
-    /// Makes the state equal to the store again after a report could not be stored: what was counted from it is taken back, as it will
-    /// be sent again. Streams end and come back.
-    pub(crate) fn take_back(&self) -> Result<(), StoreError> {
+    /// Makes the state equal to the store again after something could not be stored: what was counted from it will be reported again. All
+    /// streams end and come back, as what each has on its way was refused.
+    pub(crate) async fn take_back(self: &Arc<Self>) {
+        let restored = self.aside(|controller| controller.restore_state().map_err(refuse)).await;
+        if let Err(status) = restored {
+            tracing::error!(error = status.message(), "the state could not be read again");
+        }
+    }
+
+    fn restore_state(&self) -> Result<(), StoreError> {
         let mut state = self.state();
-        self.store.barrier().wait()?;
+        self.store.resume().wait()?;
         let fresh = restore(&self.store, now())?;
         let started = state.started;
         *state = State { started, ..fresh };

@@ -90,7 +90,7 @@ impl Draft {
 impl Controller {
     /// Changes rules and objects: `change` makes a draft of what will be; it is stored and then in force, or nothing has happened.
     pub(crate) async fn edit_policy<T>(
-        &self,
+        self: &Arc<Self>,
         keep: bool,
         change: impl FnOnce(&mut Draft) -> Result<T, Status>,
     ) -> Result<(T, PolicyState), Status> {

@@ -17,14 +17,16 @@ use crate::state::{Learned, State};
 
 /// Takes a report into the state and queues it for the store; durable once the answer resolves. Reports of one host come here in order.
 ///
-/// A report that cannot be read is counted as a gap: it would be no better a second time.
+/// A report that cannot be read is counted as a gap: it would be no better a second time. `None` if `stream` is not the host's stream any
+/// more: then a report before this one may be lost on its way, and this one must not pass it.
 pub(crate) fn take_in(
     controller: &Controller,
     host: &HostId,
     epoch: &str,
+    stream: u64,
     report: v1::Report,
     now: Timestamp,
-) -> Pending<Taken> {
+) -> Option<Pending<Taken>> {
     let cursor = Cursor { epoch: epoch.to_owned(), seq: report.seq };
     let mut intake = Intake {
         host: host.clone(),
@@ -36,6 +38,10 @@ pub(crate) fn take_in(
         events: Vec::new(),
     };
     let mut state = controller.state();
+    let live = state.hosts.get(host).and_then(|known| known.live.as_ref());
+    if live.is_none_or(|live| live.number != stream) {
+        return None;
+    }
     let again = state
         .hosts
         .get(host)
@@ -64,7 +70,7 @@ pub(crate) fn take_in(
     }
     // Queued under the lock, so that the store sees changes in the order in which the state made them. Of a report that is known already
     // the store still says when it is durable.
-    controller.store.take_in(intake)
+    Some(controller.store.take_in(intake))
 }
 
 /// A report's content in the core's words.

@@ -84,7 +84,7 @@ fn start(
 }
 
 /// Ends all tasks; what is on its way to the store arrives there.
-async fn stop(controller: &Controller, service: Service) {
+async fn stop(controller: &Arc<Controller>, service: Service) {
     controller.ending.send_replace(true);
     for task in service.0 {
         let abort = task.abort_handle();

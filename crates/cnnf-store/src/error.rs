@@ -44,6 +44,9 @@ pub enum StoreError {
     /// What is named is not there.
     #[error("{0} does not exist")]
     NotFound(String),
+    /// An observation before this one could not be stored.
+    #[error("an observation before this one could not be stored: count from what is stored again")]
+    Suspended,
     /// The store is shut.
     #[error("the store is shut")]
     Shut,

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::column::{count, json, read_count, read_json, read_text, read_time, time};
 use crate::policy::{count_use, counter, set_counter};
+use crate::writer::Class;
 use crate::{Pending, Store, StoreError};
 
 /// Equal events are folded while the newest is no older than this and nobody has seen to it.
@@ -128,12 +129,12 @@ impl Subject {
 impl Store {
     /// Adds events outside of a report; answers with them as they are kept now.
     pub fn add_events(&self, events: Vec<NewEvent>) -> Pending<Vec<StoredEvent>> {
-        self.writer.submit(false, move |connection| add(connection, &events))
+        self.writer.submit(Class::Note, move |connection| add(connection, &events))
     }
 
     /// Marks an event as seen to; a later equal one starts anew.
     pub fn acknowledge_event(&self, id: u64) -> Pending<StoredEvent> {
-        self.writer.submit(true, move |connection| {
+        self.writer.submit(Class::Decision, move |connection| {
             connection.execute("UPDATE events SET acknowledged = 1 WHERE id = ?1", [count(id)])?;
             one(connection, id)?.ok_or_else(|| StoreError::NotFound(format!("event {id}")))
         })

@@ -13,6 +13,7 @@ use rusqlite::{Connection, Row, params};
 use crate::column::{
     collect, count, json, read_count, read_json, read_optional, read_small, read_text, read_time, time,
 };
+use crate::writer::Class;
 use crate::{Pending, Store, StoreError};
 
 /// A host that has been let in.
@@ -126,7 +127,7 @@ impl Store {
 
     /// Sets new generations, each with the hash of its content. A generation never goes back: an older one changes nothing.
     pub fn set_generations(&self, new: Vec<(HostId, u64, String)>) -> Pending<()> {
-        self.writer.submit(true, move |connection| {
+        self.writer.submit(Class::Decision, move |connection| {
             let mut statement = connection.prepare_cached(
                 "INSERT INTO generations (host, generation, content) VALUES (?1, ?2, ?3)
                  ON CONFLICT (host) DO UPDATE SET generation = excluded.generation, content = excluded.content
@@ -141,7 +142,7 @@ impl Store {
 
     /// Notes that hosts spoke: their version and labels, and when.
     pub fn note_hosts(&self, heard: Vec<(HostId, String, Labels, Timestamp)>) -> Pending<()> {
-        self.writer.submit(false, move |connection| {
+        self.writer.submit(Class::Note, move |connection| {
             let mut statement = connection.prepare_cached(
                 "UPDATE hosts SET version = ?2, labels = ?3, last_seen = max(last_seen, ?4) WHERE id = ?1",
             )?;
@@ -154,7 +155,7 @@ impl Store {
 
     /// Sets a host's mode.
     pub fn set_host_mode(&self, host: HostId, mode: Mode) -> Pending<()> {
-        self.writer.submit(true, move |connection| {
+        self.writer.submit(Class::Decision, move |connection| {
             let changed = connection
                 .execute("UPDATE hosts SET mode = ?2 WHERE id = ?1", params![host.as_str(), mode.as_str()])?;
             if changed == 0 { Err(StoreError::NotFound(format!("host {host}"))) } else { Ok(()) }
@@ -163,7 +164,7 @@ impl Store {
 
     /// Refuses a host's certificates from now on, or lets them in again.
     pub fn set_host_revoked(&self, host: HostId, revoked: bool) -> Pending<()> {
-        self.writer.submit(true, move |connection| {
+        self.writer.submit(Class::Decision, move |connection| {
             let changed =
                 connection.execute("UPDATE hosts SET revoked = ?2 WHERE id = ?1", params![host.as_str(), revoked])?;
             if changed == 0 { Err(StoreError::NotFound(format!("host {host}"))) } else { Ok(()) }

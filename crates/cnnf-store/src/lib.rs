@@ -39,7 +39,7 @@ pub use report::{Intake, Taken};
 pub use token::{Enrolled, NewHost, TokenError};
 pub use topology::EdgePatch;
 
-use writer::Writer;
+use writer::{Class, Writer};
 
 /// The database. Shared by reference; every method may be called from any thread.
 #[derive(Debug)]
@@ -84,9 +84,13 @@ impl Store {
         Ok(Self { path: path.to_owned(), writer: Writer::start(connection)?, readers: Mutex::default() })
     }
 
-    /// Resolves once everything queued before it is committed.
-    pub fn barrier(&self) -> Pending<()> {
-        self.writer.submit(false, |_| Ok(()))
+    /// Resolves once everything queued before it is committed or refused.
+    ///
+    /// Observations carry values that the caller counted on top of the earlier ones. Once one of them is lost, for want of space or for
+    /// another reason, those after it are refused with [`StoreError::Suspended`]; from here on they are taken again. So before it
+    /// goes on observing, the caller reads what is stored.
+    pub fn resume(&self) -> Pending<()> {
+        self.writer.submit(Class::Resume, |_| Ok(()))
     }
 
     /// Checks the whole file; slow.

@@ -8,6 +8,7 @@ use cnnf_core::topology::Edge;
 use rusqlite::{Connection, params};
 
 use crate::column::{collect, count, read_count, read_edge, read_optional, read_small, read_text, read_time, time};
+use crate::writer::Class;
 use crate::{Pending, Store, StoreError};
 
 /// What changed in one service's model: whole new values, so that writing twice is once.
@@ -96,7 +97,8 @@ impl Store {
 
     /// Changes models outside of a report. `decided` if an operator wants it: then it is synced.
     pub fn patch_models(&self, patches: Vec<ModelPatch>, decided: bool) -> Pending<()> {
-        self.writer.submit(decided, move |connection| patches.iter().try_for_each(|patch| apply(connection, patch)))
+        let class = if decided { Class::SyncedObservation } else { Class::Observation };
+        self.writer.submit(class, move |connection| patches.iter().try_for_each(|patch| apply(connection, patch)))
     }
 }
 

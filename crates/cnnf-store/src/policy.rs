@@ -8,6 +8,7 @@ use cnnf_core::time::Timestamp;
 use rusqlite::{Connection, params};
 
 use crate::column::{collect, count, json, read_count, read_json, read_text, read_time, time};
+use crate::writer::Class;
 use crate::{Pending, Store, StoreError};
 
 /// What operators decided.
@@ -92,7 +93,7 @@ impl Store {
         let lost: Vec<String> = old.objects.keys().filter(|name| !new.objects.contains_key(*name)).cloned().collect();
         let objects: Vec<AddressObject> =
             new.objects.values().filter(|object| old.objects.get(&object.name) != Some(object)).cloned().collect();
-        self.writer.submit(true, move |connection| {
+        self.writer.submit(Class::Decision, move |connection| {
             let newest = counter(connection, "revision")?;
             if newest != seen {
                 return Err(StoreError::Stale { seen, newest });
@@ -142,7 +143,7 @@ impl Store {
 
     /// Sets a service's mode.
     pub fn set_service_mode(&self, service: ServiceKey, mode: Mode) -> Pending<()> {
-        self.writer.submit(true, move |connection| {
+        self.writer.submit(Class::Decision, move |connection| {
             connection.execute(
                 "INSERT INTO service_modes (service, mode) VALUES (?1, ?2)
                  ON CONFLICT (service) DO UPDATE SET mode = excluded.mode",

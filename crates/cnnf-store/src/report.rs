@@ -9,6 +9,7 @@ use crate::event::{self, NewEvent, StoredEvent};
 use crate::host::{self, Cursor, Inventory};
 use crate::model::{self, ModelPatch};
 use crate::topology::{self, EdgePatch};
+use crate::writer::Class;
 use crate::{Pending, Store, StoreError};
 
 /// What a report amounts to.
@@ -42,7 +43,7 @@ pub enum Taken {
 impl Store {
     /// Takes a report in: the decision whether it is new and everything in it are one transaction.
     pub fn take_in(&self, intake: Intake) -> Pending<Taken> {
-        self.writer.submit(false, move |connection| {
+        self.writer.submit(Class::Observation, move |connection| {
             if !advance(connection, &intake)? {
                 return Ok(Taken::Again);
             }

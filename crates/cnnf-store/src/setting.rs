@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use rusqlite::params;
 
 use crate::column::collect;
+use crate::writer::Class;
 use crate::{Pending, Store, StoreError};
 
 impl Store {
@@ -23,7 +24,7 @@ impl Store {
 
     /// Sets one.
     pub fn set_setting(&self, name: String, value: String) -> Pending<()> {
-        self.writer.submit(true, move |connection| {
+        self.writer.submit(Class::Decision, move |connection| {
             connection.execute(
                 "INSERT INTO settings (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
                 params![name, value],

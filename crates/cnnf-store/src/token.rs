@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::column::{count, time};
 use crate::host::{self, HostRow};
+use crate::writer::Class;
 use crate::{Pending, Store, StoreError};
 
 /// Why a token lets nobody in.
@@ -48,7 +49,7 @@ const REMEMBERED_MS: u64 = 30 * 24 * 3600 * 1000;
 impl Store {
     /// Keeps a token by the hash of its secret.
     pub fn add_token(&self, secret_hash: String, created: Timestamp, expires: Timestamp, uses: u32) -> Pending<()> {
-        self.writer.submit(true, move |connection| {
+        self.writer.submit(Class::Decision, move |connection| {
             let forgotten = Timestamp(created.0.saturating_sub(REMEMBERED_MS));
             connection.execute("DELETE FROM tokens WHERE expires < ?1", [time(forgotten)])?;
             connection.execute(
@@ -61,7 +62,7 @@ impl Store {
 
     /// Trades one use of a token for a host's place, both or neither.
     pub fn enrol(&self, secret_hash: String, new: NewHost, now: Timestamp) -> Pending<Enrolled> {
-        self.writer.submit(true, move |connection| {
+        self.writer.submit(Class::Decision, move |connection| {
             let token: Option<(i64, i64)> = connection
                 .query_row("SELECT expires, uses_left FROM tokens WHERE secret_hash = ?1", [&secret_hash], |row| {
                     Ok((row.get(0)?, row.get(1)?))

@@ -5,6 +5,7 @@ use cnnf_core::topology::Edge;
 use rusqlite::{Connection, params};
 
 use crate::column::{collect, count, read_count, read_edge, read_time, time};
+use crate::writer::Class;
 use crate::{Pending, Store, StoreError};
 
 /// What changed in the topology: whole new values, so that writing twice is once.
@@ -37,7 +38,7 @@ impl Store {
 
     /// Changes edges outside of a report.
     pub fn patch_edges(&self, patch: EdgePatch) -> Pending<()> {
-        self.writer.submit(false, move |connection| apply(connection, &patch))
+        self.writer.submit(Class::Observation, move |connection| apply(connection, &patch))
     }
 }
 

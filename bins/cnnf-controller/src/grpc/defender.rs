@@ -20,7 +20,7 @@ use super::Api;
 use crate::clock::now;
 use crate::controller::{Controller, refuse};
 use crate::ingest;
-use crate::state::{LiveStream, SILENCE};
+use crate::state::{KnownHost, LiveStream, SILENCE};
 
 /// Messages that wait for a slow defender at most.
 const DOWN_QUEUE: usize = 16;
@@ -131,7 +131,7 @@ impl Stream {
         {
             let mut state = self.controller.state();
             if let Some(known) = state.hosts.get_mut(&self.host)
-                && known.live.as_ref().is_some_and(|live| live.number == self.number)
+                && is_live(known, self.number)
             {
                 known.live = None;
             }
@@ -143,6 +143,10 @@ impl Stream {
                 let _ = down.try_send(Err(status));
             }
         }
+    }
+
+    fn is_live(&self) -> bool {
+        self.controller.state().hosts.get(&self.host).is_some_and(|known| is_live(known, self.number))
     }
 
     /// Takes messages until there are no more.
@@ -168,7 +172,8 @@ impl Stream {
                         .await
                         .map_err(|_| Status::unavailable("the controller is ending"))?;
                     let seq = report.seq;
-                    let taken = ingest::take_in(&self.controller, &self.host, &self.epoch, report, at);
+                    let taken = ingest::take_in(&self.controller, &self.host, &self.epoch, self.number, report, at)
+                        .ok_or_else(replaced)?;
                     if queue.send((Unacknowledged { seq, taken }, permit)).await.is_err() {
                         return Ok(());
                     }
@@ -206,7 +211,10 @@ impl Stream {
                 Ok(Taken::Again) => {}
                 Err(error) => {
                     let status = refuse(error);
-                    self.controller.aside(|controller| controller.take_back().map_err(refuse)).await?;
+                    // If the stream is not live any more, somebody else has taken back already.
+                    if self.is_live() {
+                        self.controller.take_back().await;
+                    }
                     return Err(status);
                 }
             }
@@ -221,6 +229,15 @@ impl Stream {
     }
 }
 
+fn is_live(known: &KnownHost, number: u64) -> bool {
+    known.live.as_ref().is_some_and(|live| live.number == number)
+}
+
+/// Why a stream ends that is not the host's stream any more.
+fn replaced() -> Status {
+    Status::aborted("another stream of this host has begun, or reports could not be stored: connect again")
+}
+
 /// Sends the newest policy whenever there is one; those in between may be left out.
 async fn push(mut policies: Policies, down: &Sender) -> Result<(), Status> {
     loop {
@@ -232,7 +249,7 @@ async fn push(mut policies: Policies, down: &Sender) -> Result<(), Status> {
             }
         }
         if policies.changed().await.is_err() {
-            return Err(Status::aborted("another stream of this host has begun, or the host is no longer let in"));
+            return Err(replaced());
         }
     }
 }

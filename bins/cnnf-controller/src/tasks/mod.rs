@@ -47,7 +47,7 @@ pub(crate) async fn run(controller: Arc<Controller>) {
 }
 
 /// Stores the models' clocks and when hosts were last heard.
-pub(crate) async fn store_clocks(controller: &Controller) {
+pub(crate) async fn store_clocks(controller: &Arc<Controller>) {
     let (models, heard) = {
         let state = controller.state();
         let heard: Vec<_> = state
@@ -60,7 +60,11 @@ pub(crate) async fn store_clocks(controller: &Controller) {
         (controller.store.patch_models(state.model_heads(), false), heard)
     };
     let hosts = controller.store.note_hosts(heard);
-    if let Err(error) = models.await.and(hosts.await) {
-        tracing::error!(%error, "clocks could not be stored");
+    if let Err(error) = hosts.await {
+        tracing::error!(%error, "last-seen times could not be stored");
+    }
+    if let Err(error) = models.await {
+        tracing::error!(%error, "the models' clocks could not be stored");
+        controller.take_back().await;
     }
 }
