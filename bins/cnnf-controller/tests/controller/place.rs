@@ -26,6 +26,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) struct Place {
     folder: tempfile::TempDir,
     child: Option<Child>,
+    /// Whether the folder is a small disk of the process's own.
+    small: bool,
     pub(crate) grpc: SocketAddr,
     pub(crate) web: SocketAddr,
 }
@@ -39,24 +41,55 @@ impl Place {
     pub(crate) fn new() -> Self {
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let folder = tempfile::tempdir().expect("folder");
-        let mut place = Self { folder, child: None, grpc: nowhere, web: nowhere };
+        let mut place = Self { folder, child: None, small: false, grpc: nowhere, web: nowhere };
         let output = controller(&["init", "--data-dir", &place.path().display().to_string(), "--name", "127.0.0.1"]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         place.start();
         place
     }
 
+    /// Initialised and running on a disk of 2 MiB that only the process has: it is gone with it. Needs root.
+    pub(crate) fn on_a_small_disk() -> Self {
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let folder = tempfile::tempdir().expect("folder");
+        let mut place = Self { folder, child: None, small: true, grpc: nowhere, web: nowhere };
+        let script = "mount -t tmpfs -o size=2m small \"$1\" && \"$0\" init --data-dir \"$1/data\" --name 127.0.0.1 >&2 && \
+                      exec \"$0\" run --data-dir \"$1/data\" --listen 127.0.0.1:0 --web 127.0.0.1:0";
+        let mut command = Command::new("unshare");
+        command.args([
+            "--mount",
+            "--propagation",
+            "private",
+            "sh",
+            "-c",
+            script,
+            env!("CARGO_BIN_EXE_cnnf-controller"),
+        ]);
+        command.arg(place.folder.path());
+        place.run(command);
+        place
+    }
+
+    /// The data folder, as this process sees it.
     pub(crate) fn path(&self) -> PathBuf {
-        self.folder.path().join("data")
+        let path = self.folder.path().join("data");
+        match &self.child {
+            Some(child) if self.small => {
+                let root = PathBuf::from(format!("/proc/{}/root", child.id()));
+                root.join(path.strip_prefix("/").expect("an absolute path"))
+            }
+            _ => path,
+        }
     }
 
     pub(crate) fn start(&mut self) {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_cnnf-controller"))
-            .args(["run", "--listen", "127.0.0.1:0", "--web", "127.0.0.1:0", "--data-dir"])
-            .arg(self.path())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the controller starts");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cnnf-controller"));
+        command.args(["run", "--listen", "127.0.0.1:0", "--web", "127.0.0.1:0", "--data-dir"]).arg(self.path());
+        self.run(command);
+    }
+
+    fn run(&mut self, mut command: Command) {
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("the controller starts");
         let mut lines = BufReader::new(child.stderr.take().expect("a pipe")).lines();
         let told = lines.by_ref().map_while(Result::ok).find(|line| line.contains("the controller runs"));
         let told = told.expect("the controller says that it runs");
@@ -187,6 +220,24 @@ impl Stream {
 
     pub(crate) async fn report(&self, seq: u64, body: Body) {
         self.say(Up::Report(v1::Report { seq, body: Some(body) })).await;
+    }
+
+    /// As [`Stream::report`], of a stream that may end.
+    pub(crate) async fn try_report(&self, seq: u64, body: Body) -> Result<(), ()> {
+        let report = v1::Report { seq, body: Some(body) };
+        self.up.send(v1::DefenderMessage { body: Some(Up::Report(report)) }).await.map_err(drop)
+    }
+
+    /// As [`Stream::acknowledged`], of a stream that may end.
+    pub(crate) async fn try_acknowledged(&mut self, seq: u64) -> Result<(), Status> {
+        loop {
+            let message = tokio::time::timeout(PATIENCE, self.down.message()).await.expect("in time")?;
+            match message.and_then(|message| message.body) {
+                Some(Down::Acknowledged(answer)) if answer.seq >= seq => return Ok(()),
+                Some(_) => {}
+                None => return Err(Status::unavailable("the stream has ended")),
+            }
+        }
     }
 
     async fn next(&mut self) -> Down {

@@ -106,6 +106,55 @@ async fn a_kill_loses_nothing() {
     assert_eq!(events.expect("events").into_inner().events[0].count, 6);
 }
 
+/// Sends flows until the stream ends; how far they were acknowledged.
+async fn send_until_the_end(stream: &mut crate::place::Stream, from: u64) -> u64 {
+    let mut acknowledged = from;
+    for seq in from + 1..from + 100_000 {
+        if stream.try_report(seq, flow("unit:client", "10.9.0.1", "10.9.0.2", 80)).await.is_err() {
+            break;
+        }
+        match stream.try_acknowledged(seq).await {
+            Ok(()) => acknowledged = seq,
+            Err(_) => break,
+        }
+    }
+    acknowledged
+}
+
+#[tokio::test]
+async fn root_a_full_disk_loses_and_doubles_nothing() {
+    let place = Place::on_a_small_disk();
+    let host = place.enrol("app").await;
+    let mut stream = host.attach(&place).await;
+    stream.deliver(1, inventory("10.9.0.1", &[("unit:client", 0)])).await;
+    stream.deliver(2, flow("unit:client", "10.9.0.1", "10.9.0.2", 80)).await;
+    let filler = place.path().join("filler");
+    let mut file = std::fs::File::create(&filler).expect("a file");
+    while std::io::Write::write_all(&mut file, &[0; 512]).is_ok() {}
+    let acknowledged = send_until_the_end(&mut stream, 2).await;
+    let status = PolicyServiceClient::new(place.admin().await)
+        .add_rule(v1::AddRuleRequest { rule: Some(rule("watch", "unit:client", "any", "alert")) })
+        .await
+        .expect_err("no space for a rule");
+    assert_eq!(status.code(), tonic::Code::Unavailable);
+    assert!(status.message().contains("free space"), "{}", status.message());
+    drop(file);
+    std::fs::remove_file(&filler).expect("space again");
+    let mut stream = host.attach(&place).await;
+    for seq in acknowledged.max(3) - 1..acknowledged + 20 {
+        stream.deliver(seq, flow("unit:client", "10.9.0.1", "10.9.0.2", 80)).await;
+    }
+    let edges = TopologyServiceClient::new(place.admin().await).list_edges(v1::ListEdgesRequest::default()).await;
+    let counted = edges.expect("edges").into_inner().edges[0].connections;
+    // Each report but the first is one connection.
+    assert_eq!(counted, acknowledged + 18, "{acknowledged} were acknowledged before the disk was full");
+    let mut rules = PolicyServiceClient::new(place.admin().await);
+    rules
+        .add_rule(v1::AddRuleRequest { rule: Some(rule("watch", "unit:client", "any", "alert")) })
+        .await
+        .expect("added");
+}
+
 #[tokio::test]
 async fn what_was_acknowledged_under_load_is_there_after_a_kill() {
     let mut place = Place::new();
