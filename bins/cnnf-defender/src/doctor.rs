@@ -1,7 +1,7 @@
 //! `doctor`: what the kernel offers, what comes before our table, what always passes, and what is not covered.
 
 use cnnf_host::dataplane::TABLE;
-use cnnf_netlink::nft::Nft;
+use cnnf_host::kernel::Nft;
 
 use crate::config::Config;
 use crate::enrolment::Enrolment;

@@ -4,6 +4,7 @@
 //! [`dataplane`] turns the core's [`Ruleset`](cnnf_core::ruleset::Ruleset) into the table `inet cnnf` and answers for packets that wait.
 
 pub mod dataplane;
+pub mod kernel;
 pub mod observe;
 #[cfg(test)]
 mod testbed;

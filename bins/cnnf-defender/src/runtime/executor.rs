@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use cnnf_core::ruleset::Slot;
 use cnnf_host::dataplane::{Counted, Reconciler, epoch};
+use cnnf_host::kernel::{STATS_PATH, parse_stats};
 use cnnf_host::observe::connections;
-use cnnf_netlink::nfqueue::{STATS_PATH, parse_stats};
 use cnnf_rpc::v1;
 use tokio::sync::mpsc::UnboundedSender;
 

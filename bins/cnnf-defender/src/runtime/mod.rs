@@ -16,9 +16,9 @@ use std::time::{Duration, Instant};
 
 use cnnf_core::ruleset::QueueBackend;
 use cnnf_host::dataplane::Reconciler;
+use cnnf_host::kernel::{Features, Nft};
 use cnnf_host::observe::connections::{self, Connections};
 use cnnf_host::observe::{addresses, cgroups};
-use cnnf_netlink::nft::{Features, Nft};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::agent::{Agent, Effect, Event};

@@ -11,9 +11,9 @@ use cnnf_core::id::ServiceKey;
 use cnnf_core::policy::Vantage;
 use cnnf_core::ruleset::{QueueBackend, Slot};
 use cnnf_host::dataplane::{Answer, FirstPacket, LoggedCopies, LoggedCopy, Released, WaitingPacket, WaitingPackets};
+use cnnf_host::kernel::wait_readable;
 use cnnf_host::observe::connections::now;
 use cnnf_host::observe::owner::{Owners, described};
-use cnnf_netlink::wait_readable;
 
 use super::watch::{Handles, spawn};
 use crate::agent::{EVIDENCE_QUEUE, Event, IDENTIFY_QUEUE, LOG_GROUP, LoggedPacket};

@@ -7,12 +7,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use cnnf_core::observation::Observation;
+use cnnf_host::kernel::{SockDiag, wait_readable};
 use cnnf_host::observe::cgroups::Watcher;
 use cnnf_host::observe::connections::Connections;
 use cnnf_host::observe::owner::Owners;
 use cnnf_host::observe::{addresses, listeners};
-use cnnf_netlink::sock_diag::SockDiag;
-use cnnf_netlink::wait_readable;
 
 use super::executor::Answers;
 use super::shared::Shared;
