@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use cnnf_lab::{Placement, World};
+use serde_json::Value;
 
 use crate::bed::{OFFICE, SOON, events, known, list, page, ping, within};
 
@@ -15,7 +16,9 @@ fn root_a_learned_service_objects_to_a_stranger() {
     let worker = "while :; do redis-cli -h web1 ping; sleep 0.3; done";
     let mut child = world.spawn("app1", Placement::Unit("worker"), &["sh", "-c", worker]);
     within(Duration::from_secs(30), "redis is learned and active, with its worker", || {
-        let model = world.ctl_json(&["models", "show", "unit:redis"]);
+        // Until redis has been seen to run there is no model to show.
+        let shown = world.ctl(&["-o", "json", "models", "show", "unit:redis"]);
+        let model: Value = serde_json::from_str(&shown.stdout).unwrap_or_default();
         model["phase"] == "active"
             && model["edges"]
                 .as_array()
