@@ -80,6 +80,8 @@ pub struct StoredEvent {
     pub last: Timestamp,
     /// Whether somebody has seen to it.
     pub acknowledged: bool,
+    /// What they noted.
+    pub note: String,
 }
 
 /// Which events are wanted.
@@ -132,10 +134,15 @@ impl Store {
         self.writer.submit(Class::Note, move |connection| add(connection, &events))
     }
 
-    /// Marks an event as seen to; a later equal one starts anew.
-    pub fn acknowledge_event(&self, id: u64) -> Pending<StoredEvent> {
+    /// Marks an event as seen to; a later equal one starts anew. An empty note leaves the one that it has.
+    ///
+    /// [`StoreError::NotFound`] if there is no such event.
+    pub fn acknowledge_event(&self, id: u64, note: String) -> Pending<StoredEvent> {
         self.writer.submit(Class::Decision, move |connection| {
-            connection.execute("UPDATE events SET acknowledged = 1 WHERE id = ?1", [count(id)])?;
+            connection.execute(
+                "UPDATE events SET acknowledged = 1, note = CASE ?2 WHEN '' THEN note ELSE ?2 END WHERE id = ?1",
+                params![count(id), note],
+            )?;
             one(connection, id)?.ok_or_else(|| StoreError::NotFound(format!("event {id}")))
         })
     }
@@ -329,5 +336,6 @@ fn read_event(row: &Row<'_>) -> Result<StoredEvent, StoreError> {
         first: read_time(row, "first_seen")?,
         last: read_time(row, "last_seen")?,
         acknowledged: row.get("acknowledged")?,
+        note: row.get("note")?,
     })
 }

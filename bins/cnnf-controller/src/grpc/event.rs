@@ -4,11 +4,11 @@ use cnnf_core::event::{EventKind, EventParty};
 use cnnf_core::id::ServiceKey;
 use cnnf_core::policy::Reason;
 use cnnf_core::time::Timestamp;
-use cnnf_rpc::convert::common::{page_size, time_range, time_text};
+use cnnf_rpc::convert::common::{page_size, text, time_range, time_text};
 use cnnf_rpc::convert::event::side_text;
 use cnnf_rpc::v1;
 use cnnf_rpc::v1::event_service_server::EventService;
-use cnnf_store::{EventQuery, StoredEvent, Subject};
+use cnnf_store::{EventQuery, StoreError, StoredEvent, Subject};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -49,8 +49,7 @@ impl EventService for Api {
     async fn get_event(&self, request: Request<v1::GetEventRequest>) -> Result<Response<v1::Event>, Status> {
         let id = request.into_inner().id;
         let event = self.0.aside(move |controller| controller.store.event(id).map_err(refuse)).await?;
-        let event = event
-            .ok_or_else(|| Status::not_found(format!("there is no event {id}: 'cnnfctl events list' shows them")))?;
+        let event = event.ok_or_else(|| no_event(id))?;
         Ok(Response::new(message(&self.0.state(), &event)))
     }
 
@@ -95,6 +94,25 @@ impl EventService for Api {
         });
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
+
+    async fn acknowledge_event(
+        &self,
+        request: Request<v1::AcknowledgeEventRequest>,
+    ) -> Result<Response<v1::Event>, Status> {
+        let v1::AcknowledgeEventRequest { id, note } = request.into_inner();
+        let note = text("note", note)?;
+        let event = self.0.store.acknowledge_event(id, note).await.map_err(|error| match error {
+            StoreError::NotFound(_) => no_event(id),
+            error => refuse(error),
+        })?;
+        let answer = message(&self.0.state(), &event);
+        self.0.publish(vec![event]);
+        Ok(Response::new(answer))
+    }
+}
+
+fn no_event(id: u64) -> Status {
+    Status::not_found(format!("there is no event {id}: 'cnnfctl events list' shows them"))
 }
 
 type Filter = (Option<EventKind>, Option<Vec<ServiceKey>>);
@@ -134,6 +152,7 @@ fn message(state: &State, event: &StoredEvent) -> v1::Event {
         process: event.samples.first().map(Into::into),
         samples: event.samples.iter().map(Into::into).collect(),
         acknowledged: event.acknowledged,
+        note: event.note.clone(),
         ..v1::Event::default()
     };
     match &event.subject {

@@ -162,6 +162,30 @@ async fn events_are_listed_at_once_folded_and_exactly_counted() {
     let radar = TopologyServiceClient::new(place.admin().await).get_radar(v1::GetRadarRequest::default()).await;
     let radar = radar.expect("a picture").into_inner();
     assert_eq!(radar.nodes.iter().map(|node| node.worst.as_str()).collect::<Vec<_>>(), ["alerted", "alerted"]);
+
+    let acknowledge = v1::AcknowledgeEventRequest { id: event.id, note: "the backup".to_owned() };
+    let seen_to = events.acknowledge_event(acknowledge).await.expect("there").into_inner();
+    assert_eq!((seen_to.acknowledged, seen_to.note.as_str(), seen_to.count), (true, "the backup", 6));
+    let kept = events.get_event(v1::GetEventRequest { id: event.id }).await.expect("there").into_inner();
+    assert_eq!(kept, seen_to);
+    let told = async {
+        loop {
+            let event = watch.message().await.expect("no error").expect("an event");
+            if event.acknowledged {
+                break event;
+            }
+        }
+    };
+    let told = tokio::time::timeout(Duration::from_secs(1), told).await.expect("watchers are told");
+    assert_eq!(told, seen_to);
+    assert_ne!(edges(&place).await[0].status, "alerted", "what was seen to colours nothing");
+    app_stream.deliver(5, Body::Events(v1::EventReport { events: vec![alert(&added, 4, 1)] })).await;
+    let list = events.list_events(v1::ListEventsRequest::default()).await.expect("events").into_inner().events;
+    let counts: Vec<(u64, bool)> = list.iter().map(|event| (event.count, event.acknowledged)).collect();
+    assert_eq!(counts, [(1, false), (6, true)], "a later one is an event of its own");
+    assert_eq!(edges(&place).await[0].status, "alerted");
+    let none = v1::AcknowledgeEventRequest { id: 999, note: String::new() };
+    assert_eq!(events.acknowledge_event(none).await.expect_err("none").code(), Code::NotFound);
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use tonic::Status;
 use super::Asker;
 use crate::context::{Session, request};
 use crate::failure::Failure;
+use crate::output::printable;
 use crate::since::{parse_since, range};
 
 #[derive(Debug, Subcommand)]
@@ -30,6 +31,14 @@ pub(super) enum Events {
     Watch {
         #[command(flatten)]
         which: Which,
+    },
+    /// Mark an event as seen to: it colours the picture no more, and a later equal one is an event of its own.
+    Ack {
+        /// Its number.
+        id: u64,
+        /// What is to be remembered about it.
+        #[arg(long, default_value = "", hide_default_value = true, value_name = "TEXT")]
+        note: String,
     },
     /// One event with all that is known of it.
     Show {
@@ -71,6 +80,14 @@ impl Events {
                 Ok(())
             }
             Self::Watch { which } => watch(asker, &session, which).await,
+            Self::Ack { id, note } => {
+                let ask = v1::AcknowledgeEventRequest { id, note };
+                let event = session.answer(session.events().acknowledge_event(request(ask))).await?;
+                out.done(&event, || match printable(&event.note) {
+                    note if note.is_empty() => format!("event {} is acknowledged", event.id),
+                    note => format!("event {} is acknowledged: {note}", event.id),
+                })
+            }
             Self::Show { id } => {
                 let event = session.answer(session.events().get_event(request(v1::GetEventRequest { id }))).await?;
                 out.show(&event, || people::details(&event, out))

@@ -50,6 +50,7 @@ golden! {
     rules: "rules list", "rules show 2";
     models: "models list", "models show nginx", "models activate nginx";
     events: "events list", "events show 12", "events show 10";
+    acknowledged_events: "events ack 10 --note seen", "events ack 12";
     defenders: "defenders list", "defenders show db", "defenders mode web1 observe";
     explain: "explain fetch nginx tcp/80";
     settings: "settings get", "settings set learn_for 5s";

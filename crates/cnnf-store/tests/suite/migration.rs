@@ -35,6 +35,8 @@ fn version_1_becomes_the_fresh_one() {
     assert_eq!(store.edges().expect("edges").len(), 1);
     assert_eq!(store.models().expect("models")[&ServiceKey::unit("b")].edges.len(), 1);
     assert_eq!(store.events(&EventQuery::default(), 10).expect("events")[0].count, 3);
+    let seen_to = store.acknowledge_event(1, "old".to_owned()).wait().expect("an old event takes a note");
+    assert_eq!(seen_to.note, "old");
     assert_eq!(store.settings().expect("settings")["learn_for"], "5s");
 }
 

@@ -78,6 +78,7 @@ pub(super) fn details(event: &v1::Event, out: &Output) -> String {
     sheet.field("first seen", &event.first_seen);
     sheet.field("last seen", &event.last_seen);
     sheet.field("acknowledged", if event.acknowledged { "yes" } else { "no" });
+    sheet.field("note", &event.note);
     let mut text = sheet.render();
     if let Some(process) = &event.process {
         text = text + "\n" + &heading("process", &evidence(process, out));

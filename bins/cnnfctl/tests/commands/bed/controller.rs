@@ -285,6 +285,13 @@ impl EventService for Controller {
         let events = tokio_stream::iter(answers::events().into_iter().map(Ok));
         Ok(Response::new(Box::pin(events.chain(tokio_stream::pending()))))
     }
+
+    async fn acknowledge_event(&self, request: Request<AcknowledgeEventRequest>) -> Answer<Event> {
+        let AcknowledgeEventRequest { id, note } = self.admit(request)?;
+        let found = answers::events().into_iter().find(|event| event.id == id);
+        let found = found.ok_or_else(|| Status::not_found(format!("there is no event {id}")))?;
+        Ok(Response::new(Event { acknowledged: true, note, ..found }))
+    }
 }
 
 #[tonic::async_trait]
