@@ -1,6 +1,7 @@
 //! The defender as a program, against a controller that believes everything, on the real kernel.
 
 mod bed;
+mod truth;
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use nix::sys::signal::Signal;
 /// Not a test: the body of the processes that the bed starts.
 #[test]
 fn probe() {
-    bed::be_probe();
+    bed::be_probe(truth::act);
 }
 
 fn policy(generation: u64, mode: Mode, rules: &[(u64, &str, &str, Effect)]) -> HostPolicy {

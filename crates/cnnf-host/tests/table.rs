@@ -219,7 +219,7 @@ fn root_a_released_packet_is_stamped_and_judged() {
                 client: (own.parse::<std::net::IpAddr>().expect("address"), port).into(),
                 server: to.parse().expect("address"),
             };
-            released.resolved(&packet, true, Slot::new(16).expect("slot")).expect("release");
+            released.resolved(&packet, Slot::new(16), None).expect("release");
             released.evident(&packet).expect("release");
             assert_eq!(bed.probe("nobody", &format!("udp {to} {port}")), want, "{to}");
         }

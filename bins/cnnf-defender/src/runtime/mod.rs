@@ -91,6 +91,7 @@ pub(crate) fn run(config: Config) -> Result<(), Failure> {
     let mut main = Main { agent, executor, shared: shared.clone(), first: true };
 
     let found = addresses::read().map_err(|error| Failure::refused(format_args!("addresses of this host: {error}")))?;
+    shared.set_addresses(found.own.clone());
     main.handle(Event::Addresses { own: found.own, uplinks: found.uplinks });
     main.handle(Event::Observed(groups));
     // without the table the defender still observes, and the controller is told; a newer policy may do

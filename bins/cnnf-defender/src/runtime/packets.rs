@@ -118,13 +118,29 @@ impl Desk {
         if self.answered.get(&waiting.original).is_some_and(|at| at.elapsed() < AGAIN) {
             return Answer::Accept;
         }
-        let Some(slot) = self.owner(waiting) else { return Answer::Accept };
-        if let Err(error) = self.released.resolved(&waiting.original, waiting.outgoing, slot) {
+        let Some((client, server)) = self.slots_of(waiting) else { return Answer::Accept };
+        if let Err(error) = self.released.resolved(&waiting.original, client, server) {
             tracing::warn!("{error}");
             return Answer::Accept;
         }
         self.remember(waiting.original);
         Answer::Repeat
+    }
+
+    /// The slots of the client and of the server, as far as they are here. The packet waits but once: if both are, both are needed now.
+    fn slots_of(&mut self, waiting: &WaitingPacket) -> Option<(Option<Slot>, Option<Slot>)> {
+        let own = self.owner(waiting)?;
+        if !waiting.outgoing {
+            return Some((None, Some(own)));
+        }
+        let FirstPacket { protocol, client, server } = waiting.packet;
+        let server = if self.to.shared.is_here(server.ip()) {
+            let key = self.owners.of_server(protocol, server, client);
+            Some(self.slot(key)?)
+        } else {
+            None
+        };
+        Some((Some(own), server))
     }
 
     fn owner(&mut self, waiting: &WaitingPacket) -> Option<Slot> {

@@ -1,6 +1,7 @@
 //! What other threads may know of the agent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -30,6 +31,7 @@ struct Inner {
     counters: BTreeMap<String, u64>,
     /// A control group of each service that has one, by slot.
     groups: BTreeMap<u16, String>,
+    own: BTreeSet<IpAddr>,
 }
 
 /// What `status` says.
@@ -110,6 +112,16 @@ impl Shared {
     /// A control group of the service with this slot.
     pub(crate) fn group(&self, slot: u16) -> Option<String> {
         self.lock().groups.get(&slot).cloned()
+    }
+
+    /// The host's own addresses are these.
+    pub(crate) fn set_addresses(&self, own: BTreeSet<IpAddr>) {
+        self.lock().own = own;
+    }
+
+    /// Whether an address is this host's.
+    pub(crate) fn is_here(&self, address: IpAddr) -> bool {
+        address.is_loopback() || self.lock().own.contains(&address)
     }
 
     pub(crate) fn set_released(&self) {

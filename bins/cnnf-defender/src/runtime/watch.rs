@@ -112,6 +112,7 @@ fn watch_listeners(to: &Handles, nudged: &Receiver<()>) {
         match addresses::read() {
             Ok(found) if before.1.as_ref() != Some(&found) => {
                 before.1 = Some(found.clone());
+                to.shared.set_addresses(found.own.clone());
                 if to.events.send(Event::Addresses { own: found.own, uplinks: found.uplinks }).is_err() {
                     return;
                 }

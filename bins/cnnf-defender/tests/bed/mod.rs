@@ -14,7 +14,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 const PROBE: &str = "CNNF_TEST_PROBE";
-const TIMEOUT: Duration = Duration::from_secs(2);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(crate) struct Bed {
     groups: PathBuf,
@@ -97,25 +97,69 @@ impl Bed {
 
     /// A process in this control group that echoes on a TCP port until the bed is gone.
     pub(crate) fn serve(&mut self, group: &str, port: u16) {
-        let mut child = self.child(group, &format!("serve {port}")).spawn().expect("server");
-        let out = child.stdout.as_mut().expect("output");
-        let (mut seen, mut byte) = (String::new(), [0]);
-        while !seen.contains("probe:ready") && out.read(&mut byte).expect("read") == 1 {
-            seen.push(char::from(byte[0]));
-        }
+        self.begin(group, &format!("serve {port}"));
+    }
+
+    /// A process in this control group that does what `what` says until the bed is gone; returns when it is ready.
+    pub(crate) fn begin(&mut self, group: &str, what: &str) {
+        let child = self.server(group, what);
         self.children.push(child);
-        assert!(seen.contains("probe:ready"), "a server did not start: {seen}");
+    }
+
+    /// The same for a caller that ends it.
+    pub(crate) fn server(&self, group: &str, what: &str) -> Child {
+        let mut child = self.child(group, what).spawn().expect("server");
+        until_ready(child.stdout.as_mut().expect("output"));
+        child
+    }
+
+    /// Removes an empty control group, as a service manager does when a service stops.
+    pub(crate) fn remove_group(&self, group: &str) {
+        remove(&self.groups.join(group));
     }
 
     fn child(&self, group: &str, what: &str) -> Command {
-        let path = self.groups.join(group);
-        if !path.exists() {
-            fs::create_dir(&path).expect("a control group");
+        told(&self.groups.join(group).display().to_string(), what)
+    }
+}
+
+/// This program as a probe that joins the group at this path (or stays where it is, if there is none) and does what it is told.
+pub(crate) fn told(group: &str, what: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("this program"));
+    command.args(["--exact", "probe", "--nocapture"]).env(PROBE, format!("{group}|{what}"));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    command
+}
+
+/// Waits until a probe says that it is ready.
+pub(crate) fn until_ready(out: &mut impl Read) {
+    let (mut seen, mut byte) = (String::new(), [0]);
+    while !seen.contains("probe:ready") && out.read(&mut byte).expect("read") == 1 {
+        seen.push(char::from(byte[0]));
+    }
+    assert!(seen.contains("probe:ready"), "a server did not start: {seen}");
+}
+
+/// Moves this process to the group at this path, which is made if need be.
+pub(crate) fn join(group: &str) {
+    if !Path::new(group).exists() {
+        fs::create_dir(group).expect("a control group");
+    }
+    fs::write(format!("{group}/cgroup.procs"), "0").expect("join the group");
+}
+
+/// Where the group at this path has its siblings.
+pub(crate) fn groups_of(group: &str) -> &Path {
+    Path::new(group).parent().expect("below the root")
+}
+
+/// A process that was just killed may be in it for a moment.
+fn remove(group: &Path) {
+    for _ in 0..100 {
+        if fs::remove_dir(group).is_ok() || !group.exists() {
+            return;
         }
-        let mut command = Command::new(std::env::current_exe().expect("this program"));
-        command.args(["--exact", "probe", "--nocapture"]).env(PROBE, format!("{}|{what}", path.display()));
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        command
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 
@@ -126,9 +170,11 @@ impl Drop for Bed {
             let _ = child.wait();
         }
         for entry in fs::read_dir(&self.groups).into_iter().flatten().flatten() {
-            let _ = fs::remove_dir(entry.path());
+            if entry.path().is_dir() {
+                remove(&entry.path());
+            }
         }
-        let _ = fs::remove_dir(&self.groups);
+        remove(&self.groups);
         if std::thread::panicking() {
             eprintln!("the defender's log:\n{}", self.log());
         }
@@ -136,20 +182,25 @@ impl Drop for Bed {
 }
 
 /// The child's side: does what it is told, if this process is a probe.
-pub(crate) fn be_probe() {
+pub(crate) fn be_probe(act: impl FnOnce(&str, &[&str]) -> Option<std::io::Result<String>>) {
     let Ok(told) = std::env::var(PROBE) else { return };
     let (group, what) = told.split_once('|').expect("group|what");
-    fs::write(format!("{group}/cgroup.procs"), "0").expect("join the group");
-    let result = match what.split_once(' ') {
-        Some(("tcp", to)) => tcp(to.parse().expect("address")),
-        Some(("serve", port)) => serve(port.parse().expect("port")),
-        _ => panic!("unknown probe {what}"),
+    // whoever started it may be killed
+    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).expect("prctl");
+    if !group.is_empty() {
+        join(group);
+    }
+    let words: Vec<&str> = what.split(' ').collect();
+    let result = match words[..] {
+        ["tcp", to] => tcp(to.parse().expect("address")).map(|()| "ok".into()),
+        ["serve", port] => serve(port.parse().expect("port")).map(|()| "ok".into()),
+        _ => act(group, &words).unwrap_or_else(|| panic!("unknown probe {what}")),
     };
     let word = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::ConnectionRefused => "refused".into(),
         _ => error.to_string(),
     };
-    println!("probe:{}", result.map_or_else(word, |()| "ok".to_owned()));
+    println!("probe:{}", result.unwrap_or_else(word));
     std::process::exit(0);
 }
 

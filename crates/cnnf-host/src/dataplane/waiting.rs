@@ -53,12 +53,18 @@ impl Released {
         Ok(Self { nft: Nft::open()? })
     }
 
-    /// Says who is at the local end of the connection: at the client's if `outgoing`, else at the server's.
+    /// Says who is at the ends of the connection, as far as they are here. A connection from this host to itself needs both at once: the
+    /// element that one half found is what the other half finds too.
     ///
     /// # Errors
     /// The kernel's words; without the table there is nothing to tell.
-    pub fn resolved(&mut self, packet: &FirstPacket, outgoing: bool, slot: Slot) -> Result<(), CommitError> {
-        let (client, server) = if outgoing { (slot.word(), 0) } else { (0, slot.word()) };
+    pub fn resolved(
+        &mut self,
+        packet: &FirstPacket,
+        client: Option<Slot>,
+        server: Option<Slot>,
+    ) -> Result<(), CommitError> {
+        let [client, server] = [client, server].map(|slot| slot.map_or(0, Slot::word));
         let label = Label([client, server, Flags::RESOLVED, 0]);
         let element = Element::map(packet.key(), label_bytes(label.0)).with_timeout(STAYS);
         self.add(PENDING[packet.family()], &element)

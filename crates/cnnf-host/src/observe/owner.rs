@@ -8,6 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use cnnf_core::event;
 use cnnf_core::id::ServiceKey;
@@ -20,6 +21,12 @@ use super::process::{self, Process};
 
 /// Processes that are asked for one socket, at most.
 const HOLDERS_MAX: usize = 2000;
+/// The interface of a host's connections to itself: `lo` is the first of every network namespace.
+const LOOPBACK: u32 = 1;
+/// How long it is remembered who holds a socket that only a look at every process tells.
+const REMEMBERED: Duration = Duration::from_secs(1);
+/// Sockets that are remembered, at most.
+const REMEMBERED_MAX: usize = 256;
 /// The longest command line in evidence, in bytes.
 const CMDLINE_MAX: usize = 4096;
 
@@ -42,6 +49,8 @@ pub struct Owners {
     diag: SockDiag,
     root: PathBuf,
     paths: HashMap<u64, String>,
+    /// By socket cookie.
+    remembered: HashMap<u64, (Instant, Answer)>,
 }
 
 impl Owners {
@@ -55,21 +64,26 @@ impl Owners {
             io::Error::new(io::ErrorKind::NotFound, "cgroup2 is not mounted: services cannot be told apart")
         })?;
         let diag = SockDiag::open().map_err(io::Error::other)?;
-        Ok(Self { diag, root, paths: HashMap::new() })
+        Ok(Self { diag, root, paths: HashMap::new(), remembered: HashMap::new() })
     }
 
-    /// The owner of the local socket of a connection; `kernel` if no socket has to do with it. `ifindex` is where a packet came in, 0 for one that
-    /// goes out.
+    /// The owner of the local socket of a connection. Only packets that have one are asked for: if it is not there any more its owner is
+    /// `unknown`, never the kernel. `ifindex` is where a packet came in, 0 for one that goes out.
     pub fn of_connection(&mut self, protocol: Protocol, local: SocketAddr, remote: SocketAddr, ifindex: u32) -> Answer {
         match self.socket(protocol, local, remote, ifindex) {
             Ok(Some(sock)) => self.of_socket(&sock),
-            Ok(None) => Answer {
-                key: ServiceKey::kernel(),
-                cgroup: String::new(),
-                holder: None,
-                missing: "no socket: the kernel's own, or its process has ended".into(),
-            },
+            Ok(None) => unknown("its socket was closed before it was asked for: its process has ended".into()),
             Err(why) => unknown(why),
+        }
+    }
+
+    /// The owner of the server's end of a connection that a process here is about to open to this host: `kernel` if nobody listens.
+    pub fn of_server(&mut self, protocol: Protocol, server: SocketAddr, client: SocketAddr) -> ServiceKey {
+        match self.socket(protocol, server, client, LOOPBACK) {
+            Ok(Some(sock)) => self.of_socket(&sock).key,
+            Ok(None) => ServiceKey::kernel(),
+            // a protocol whose sockets cannot be looked up, such as a ping's
+            Err(_) => ServiceKey::unknown(),
         }
     }
 
@@ -97,8 +111,26 @@ impl Owners {
         if let Some(key) = of_cgroup(&path).service() {
             return Answer { key: key.clone(), cgroup: path, holder: None, missing: String::new() };
         }
-        let mut holders = self.holders(&path, sock.inode);
-        let by_manager = path == "/init.scope" || path == "/";
+        let by_manager = by_manager(&path);
+        if let Some((at, answer)) = self.remembered.get(&sock.cookie)
+            && at.elapsed() < REMEMBERED
+            && answer.holder.as_ref().is_none_or(Process::is_same)
+        {
+            return answer.clone();
+        }
+        let answer = self.of_holders(path, sock.inode, by_manager);
+        if by_manager && answer.key.is_named() {
+            if self.remembered.len() >= REMEMBERED_MAX {
+                self.remembered.clear();
+            }
+            self.remembered.insert(sock.cookie, (Instant::now(), answer.clone()));
+        }
+        answer
+    }
+
+    /// The owner of a socket whose group at `path` does not tell it.
+    fn of_holders(&self, path: String, inode: u32, by_manager: bool) -> Answer {
+        let mut holders = self.holders(&path, inode);
         if by_manager {
             // the service manager keeps a copy of what it listens on for others
             let others: Vec<Process> = holders.iter().filter(|p| p.pid != 1).cloned().collect();
@@ -177,7 +209,7 @@ impl Owners {
             return Vec::new();
         }
         let mut pids = cgroups::processes(&self.root.join(path.trim_start_matches('/')));
-        if path == "/init.scope" || path == "/" {
+        if by_manager(path) {
             pids = process::all();
             pids.sort_unstable_by(|a, b| b.cmp(a));
         }
@@ -230,6 +262,11 @@ pub fn described(process: &Process) -> event::Process {
     }
 }
 
+/// Whether sockets of this group are the service manager's, which makes them for others.
+fn by_manager(path: &str) -> bool {
+    path == "/init.scope" || path == "/"
+}
+
 /// The unit in a group's path: the deepest component that is one.
 fn unit(path: &str) -> String {
     let is_unit = |part: &&str| part.ends_with(".service") || part.ends_with(".scope");
@@ -271,11 +308,11 @@ mod tests {
     }
 
     #[test]
-    fn root_no_socket_is_nobodys() {
+    fn root_a_socket_that_is_gone_is_nobodys() {
         in_namespace(|| {
             let mut owners = Owners::open().expect("owners");
             let (a, b) = ("127.0.0.1:1".parse().expect("address"), "127.0.0.1:2".parse().expect("address"));
-            assert_eq!(owners.of_connection(Protocol::Tcp, a, b, 0).key, ServiceKey::kernel());
+            assert_eq!(owners.of_connection(Protocol::Tcp, a, b, 0).key, ServiceKey::unknown());
             assert_eq!(owners.of_connection(Protocol::Sctp, a, b, 0).key, ServiceKey::unknown());
             assert!(!owners.evidence(Protocol::Tcp, a, b, 0).missing.is_empty());
         });

@@ -1,11 +1,13 @@
 //! Processes, as `/proc` shows them (proc(5)).
 
 use std::io::Read;
+use std::mem::MaybeUninit;
 use std::path::PathBuf;
 
 use cnnf_core::id::ServiceKey;
 use cnnf_core::identity;
-use procfs::process::{self, FDTarget};
+use procfs::process;
+use rustix::fs::{Dir, OFlags, readlinkat_raw};
 
 /// The longest command line that is read, in bytes.
 const CMDLINE_MAX: u64 = 4096;
@@ -45,10 +47,10 @@ impl Process {
     fn read_if(pid: u32, is_wanted: impl FnOnce(&process::Process) -> bool) -> Option<Self> {
         // The open directory stays with this process: once it is gone nothing more is read, whoever has its id then.
         let proc = open(pid)?;
-        let start = proc.stat().ok()?.starttime;
         if !is_wanted(&proc) {
             return None;
         }
+        let start = proc.stat().ok()?.starttime;
         let text = |path: PathBuf| path.to_string_lossy().into_owned();
         let process = Self {
             pid,
@@ -88,9 +90,21 @@ fn open(pid: u32) -> Option<process::Process> {
 }
 
 /// Whether the process has a socket of this inode open. Needs `CAP_SYS_PTRACE` for another user's process.
+///
+/// One system call a descriptor: a packet waits for this, and procfs's own list of descriptors makes four.
 fn holds(proc: &process::Process, inode: u32) -> bool {
-    let Ok(mut files) = proc.fd() else { return false };
-    files.any(|file| file.is_ok_and(|file| matches!(file.target, FDTarget::Socket(found) if found == u64::from(inode))))
+    let wanted = format!("socket:[{inode}]");
+    let Ok(directory) = proc.open_relative_flags("fd", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC) else {
+        return false;
+    };
+    let Ok(mut entries) = Dir::read_from(&directory) else { return false };
+    let mut target = [MaybeUninit::uninit(); 64];
+    entries.any(|entry| {
+        let Ok(entry) = entry else { return false };
+        // `.` and `..` are no links; a longer target is cut and no socket's.
+        readlinkat_raw(&directory, entry.file_name(), &mut target[..])
+            .is_ok_and(|(text, _)| *text == *wanted.as_bytes())
+    })
 }
 
 /// The first [`CMDLINE_MAX`] bytes of the command line: a program can make it a megabyte.
