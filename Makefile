@@ -10,7 +10,7 @@ DENY_VERSION := 0.20.2
 PACKAGES := build-essential pkg-config libnftnl-dev libmnl-dev nftables iproute2 conntrack procps util-linux curl jq \
             nginx-light redis-server dnsmasq-base
 
-.PHONY: help deps tools build fmt lint deny check test demo lab clean
+.PHONY: help deps tools build fmt lint deny check test demo bench lab clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -46,6 +46,9 @@ test: deps tools lint deny ## everything CI runs (root: makes namespaces of its 
 demo: deps ## the story on four small hosts; CHECK=1 verifies each step and exits
 	cargo build --locked --workspace --bins
 	CHECK=$(CHECK) integration/demo.sh
+
+bench: deps ## benchmarks beside the ways of others (root); tables, and target/bench/*.json
+	cargo bench --locked -p cnnf-host --bench owner
 
 lab: build ## build and show how to make small worlds of your own
 	target/debug/cnnf-lab --help
