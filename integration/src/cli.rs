@@ -8,6 +8,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, ValueEnum};
 use nix::sys::signal::Signal;
 
+use crate::bed::{Bed, make};
+use crate::booted;
 use crate::control::{self, Act};
 use crate::enter::{self, Placement};
 use crate::error::{Error, Result};
@@ -36,7 +38,7 @@ enum Verb {
         /// The world file.
         world: PathBuf,
         /// What hosts are made of.
-        #[arg(long, value_enum, default_value_t = Bed::Netns)]
+        #[arg(long, default_value_t = Bed::Netns, value_name = "netns|systemd[/SUITE]")]
         bed: Bed,
         /// Take the world down when this process ends.
         #[arg(long = "while", value_name = "PID")]
@@ -111,6 +113,21 @@ enum Verb {
     },
     /// End the world and remove everything it made; also after a crash, also twice.
     Down,
+    /// The Debian trees that hosts of `--bed systemd` boot, in /var/cache/cnnf-lab or CNNF_BEDS.
+    Bed {
+        #[command(subcommand)]
+        act: BedVerb,
+    },
+    #[command(hide = true)]
+    BootSystemd { cgroup: PathBuf, plan: PathBuf },
+    #[command(hide = true)]
+    Inside {
+        pid: i32,
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
+    #[command(hide = true)]
+    Answer { request: String },
     #[command(hide = true)]
     Boot { cgroup: PathBuf, plan: PathBuf },
     #[command(hide = true)]
@@ -129,10 +146,22 @@ enum Verb {
     Guard { pid: i32 },
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Bed {
-    /// Namespaces with the lab's own small init.
-    Netns,
+#[derive(Subcommand)]
+enum BedVerb {
+    /// Make the tree of a Debian suite with debootstrap; kept when it is there already.
+    Make {
+        /// bookworm, trixie, …
+        suite: String,
+        /// The Debian mirror, else that of this machine's apt sources.
+        #[arg(long, value_name = "URL")]
+        mirror: Option<String>,
+        /// One more package in the tree; may be repeated.
+        #[arg(long, value_name = "PACKAGE")]
+        include: Vec<String>,
+        /// Replace the tree that is there; take worlds that use it down first.
+        #[arg(long)]
+        again: bool,
+    },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -163,8 +192,8 @@ fn dispatch(cli: Cli) -> Result<u8> {
     let dir = WorldDir::new(&cli.dir)?;
     let mut out = io::stdout().lock();
     match cli.act {
-        Verb::Up { world, bed: Bed::Netns, while_pid } => {
-            let (state, times) = up::up(&world, &dir, while_pid)?;
+        Verb::Up { world, bed, while_pid } => {
+            let (state, times) = up::up(&world, &dir, bed, while_pid)?;
             say(writeln!(out, "up in {times}"));
             say(control::status(&dir, &state).print_table(&mut out));
         }
@@ -209,6 +238,16 @@ fn dispatch(cli: Cli) -> Result<u8> {
                 "{}",
                 if found { format!("the world in {path} is down") } else { format!("no world in {path}") }
             ));
+        }
+        Verb::Bed { act: BedVerb::Make { suite, mirror, include, again } } => {
+            make::make(&suite, mirror.as_deref(), &include, again, &mut out)?;
+        }
+        Verb::BootSystemd { cgroup, plan } => booted::boot(&cgroup, &plan)?,
+        Verb::Inside { pid, command } => return booted::run_inside(pid, &command),
+        Verb::Answer { request } => {
+            let text = serde_json::to_string(&booted::answer(&request)?)
+                .map_err(|error| Error::Failed(format!("cannot write the answer: {error}")))?;
+            say(writeln!(out, "{text}"));
         }
         Verb::Boot { cgroup, plan } => host::start(&cgroup, &plan)?,
         Verb::Init { plan } => host::init(&plan)?,

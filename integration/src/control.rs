@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use serde::Serialize;
 
+use crate::bed::Bed;
 use crate::cgroup;
 use crate::enter::{init_pid, inner_pid};
 use crate::error::{Error, Result, Tried};
@@ -66,7 +67,8 @@ pub(crate) fn act(dir: &WorldDir, node: &str, unit: &str, act: Act) -> Result<()
             Act::Kill(_) => true,
             Act::Stop => now.state == "inactive",
             Act::Start => now.ready,
-            Act::Restart => now.ready && now.starts > before.starts,
+            // systemd begins to count anew when it is asked to restart.
+            Act::Restart => now.ready && (now.starts > before.starts || now.pid != before.pid),
         };
         if done {
             return Ok(());
@@ -95,7 +97,7 @@ fn find(dir: &WorldDir, node: &str, unit: &str) -> Result<UnitReport> {
 pub(crate) struct WorldReport {
     id: String,
     dir: String,
-    bed: &'static str,
+    bed: Bed,
     cgroup: String,
     hosts: Vec<HostReport>,
     controller: Option<HostReport>,
@@ -139,7 +141,7 @@ pub(crate) fn status(dir: &WorldDir, state: &State) -> WorldReport {
     WorldReport {
         id: state.id.clone(),
         dir: dir.path().display().to_string(),
-        bed: "netns",
+        bed: state.bed.clone(),
         cgroup: state.cgroup.display().to_string(),
         hosts: state
             .hosts
@@ -154,7 +156,7 @@ pub(crate) fn status(dir: &WorldDir, state: &State) -> WorldReport {
 }
 
 fn with_host_pid(state: &State, node: &str, mut unit: UnitReport) -> UnitReport {
-    let folder = state.node_cgroup(node).join(unit.cgroup.trim_start_matches('/'));
+    let folder = state.node_root(node).join(unit.cgroup.trim_start_matches('/'));
     unit.host_pid = cgroup::processes(&folder).into_iter().find(|pid| *pid > 0 && inner_pid(*pid) == unit.pid);
     unit
 }

@@ -1,18 +1,17 @@
 //! Running a command in a host: all its namespaces, then a cgroup, then the command.
 
 use std::fs;
-use std::io;
+use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 
-use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
-use rustix::process::PidfdFlags;
 
+use crate::booted;
 use crate::cgroup;
 use crate::error::{Error, Result, Tried};
-use crate::init::protocol::{Reply, Request, ask};
+use crate::init::protocol::{Reply, Request, ask_init};
 use crate::launch::{Launch, clean_environment};
 use crate::layout::{State, WorldDir};
 
@@ -27,7 +26,7 @@ pub enum Placement<'a> {
 
 /// The pid of a node's init as this process's pid namespace numbers it.
 pub(crate) fn init_pid(state: &State, node: &str) -> Option<i32> {
-    cgroup::processes(&state.node_cgroup(node).join("init.scope"))
+    cgroup::processes(&state.node_root(node).join("init.scope"))
         .into_iter()
         .find(|pid| *pid > 0 && inner_pid(*pid) == Some(1))
 }
@@ -37,6 +36,30 @@ pub(crate) fn inner_pid(pid: i32) -> Option<i32> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
     line.split_whitespace().last()?.parse().ok()
+}
+
+/// A cgroup that is ours to use as long as this lives.
+enum Held {
+    Init { cgroup: String, _connection: UnixStream },
+    Systemd(booted::Hold),
+}
+
+impl Held {
+    fn begin(dir: &WorldDir, state: &State, host: &str, unit: Option<String>) -> Result<Held> {
+        if state.is_booted(host) {
+            return booted::Hold::begin(state, host, unit.as_deref()).map(Held::Systemd);
+        }
+        match ask_init(dir, host, &Request::Hold { unit })? {
+            (Reply::Cgroup(cgroup), connection) => Ok(Held::Init { cgroup, _connection: connection }),
+            _ => Err(Error::Failed(format!("the init of {host} gave no cgroup"))),
+        }
+    }
+
+    fn cgroup(&self) -> &str {
+        match self {
+            Held::Init { cgroup, .. } | Held::Systemd(booted::Hold { cgroup, .. }) => cgroup,
+        }
+    }
 }
 
 /// Runs a command with this process's own input and output.
@@ -55,28 +78,16 @@ pub(crate) fn execute(
         Placement::Session => None,
         Placement::Unit(name) => Some(name.to_owned()),
     };
-    let (reply, _hold) = ask(dir, host, &Request::Hold { unit })?;
-    let Reply::Cgroup(cgroup) = reply else {
-        return Err(Error::Failed(format!("the init of {host} gave no cgroup")));
-    };
+    let hold = Held::begin(dir, state, host, unit)?;
     let gone = || format!("cannot enter host {host}");
-    let pid = init_pid(state, host).and_then(rustix::process::Pid::from_raw);
-    let pid = pid.ok_or_else(|| Error::Unreachable(format!("{}: its init is not running", gone())))?;
-    let handle = rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(io::Error::from).tried(gone)?;
+    let pid =
+        init_pid(state, host).ok_or_else(|| Error::Unreachable(format!("{}: its init is not running", gone())))?;
     let signals = watch_signals().tried(|| "cannot watch signals".to_owned())?;
     let terminal = std::env::var_os("TERM");
     // The cgroup namespace is left to the child: it has to be in its cgroup first.
-    setns(
-        &handle,
-        CloneFlags::CLONE_NEWNS
-            | CloneFlags::CLONE_NEWNET
-            | CloneFlags::CLONE_NEWUTS
-            | CloneFlags::CLONE_NEWIPC
-            | CloneFlags::CLONE_NEWPID,
-    )
-    .tried(gone)?;
+    booted::join(pid).tried(gone)?;
     let launch = Launch {
-        cgroup,
+        cgroup: hold.cgroup().to_owned(),
         join_namespace: true,
         own_session: false,
         die_with_parent: true,

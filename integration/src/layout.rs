@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::bed::Bed;
 use crate::error::{Error, Result, Tried};
 
 /// A world's folder, by absolute path.
@@ -23,6 +24,9 @@ pub(crate) struct State {
     pub(crate) id: String,
     /// True once `up` was done.
     pub(crate) up: bool,
+    /// What its hosts are made of.
+    #[serde(default)]
+    pub(crate) bed: Bed,
     /// The world's cgroup directory.
     pub(crate) cgroup: PathBuf,
     /// Whether the world has a controller.
@@ -51,9 +55,20 @@ impl State {
         nodes
     }
 
-    /// The node's cgroup directory, which is the root its processes see.
+    /// The node's cgroup directory: everything of it is in there.
     pub(crate) fn node_cgroup(&self, node: &str) -> PathBuf {
         self.cgroup.join(node)
+    }
+
+    /// The cgroup directory that the node's processes see as the root; systemd-nspawn calls its own `payload`.
+    pub(crate) fn node_root(&self, node: &str) -> PathBuf {
+        let dir = self.node_cgroup(node);
+        if self.is_booted(node) { dir.join("payload") } else { dir }
+    }
+
+    /// Whether systemd is the node's PID 1.
+    pub(crate) fn is_booted(&self, node: &str) -> bool {
+        self.bed != Bed::Netns && self.hosts.iter().any(|host| host.name == node)
     }
 
     /// Refuses a name that is no host (nor the controller) of this world.

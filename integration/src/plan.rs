@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Error, Result, Tried};
 use crate::worldfile::Port;
 
 /// Where a node finds its own folder of the world.
@@ -25,12 +26,22 @@ pub(crate) struct Plan {
     pub(crate) programs: PathBuf,
     /// Outside folders that must be there under the same path (the controller's data).
     pub(crate) keep: Vec<PathBuf>,
+    /// The Debian tree it boots; without one it sees the machine's files and runs the lab's init.
+    pub(crate) tree: Option<PathBuf>,
     /// Content of /etc/hosts.
     pub(crate) etc_hosts: String,
     /// Sysctls as (path below /proc/sys, value), set before any interface exists; refused ones are left.
     pub(crate) sysctls: Vec<(String, String)>,
     /// The units it supervises.
     pub(crate) units: Vec<UnitPlan>,
+}
+
+impl Plan {
+    /// Reads the plan that `up` wrote.
+    pub(crate) fn read(path: &Path) -> Result<Plan> {
+        let text = std::fs::read_to_string(path).tried(|| format!("cannot read {}", path.display()))?;
+        serde_json::from_str(&text).map_err(|error| Error::Failed(format!("{} is damaged: {error}", path.display())))
+    }
 }
 
 /// One supervised unit.

@@ -8,6 +8,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::bed::{Bed, Ground};
+use crate::booted;
 use crate::cgroup;
 use crate::down;
 use crate::enter::init_pid;
@@ -19,6 +21,7 @@ use crate::wait::Interrupt;
 use crate::worldfile::{self, WorldFile};
 
 const BOOT_LIMIT: Duration = Duration::from_secs(20);
+const SYSTEMD_LIMIT: Duration = Duration::from_secs(60);
 const READY_LIMIT: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(3);
 
@@ -41,11 +44,12 @@ impl std::fmt::Display for Times {
 }
 
 /// Brings the world of `file` up in `dir`; with `while_pid` it is taken down when that process ends.
-pub(crate) fn up(file: &Path, dir: &WorldDir, while_pid: Option<i32>) -> Result<(State, Times)> {
+pub(crate) fn up(file: &Path, dir: &WorldDir, bed: Bed, while_pid: Option<i32>) -> Result<(State, Times)> {
     let text = fs::read_to_string(file)
         .map_err(|error| Error::Usage(format!("cannot read the world file {}: {error}", file.display())))?;
     let world = worldfile::parse(&text, &file.display().to_string())?;
-    prepare::check_machine(&world)?;
+    let ground = Ground::of(&bed)?;
+    prepare::check_machine(&world, &ground)?;
     let tree = cgroup::mount_point()?;
     let _lock = dir.lock()?;
     if let Some(old) = dir.load()? {
@@ -65,6 +69,7 @@ pub(crate) fn up(file: &Path, dir: &WorldDir, while_pid: Option<i32>) -> Result<
         cgroup: tree.join(format!("cnnf-lab-{id}")),
         id,
         up: false,
+        bed,
         controller: world.controller.enabled,
         hosts: world
             .hosts
@@ -80,7 +85,8 @@ pub(crate) fn up(file: &Path, dir: &WorldDir, while_pid: Option<i32>) -> Result<
     };
     // The state comes first: whatever happens from here on, `down` finds it.
     dir.save(&state)?;
-    let mut build = Build { dir, world: &world, state: &state, interrupt: &interrupt, times: Times::default() };
+    let mut build =
+        Build { dir, world: &world, ground: &ground, state: &state, interrupt: &interrupt, times: Times::default() };
     let outcome = build.all(while_pid);
     let times = build.times;
     let outcome = outcome.and_then(|()| {
@@ -102,6 +108,7 @@ pub(crate) fn up(file: &Path, dir: &WorldDir, while_pid: Option<i32>) -> Result<
 struct Build<'a> {
     dir: &'a WorldDir,
     world: &'a WorldFile,
+    ground: &'a Ground,
     state: &'a State,
     interrupt: &'a Interrupt,
     times: Times,
@@ -148,15 +155,19 @@ impl Build<'_> {
     /// Starts the init of every node, all at once, and waits until each is ready.
     fn boot(&self) -> Result<()> {
         make_open_dir(self.dir.path())?;
-        for plan in prepare::plans(self.dir, self.world)? {
+        for plan in prepare::plans(self.dir, self.world, self.ground)? {
             prepare::write_node(self.dir, &plan)?;
         }
-        prepare::write_services(self.dir, self.world)?;
+        prepare::write_services(self.dir, self.world, self.ground)?;
         let mut booting = Vec::new();
         for node in self.state.nodes() {
             booting.push((node, self.boot_node(node)?));
         }
         for (node, child) in &mut booting {
+            if self.state.is_booted(node) {
+                self.await_systemd(node, child)?;
+                continue;
+            }
             let status = self.interrupt.wait_for(
                 BOOT_LIMIT,
                 PAUSE,
@@ -164,11 +175,33 @@ impl Build<'_> {
                 || format!("the init of {node} is not ready"),
             )?;
             if !status.success() {
-                let log = log_end(&self.dir.logs(node).join("init.log"));
-                return Err(Error::Failed(format!("host {node} does not start: {log}")));
+                return Err(self.no_start(node));
             }
         }
         Ok(())
+    }
+
+    /// Waits until a host has booted; its child stays as long as the host does.
+    fn await_systemd(&self, node: &str, child: &mut Child) -> Result<()> {
+        self.interrupt.wait_for(
+            SYSTEMD_LIMIT,
+            Duration::from_millis(20),
+            || {
+                if child.try_wait().tried(|| format!("cannot wait for {node}"))?.is_some() {
+                    return Err(self.no_start(node));
+                }
+                Ok(booted::is_up(self.state, node).then_some(()))
+            },
+            || {
+                let log = log_end(&self.dir.logs(node).join("init.log"));
+                format!("host {node} does not finish booting, its console ends: {log}")
+            },
+        )
+    }
+
+    fn no_start(&self, node: &str) -> Error {
+        let log = log_end(&self.dir.logs(node).join("init.log"));
+        Error::Failed(format!("host {node} does not start: {log}"))
     }
 
     fn boot_node(&self, node: &str) -> Result<Child> {
@@ -176,7 +209,7 @@ impl Build<'_> {
         let path = self.dir.logs(node).join("init.log");
         let log = OpenOptions::new().create(true).append(true).open(path).tried(failed)?;
         Command::new("/proc/self/exe")
-            .arg("boot")
+            .arg(if self.state.is_booted(node) { "boot-systemd" } else { "boot" })
             .arg(self.state.node_cgroup(node))
             .arg(self.dir.node(node).join("plan.json"))
             .stdin(Stdio::null())

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
+use crate::bed::Bed;
 use crate::control::{self, Act};
 use crate::enter::Placement;
 use crate::error::{Error, Result, Tried};
@@ -57,10 +58,15 @@ impl World {
     /// # Errors
     /// What `cnnf-lab up` complains about, with its exit code's kind.
     pub fn up(world: &str) -> Result<World> {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let folder = std::env::temp_dir().join(format!("cnnf-world-{}-{number}", std::process::id()));
-        World::up_in(world, &folder)
+        World::up_in(world, &World::new_folder())
+    }
+
+    /// Like [`World::up`], on hosts of another bed.
+    ///
+    /// # Errors
+    /// As [`World::up`].
+    pub fn up_on(bed: &Bed, world: &str) -> Result<World> {
+        World::up_with(bed, world, &World::new_folder())
     }
 
     /// Like [`World::up`], in a folder of the caller's choice.
@@ -68,6 +74,16 @@ impl World {
     /// # Errors
     /// As [`World::up`].
     pub fn up_in(world: &str, folder: &Path) -> Result<World> {
+        World::up_with(&Bed::Netns, world, folder)
+    }
+
+    fn new_folder() -> PathBuf {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        std::env::temp_dir().join(format!("cnnf-world-{}-{number}", std::process::id()))
+    }
+
+    fn up_with(bed: &Bed, world: &str, folder: &Path) -> Result<World> {
         let world_is_text = world.contains('\n');
         let written = folder.with_extension("toml");
         if world_is_text {
@@ -75,7 +91,9 @@ impl World {
         }
         let file = if world_is_text { written.as_path() } else { Path::new(world) };
         let begun = World { dir: WorldDir::new(folder)?, lab: programs::ours("cnnf-lab")? };
-        let output = collect(begun.lab(&["up", "--while", &std::process::id().to_string()]).arg(file));
+        let output = collect(
+            begun.lab(&["up", "--bed", &bed.to_string(), "--while", &std::process::id().to_string()]).arg(file),
+        );
         if world_is_text {
             let _ = std::fs::remove_file(&written);
         }

@@ -22,7 +22,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
 use crate::cgroup;
-use crate::error::{Error, Result, Tried};
+use crate::error::{Result, Tried};
 use crate::plan::{HOME, Plan};
 use crate::worldfile::full_unit_name;
 use protocol::{NodeReport, Reply, Request, SOCKET, UnitReport};
@@ -37,9 +37,7 @@ const LOG_LIMIT: u64 = 32 << 20;
 
 /// Runs as PID 1 of a node until it is killed; says `ready` on stdout once the node can be used.
 pub(crate) fn run(plan_file: &Path) -> Result<()> {
-    let text = fs::read_to_string(plan_file).tried(|| format!("cannot read {}", plan_file.display()))?;
-    let plan: Plan = serde_json::from_str(&text)
-        .map_err(|error| Error::Failed(format!("{} is damaged: {error}", plan_file.display())))?;
+    let plan = Plan::read(plan_file)?;
     rootfs::build(&plan)?;
     // Started by way of /proc/self/exe, it would be called `exe`.
     fs::write("/proc/self/comm", "cnnf-lab-init").tried(|| "cannot name the init".to_owned())?;

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::worldfile::Port;
 
 /// Sets what the kernel lets us set; a sysctl that is missing or refused stays as it is.
-pub(super) fn apply_sysctls(sysctls: &[(String, String)]) {
+pub(crate) fn apply_sysctls(sysctls: &[(String, String)]) {
     for (path, value) in sysctls {
         let _ = fs::write(Path::new("/proc/sys").join(path), value);
     }
@@ -15,7 +15,7 @@ pub(super) fn apply_sysctls(sysctls: &[(String, String)]) {
 /// Whether every interface carries packets already: operationally up, forwarding if it is a bridge's port
 /// (state 3 of linux/if_bridge.h), and no IPv6 address still tentative (IFA_F_TENTATIVE, 0x40). A bridge itself is
 /// not asked: its ports forward a second before the kernel calls it up.
-pub(super) fn links_up() -> bool {
+pub(crate) fn links_up() -> bool {
     let Ok(entries) = fs::read_dir("/sys/class/net") else { return false };
     let interfaces = entries.flatten().filter(|entry| entry.file_name() != "lo").all(|entry| {
         let read = |name: &str| fs::read_to_string(entry.path().join(name)).map(|text| text.trim().to_owned());
@@ -36,7 +36,7 @@ fn has_tentative(if_inet6: &str) -> bool {
 
 /// Whether a socket listens on (TCP) or is bound to (UDP) the port. Nothing is sent: no connection is made that
 /// somebody could learn from.
-pub(super) fn is_bound(port: Port) -> bool {
+pub(crate) fn is_bound(port: Port) -> bool {
     let files = if port.udp { ["/proc/net/udp", "/proc/net/udp6"] } else { ["/proc/net/tcp", "/proc/net/tcp6"] };
     files.iter().any(|file| lists(&fs::read_to_string(file).unwrap_or_default(), port))
 }

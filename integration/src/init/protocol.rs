@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::booted;
 use crate::error::{Error, Result};
 use crate::layout::WorldDir;
 
@@ -79,8 +80,16 @@ pub struct UnitReport {
     pub last_exit: Option<String>,
 }
 
-/// Asks a node's init; the connection is returned for [`Request::Hold`].
-pub(crate) fn ask(dir: &WorldDir, node: &str, request: &Request) -> Result<(Reply, UnixStream)> {
+/// Asks a node's init, the lab's or systemd.
+pub(crate) fn ask(dir: &WorldDir, node: &str, request: &Request) -> Result<Reply> {
+    match dir.load()? {
+        Some(state) if state.is_booted(node) => booted::ask(&state, node, request),
+        _ => Ok(ask_init(dir, node, request)?.0),
+    }
+}
+
+/// Asks the lab's own init; the connection is returned for [`Request::Hold`].
+pub(crate) fn ask_init(dir: &WorldDir, node: &str, request: &Request) -> Result<(Reply, UnixStream)> {
     let gone = |error: &dyn std::fmt::Display| {
         Error::Unreachable(format!(
             "the init of {node} does not answer ({error}), take the world down and up again (cnnf-lab down, in {})",
@@ -108,7 +117,7 @@ pub(crate) fn ask(dir: &WorldDir, node: &str, request: &Request) -> Result<(Repl
 
 /// The node's report.
 pub(crate) fn report(dir: &WorldDir, node: &str) -> Result<NodeReport> {
-    match ask(dir, node, &Request::Status)?.0 {
+    match ask(dir, node, &Request::Status)? {
         Reply::Node(report) => Ok(report),
         other => Err(Error::Failed(format!("the init of {node} answered {other:?} to a question about its state"))),
     }

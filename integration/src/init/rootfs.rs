@@ -73,7 +73,7 @@ pub(super) fn build(plan: &Plan) -> Result<()> {
     std::env::set_current_dir("/").tried(|| failed("leave the staging folder"))?;
 
     kernel_views().tried(|| failed("mount /proc, /sys and the cgroup tree"))?;
-    own_etc(plan).tried(|| failed("write its /etc"))?;
+    own_etc(Path::new("/"), plan).tried(|| failed("write its /etc"))?;
     nix::unistd::sethostname(name).tried(|| failed("set the host name"))
 }
 
@@ -89,9 +89,11 @@ fn kernel_views() -> io::Result<()> {
     Ok(())
 }
 
-fn own_etc(plan: &Plan) -> io::Result<()> {
+/// Writes what makes the files below `root` those of this one host.
+pub(crate) fn own_etc(root: &Path, plan: &Plan) -> io::Result<()> {
+    let etc = root.join("etc");
     // A defender of the machine itself must not lend its identity to the hosts of a world.
-    match fs::remove_dir_all("/etc/cnnf") {
+    match fs::remove_dir_all(etc.join("cnnf")) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
@@ -103,7 +105,7 @@ fn own_etc(plan: &Plan) -> io::Result<()> {
         ("hosts", &plan.etc_hosts),
         ("resolv.conf", "# names of this world are in /etc/hosts\noptions timeout:1 attempts:1\n"),
     ] {
-        let path = Path::new("/etc").join(name);
+        let path = etc.join(name);
         // Removed first: it may be a link into a folder that is not there any more, or read-only.
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

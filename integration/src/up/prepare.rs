@@ -4,8 +4,9 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::PathBuf;
 
-use nix::unistd::{User, geteuid};
+use nix::unistd::geteuid;
 
+use crate::bed::Ground;
 use crate::error::{Error, Result, Tried};
 use crate::layout::{WorldDir, make_open_dir};
 use crate::net;
@@ -25,7 +26,7 @@ pub(super) const DEFENDER_UNIT: &str = "cnnf-defender.service";
 const DEFENDER_WATCHDOG_MS: u64 = 3500;
 
 /// Refuses a world this machine cannot hold.
-pub(super) fn check_machine(world: &WorldFile) -> Result<()> {
+pub(super) fn check_machine(world: &WorldFile, ground: &Ground) -> Result<()> {
     if !geteuid().is_root() {
         return Err(Error::Unreachable(
             "cnnf-lab makes namespaces and cgroups, which needs root, run it with sudo".to_owned(),
@@ -43,25 +44,26 @@ pub(super) fn check_machine(world: &WorldFile) -> Result<()> {
             programs::ours("cnnf-defender")?;
         }
         for service in &host.services {
-            check_service(&host.name, service)?;
+            check_service(&host.name, service, ground)?;
         }
     }
     Ok(())
 }
 
-fn check_service(host: &str, service: &ServicePart) -> Result<()> {
+fn check_service(host: &str, service: &ServicePart, ground: &Ground) -> Result<()> {
+    let place = ground.name();
     let unit = &service.unit;
     let program = &service.command[0];
-    if !program.contains("{dir}") && !programs::is_installed(program) {
+    if !program.contains("{dir}") && !ground.has_program(program) {
         return Err(Error::Usage(format!(
-            "program `{program}` of unit {unit} on host {host} is not on this machine, install it or correct the command"
+            "program `{program}` of unit {unit} on host {host} is not on {place}, install it or correct the command"
         )));
     }
     if let Some(user) = &service.user
-        && !matches!(User::from_name(user), Ok(Some(_)))
+        && ground.user(user).is_none()
     {
         return Err(Error::Usage(format!(
-            "user `{user}` of unit {unit} on host {host} is not on this machine, make it or name another"
+            "user `{user}` of unit {unit} on host {host} is not on {place}, make it or name another"
         )));
     }
     Ok(())
@@ -74,13 +76,14 @@ pub(super) fn new_id() -> Result<String> {
 }
 
 /// The plans of all nodes: the hosts, the controller, the bridge.
-pub(super) fn plans(dir: &WorldDir, world: &WorldFile) -> Result<Vec<Plan>> {
+pub(super) fn plans(dir: &WorldDir, world: &WorldFile, ground: &Ground) -> Result<Vec<Plan>> {
     let programs = programs::folder()?;
     let base = |name: &str| Plan {
         name: name.to_owned(),
         home: dir.node(name),
         programs: programs.clone(),
         keep: Vec::new(),
+        tree: None,
         etc_hosts: etc_hosts(name, world),
         sysctls: net::host_sysctls(false),
         units: Vec::new(),
@@ -88,6 +91,7 @@ pub(super) fn plans(dir: &WorldDir, world: &WorldFile) -> Result<Vec<Plan>> {
     let mut plans = Vec::new();
     for host in &world.hosts {
         let mut plan = base(&host.name);
+        plan.tree = ground.tree().map(PathBuf::from);
         plan.sysctls = net::host_sysctls(host.defender);
         if host.defender {
             plan.units.push(defender_unit());
@@ -183,12 +187,12 @@ pub(super) fn write_node(dir: &WorldDir, plan: &Plan) -> Result<()> {
 }
 
 /// Makes the services' private folders with their files, owned by the user the service runs as.
-pub(super) fn write_services(dir: &WorldDir, world: &WorldFile) -> Result<()> {
+pub(super) fn write_services(dir: &WorldDir, world: &WorldFile, ground: &Ground) -> Result<()> {
     for host in &world.hosts {
         for service in &host.services {
             let seen_inside = service_folder(&service.unit).display().to_string();
             let folder = dir.node(&host.name).join("services").join(&service.unit);
-            let user = service.user.as_deref().and_then(|name| User::from_name(name).ok().flatten());
+            let user = service.user.as_deref().and_then(|name| ground.user(name));
             let mut made = vec![folder.clone()];
             make_open_dir(&folder)?;
             for (name, content) in &service.files {
@@ -205,10 +209,10 @@ pub(super) fn write_services(dir: &WorldDir, world: &WorldFile) -> Result<()> {
                     .tried(|| format!("cannot write {}", path.display()))?;
                 made.push(path);
             }
-            if let Some(user) = user {
+            if let Some((uid, gid)) = user {
                 for path in made {
-                    chown(&path, Some(user.uid.as_raw()), Some(user.gid.as_raw()))
-                        .tried(|| format!("cannot give {} to {}", path.display(), user.name))?;
+                    chown(&path, Some(uid), Some(gid))
+                        .tried(|| format!("cannot give {} to the unit's user", path.display()))?;
                 }
             }
         }
