@@ -73,6 +73,30 @@ pub struct Process {
     pub cgroup: String,
     /// What could not be read, and why; empty if complete.
     pub missing: String,
+    /// When it started.
+    #[serde(default)]
+    pub started: Option<Timestamp>,
+    /// SHA-256 of its executable in hexadecimal; empty if not known.
+    #[serde(default)]
+    pub sha256: String,
+    /// Who started it: parents up to init, the nearest first.
+    #[serde(default)]
+    pub parents: Vec<Ancestor>,
+    /// Its network namespace, by the inode number that lsns(8) shows; 0 if not known.
+    #[serde(default)]
+    pub network_namespace: u64,
+    /// Its container, by name or the first digits of its id; empty if it is in none.
+    #[serde(default)]
+    pub container: String,
+}
+
+/// A process that started another one, by itself or by what it started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Ancestor {
+    /// Its id on its host.
+    pub pid: u32,
+    /// Its executable, or its name where that cannot be read.
+    pub program: String,
 }
 
 /// What a defender saw of one connection that its policy speaks of.

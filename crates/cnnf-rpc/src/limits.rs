@@ -24,6 +24,8 @@ pub const MAX_LABEL: usize = 256;
 pub const MAX_FLOWS: usize = 10_000;
 /// Events of one report at most; a defender splits larger ones.
 pub const MAX_EVENTS: usize = 1_000;
+/// Parents of a process that are kept as evidence.
+pub const MAX_ANCESTORS: usize = 16;
 /// Instances of one inventory at most.
 pub const MAX_INSTANCES: usize = 10_000;
 /// Endpoints of one instance at most.

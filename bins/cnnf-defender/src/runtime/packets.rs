@@ -13,7 +13,8 @@ use cnnf_core::ruleset::{QueueBackend, Slot};
 use cnnf_host::dataplane::{Answer, FirstPacket, LoggedCopies, LoggedCopy, Released, WaitingPacket, WaitingPackets};
 use cnnf_host::kernel::wait_readable;
 use cnnf_host::observe::connections::now;
-use cnnf_host::observe::owner::{Owners, described};
+use cnnf_host::observe::evidence::described;
+use cnnf_host::observe::owner::Owners;
 
 use super::watch::{Handles, spawn};
 use crate::agent::{EVIDENCE_QUEUE, Event, IDENTIFY_QUEUE, LOG_GROUP, LoggedPacket};
@@ -236,8 +237,10 @@ impl Desk {
         if process.pid == 0
             && let Some(oldest) = self.to.shared.group(copy.prefix.slot).and_then(|path| self.owners.oldest(&path))
         {
-            let missing = format!("{}; this is the oldest process of the unit", process.missing);
-            process = Process { missing, ..described(&oldest) };
+            let known = described(&oldest);
+            let parts = [process.missing.as_str(), "this is the oldest process of the unit", known.missing.as_str()];
+            let missing = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ");
+            process = Process { missing, ..known };
         }
         tracing::debug!("evidence after {:?}: {process:?}", began.elapsed());
         LoggedPacket { at: now(), prefix: copy.prefix, client, server, protocol, process }

@@ -5,6 +5,8 @@
 pub mod addresses;
 pub mod cgroups;
 pub mod connections;
+mod digest;
+pub mod evidence;
 pub mod listeners;
 pub mod owner;
 pub mod process;

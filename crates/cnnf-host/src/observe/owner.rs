@@ -17,6 +17,7 @@ use cnnf_core::net::Protocol;
 use cnnf_netlink::sock_diag::{self, Sock, SockDiag, State};
 
 use super::cgroups;
+use super::evidence::{described, unit};
 use super::process::{self, Process};
 
 /// Processes that are asked for one socket, at most.
@@ -27,8 +28,6 @@ const LOOPBACK: u32 = 1;
 const REMEMBERED: Duration = Duration::from_secs(1);
 /// Sockets that are remembered, at most.
 const REMEMBERED_MAX: usize = 256;
-/// The longest command line in evidence, in bytes.
-const CMDLINE_MAX: usize = 4096;
 
 /// An answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -191,7 +190,9 @@ impl Owners {
         };
         let mut evidence = described(process);
         if holders.len() > 1 {
-            evidence.missing = format!("one of {} processes that hold the socket", holders.len());
+            let one_of = format!("one of {} processes that hold the socket", holders.len());
+            evidence.missing =
+                if evidence.missing.is_empty() { one_of } else { format!("{one_of}; {}", evidence.missing) };
         }
         evidence
     }
@@ -242,35 +243,9 @@ impl Owners {
     }
 }
 
-/// A process as evidence.
-#[must_use]
-pub fn described(process: &Process) -> event::Process {
-    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let mut cmdline = process.cmdline.join(" ");
-    if cmdline.len() > CMDLINE_MAX {
-        let end = (0..=CMDLINE_MAX).rev().find(|n| cmdline.is_char_boundary(*n)).unwrap_or(0);
-        cmdline.truncate(end);
-    }
-    event::Process {
-        pid: process.pid,
-        exe: process.exe.clone(),
-        cmdline,
-        user: process::user_name(&passwd, process.uid),
-        unit: unit(&process.cgroup),
-        cgroup: process.cgroup.clone(),
-        missing: String::new(),
-    }
-}
-
 /// Whether sockets of this group are the service manager's, which makes them for others.
 fn by_manager(path: &str) -> bool {
     path == "/init.scope" || path == "/"
-}
-
-/// The unit in a group's path: the deepest component that is one.
-fn unit(path: &str) -> String {
-    let is_unit = |part: &&str| part.ends_with(".service") || part.ends_with(".scope");
-    path.rsplit('/').find(is_unit).unwrap_or_default().to_owned()
 }
 
 fn unknown(why: String) -> Answer {

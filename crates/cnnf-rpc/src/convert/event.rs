@@ -1,10 +1,10 @@
 //! Connections that a policy speaks of.
 
-use cnnf_core::event::{ConnectionEvent, EventParty, Process};
+use cnnf_core::event::{Ancestor, ConnectionEvent, EventParty, Process};
 use cnnf_core::id::HostId;
 use cnnf_core::policy::{Reason, RuleId, Vantage};
 
-use super::common::{cut, port, text, timestamp};
+use super::common::{cut, port, text, time, time_text, timestamp};
 use super::{ConvertError, list, parse, parse_some};
 use crate::{limits, v1};
 
@@ -78,6 +78,15 @@ impl From<&Process> for v1::Process {
             unit: process.unit.clone(),
             cgroup: process.cgroup.clone(),
             missing: process.missing.clone(),
+            started: process.started.map(time_text).unwrap_or_default(),
+            sha256: process.sha256.clone(),
+            parents: process
+                .parents
+                .iter()
+                .map(|parent| v1::Ancestor { pid: parent.pid, program: parent.program.clone() })
+                .collect(),
+            network_namespace: process.network_namespace,
+            container: process.container.clone(),
         }
     }
 }
@@ -93,6 +102,16 @@ impl From<v1::Process> for Process {
             unit: cut(message.unit),
             cgroup: cut(message.cgroup),
             missing: cut(message.missing),
+            started: time("started", &message.started).ok(),
+            sha256: cut(message.sha256),
+            parents: message
+                .parents
+                .into_iter()
+                .take(limits::MAX_ANCESTORS)
+                .map(|parent| Ancestor { pid: parent.pid, program: cut(parent.program) })
+                .collect(),
+            network_namespace: message.network_namespace,
+            container: cut(message.container),
         }
     }
 }

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use cnnf_core::directory::{Endpoint, Instance};
-use cnnf_core::event::{ConnectionEvent, EventKind, EventParty, Process};
+use cnnf_core::event::{Ancestor, ConnectionEvent, EventKind, EventParty, Process};
 use cnnf_core::flow::{FlowKey, FlowRecord, FlowStats};
 use cnnf_core::id::{HostId, ServiceKey};
 use cnnf_core::label::Labels;
@@ -206,7 +206,15 @@ prop_compose! {
         count in 1..u64::MAX,
     ) -> ConnectionEvent {
         let side = if at_client { Vantage::Client } else { Vantage::Server };
-        let process = Process { pid, cmdline, exe: "/bin/x (deleted)".into(), ..Process::default() };
+        let process = Process {
+            pid,
+            cmdline,
+            exe: "/bin/x (deleted)".into(),
+            started: at_client.then_some(at),
+            parents: vec![Ancestor { pid: 1, program: "/sbin/init".into() }],
+            network_namespace: u64::from(pid),
+            ..Process::default()
+        };
         ConnectionEvent { at, kind, client, server, protocol, reason, side, process, count }
     }
 }

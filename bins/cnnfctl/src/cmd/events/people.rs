@@ -96,10 +96,18 @@ fn evidence(process: &v1::Process, out: &Output) -> String {
         sheet.field("pid", process.pid.to_string());
     }
     sheet.field("executable", &process.exe);
+    sheet.field("sha256", &process.sha256);
     sheet.field("command line", &process.cmdline);
+    sheet.field("started", &process.started);
     sheet.field("user", &process.user);
+    let parents = process.parents.iter().map(|parent| format!("{} ({})", parent.program, parent.pid));
+    sheet.field("started by", parents.collect::<Vec<_>>().join(", by "));
     sheet.field("unit", &process.unit);
+    sheet.field("container", &process.container);
     sheet.field("cgroup", &process.cgroup);
+    if process.network_namespace != 0 {
+        sheet.field("network", format!("namespace {}", process.network_namespace));
+    }
     sheet.field("missing", Cell::from(&process.missing).tone(Tone::Warn));
     sheet.render()
 }

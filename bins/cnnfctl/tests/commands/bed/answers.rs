@@ -141,6 +141,14 @@ pub(crate) fn events() -> Vec<Event> {
         unit: "fetch.service".into(),
         cgroup: "/system.slice/fetch.service".into(),
         missing: String::new(),
+        started: "2026-11-24T06:19:59.5Z".into(),
+        sha256: "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad".into(),
+        parents: vec![
+            Ancestor { pid: 900, program: "/usr/bin/evil\u{1b}[2J".into() },
+            Ancestor { pid: 1, program: "/usr/lib/systemd/systemd".into() },
+        ],
+        network_namespace: 4_026_531_840,
+        container: String::new(),
     };
     let party = |service: &str, host: &str, address: &str, port| {
         Some(EventParty { service: service.into(), host: host.into(), address: address.into(), port })

@@ -1,0 +1,160 @@
+//! A process as evidence of an event: who it is, since when, and who started it.
+
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use cnnf_core::event::{self, Ancestor};
+use cnnf_core::id::ServiceKind;
+use cnnf_core::identity::of_cgroup;
+use cnnf_core::time::Timestamp;
+
+use super::digest::digest;
+use super::process::{self, Process};
+
+/// The longest command line, in bytes.
+const CMDLINE_MAX: usize = 4096;
+/// The longest name of an ancestor's program, in bytes.
+const PROGRAM_MAX: usize = 256;
+/// Ancestors that are told of, at most.
+const ANCESTORS_MAX: usize = 16;
+/// How long a digest is waited for: with what else is read it stays below the 50 ms that a packet may wait.
+const DIGEST_WAIT: Duration = Duration::from_millis(20);
+
+/// When the host booted, in milliseconds since the epoch; `None` if it does not say.
+static BOOTED: LazyLock<Option<u64>> = LazyLock::new(|| Some(procfs::boot_time_secs().ok()? * 1000));
+
+/// A process as evidence. What cannot be read any more is left out, and `missing` says so.
+#[must_use]
+pub fn described(process: &Process) -> event::Process {
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let mut missing = Vec::new();
+    let beside = beside(process);
+    if beside.is_none() {
+        missing.push("it had ended before its parents and its executable could be read");
+    }
+    let Beside { parents, network_namespace, exe } = beside.unwrap_or_default();
+    let sha256 = exe.map_or_else(String::new, |exe| {
+        digest(exe, DIGEST_WAIT).unwrap_or_else(|why| {
+            missing.push(why);
+            String::new()
+        })
+    });
+    event::Process {
+        pid: process.pid,
+        exe: process.exe.clone(),
+        cmdline: cut(process.cmdline.join(" "), CMDLINE_MAX),
+        user: process::user_name(&passwd, process.uid),
+        unit: unit(&process.cgroup),
+        cgroup: process.cgroup.clone(),
+        missing: missing.join("; "),
+        started: started(process.start),
+        sha256,
+        parents,
+        network_namespace,
+        container: container(&process.cgroup),
+    }
+}
+
+/// What is read beside the process itself.
+#[derive(Default)]
+struct Beside {
+    parents: Vec<Ancestor>,
+    network_namespace: u64,
+    exe: Option<File>,
+}
+
+/// `None` if the process has ended meanwhile, and its id may be another's.
+fn beside(process: &Process) -> Option<Beside> {
+    let directory = PathBuf::from(format!("/proc/{}", process.pid));
+    let beside = Beside {
+        parents: ancestors(process.pid),
+        network_namespace: std::fs::metadata(directory.join("ns/net")).map_or(0, |metadata| metadata.ino()),
+        // opens the file itself, also where it was deleted or lies in another mount namespace
+        exe: File::open(directory.join("exe")).ok(),
+    };
+    process.is_same().then_some(beside)
+}
+
+/// Parents up to init, the nearest first.
+fn ancestors(pid: u32) -> Vec<Ancestor> {
+    let mut found = Vec::new();
+    let parent = |pid: u32| {
+        let stat = procfs::process::Process::new(i32::try_from(pid).ok()?).ok()?.stat().ok()?;
+        Some((u32::try_from(stat.ppid).ok()?, stat.comm))
+    };
+    let mut next = parent(pid).map(|(above, _)| above);
+    while let Some(pid) = next.filter(|pid| *pid != 0 && found.len() < ANCESTORS_MAX) {
+        let Some((above, comm)) = parent(pid) else { break };
+        let exe = std::fs::read_link(format!("/proc/{pid}/exe")).map(|exe| exe.to_string_lossy().into_owned());
+        found.push(Ancestor { pid, program: cut(exe.unwrap_or(comm), PROGRAM_MAX) });
+        next = Some(above);
+    }
+    found
+}
+
+/// From clock ticks since boot.
+fn started(ticks: u64) -> Option<Timestamp> {
+    let since_boot = ticks.saturating_mul(1000) / procfs::ticks_per_second().max(1);
+    BOOTED.map(|booted| Timestamp(booted.saturating_add(since_boot)))
+}
+
+/// The container of a group, by the first digits of its id; empty if it is none's.
+fn container(cgroup: &str) -> String {
+    let owner = of_cgroup(cgroup);
+    let key = owner.service().filter(|key| key.kind() == ServiceKind::Container);
+    key.and_then(|key| key.as_str().split_once(':')).map(|(_, id)| id.to_owned()).unwrap_or_default()
+}
+
+/// The unit in a group's path: the deepest component that is one.
+pub(super) fn unit(path: &str) -> String {
+    let is_unit = |part: &&str| part.ends_with(".service") || part.ends_with(".scope");
+    path.rsplit('/').find(is_unit).unwrap_or_default().to_owned()
+}
+
+fn cut(mut text: String, max: usize) -> String {
+    text.truncate(text.floor_char_boundary(max));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+    use std::time::Instant;
+
+    use super::*;
+    use crate::observe::connections::now;
+
+    #[test]
+    fn a_process_is_described_whole() {
+        let mut child = Command::new("sleep").arg("30").stdout(Stdio::null()).spawn().expect("sleep");
+        let process = Process::read(child.id());
+        let mut evidence = described(process.as_ref().expect("process"));
+        let began = Instant::now();
+        while evidence.sha256.is_empty() && began.elapsed() < Duration::from_secs(20) {
+            evidence = described(process.as_ref().expect("process"));
+        }
+        child.kill().expect("kill");
+        child.wait().expect("wait");
+        assert_eq!((evidence.missing.as_str(), evidence.sha256.len()), ("", 64), "{evidence:?}");
+        let nearest = evidence.parents.first().expect("a parent");
+        assert_eq!(nearest.pid, std::process::id());
+        assert_eq!(nearest.program, std::env::current_exe().expect("exe").display().to_string());
+        let own = std::fs::metadata("/proc/self/ns/net").expect("namespace").ino();
+        assert_eq!((evidence.network_namespace, evidence.container.as_str()), (own, ""));
+        let age = now().since(evidence.started.expect("start"));
+        assert!(age < Duration::from_secs(60), "{age:?}");
+
+        let ended = described(&process.expect("process"));
+        assert!(ended.parents.is_empty() && ended.missing.starts_with("it had ended"), "{ended:?}");
+    }
+
+    #[test]
+    fn long_texts_are_cut_at_a_character() {
+        assert_eq!(cut("aä".into(), 2), "a");
+        assert_eq!(container(&format!("/docker/{}", "0123456789abcdef".repeat(4))), "0123456789ab");
+        assert_eq!(unit("/system.slice/web.service/sub"), "web.service");
+    }
+}
