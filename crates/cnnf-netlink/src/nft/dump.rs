@@ -1,7 +1,8 @@
 //! Reading tables back.
 //!
 //! A dump is many datagrams, and a change between two of them makes it a mixture. The kernel
-//! flags that for rules but not for sets, so the generation is compared before and after.
+//! flags that for rules but not for sets, so the generation is compared before and after. Large
+//! sets are read twice, see [`elements`].
 
 use std::time::Duration;
 
@@ -205,17 +206,34 @@ pub(super) fn table(channel: &mut Channel, name: &str) -> Result<Option<TableDum
     Ok(dump.map(|d| TableDump { generation, ..d }))
 }
 
+/// A hash set's dump of several messages can miss elements although the generation stays: each
+/// message counts from the start of the hash, which a worker may be resizing after a commit. So
+/// such a dump counts only if the next one says the same.
 pub(super) fn elements(channel: &mut Channel, table: &str, set: &str) -> Result<Vec<Element>, Error> {
     let what = "dump a set's elements";
-    let mut elements = Vec::new();
-    steady(channel, what, |channel| {
-        elements.clear();
-        let which = |w: &mut Writer| {
-            w.strz(abi::NFTA_SET_ELEM_LIST_TABLE, table).strz(abi::NFTA_SET_ELEM_LIST_SET, set);
-        };
-        ask(channel, what, libc::NFT_MSG_GETSETELEM, libc::NLM_F_DUMP, which, |m| element_list(m, &mut elements))
-    })?;
-    Ok(elements)
+    let mut last = None;
+    for _ in 0..ATTEMPTS {
+        let (mut elements, mut messages) = (Vec::new(), 0);
+        steady(channel, what, |channel| {
+            elements.clear();
+            messages = 0;
+            let which = |w: &mut Writer| {
+                w.strz(abi::NFTA_SET_ELEM_LIST_TABLE, table).strz(abi::NFTA_SET_ELEM_LIST_SET, set);
+            };
+            ask(channel, what, libc::NFT_MSG_GETSETELEM, libc::NLM_F_DUMP, which, |m| {
+                messages += 1;
+                element_list(m, &mut elements);
+            })
+        })?;
+        // The end of a range comes before the start of the next one.
+        elements.sort_by(|a, b| (&a.key, b.interval_end).cmp(&(&b.key, a.interval_end)));
+        let twice = elements.windows(2).any(|w| w[0].key == w[1].key && w[0].interval_end == w[1].interval_end);
+        if !twice && (messages <= 1 || last.as_ref() == Some(&elements)) {
+            return Ok(elements);
+        }
+        last = Some(elements);
+    }
+    Err(Error::Unsteady { what, attempts: ATTEMPTS })
 }
 
 /// Repeats `read` until the ruleset did not change during it; returns the generation it read.

@@ -118,7 +118,8 @@ impl Nft {
         dump::table(&mut self.channel, table)
     }
 
-    /// The elements of a set, of one generation, in the kernel's order.
+    /// The elements of a set, of one generation, sorted by key. A set that does not fit into one
+    /// message is read until two readings agree: the kernel may resize its hash meanwhile.
     ///
     /// # Errors
     /// As [`dump`](Self::dump); `ENOENT` if there is no such set.
