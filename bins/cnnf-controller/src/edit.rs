@@ -1,5 +1,7 @@
 //! Changes that operators make: checked, stored, then in force.
 
+mod fleet;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

@@ -129,7 +129,9 @@ impl Store {
     pub fn set_generations(&self, new: Vec<(HostId, u64, String)>) -> Pending<()> {
         self.writer.submit(Class::Decision, move |connection| {
             let mut statement = connection.prepare_cached(
-                "INSERT INTO generations (host, generation, content) VALUES (?1, ?2, ?3)
+                // Of a host that was deleted meanwhile there is nothing to keep.
+                "INSERT INTO generations (host, generation, content)
+                 SELECT ?1, ?2, ?3 WHERE EXISTS (SELECT 1 FROM hosts WHERE id = ?1)
                  ON CONFLICT (host) DO UPDATE SET generation = excluded.generation, content = excluded.content
                  WHERE excluded.generation > generations.generation",
             )?;
@@ -167,6 +169,14 @@ impl Store {
         self.writer.submit(Class::Decision, move |connection| {
             let changed =
                 connection.execute("UPDATE hosts SET revoked = ?2 WHERE id = ?1", params![host.as_str(), revoked])?;
+            if changed == 0 { Err(StoreError::NotFound(format!("host {host}"))) } else { Ok(()) }
+        })
+    }
+
+    /// Forgets a host with what it was and ran. What was learned of its services stays.
+    pub fn delete_host(&self, host: HostId) -> Pending<()> {
+        self.writer.submit(Class::Decision, move |connection| {
+            let changed = connection.execute("DELETE FROM hosts WHERE id = ?1", [host.as_str()])?;
             if changed == 0 { Err(StoreError::NotFound(format!("host {host}"))) } else { Ok(()) }
         })
     }

@@ -94,6 +94,9 @@ async fn begin(controller: &Arc<Controller>, host: HostId, hello: Hello) -> Resu
             "host {host} is not known here: enrol it again with a new token"
         )));
     };
+    if known.row.revoked {
+        return Err(revoked(&host));
+    }
     known.row.version = version;
     known.row.labels = labels;
     known.row.last_seen = at;
@@ -122,8 +125,12 @@ async fn begin(controller: &Arc<Controller>, host: HostId, hello: Hello) -> Resu
 impl Stream {
     async fn run(self, messages: Streaming<DefenderMessage>, policies: Policies, down: Sender) {
         let (queue, waiting) = mpsc::channel(limits::MAX_UNACKNOWLEDGED);
+        let mut end = policies.clone();
+        // Beside what is sent, so that a defender that takes nothing cannot hold its stream open.
+        let ended = async { while end.changed().await.is_ok() {} };
         let result = tokio::select! {
             () = self.controller.ended() => Err(Status::unavailable("the controller is ending")),
+            () = ended => Err(self.replaced()),
             result = self.up(messages, queue) => result,
             result = self.acknowledge(waiting, &down) => result,
             result = push(policies, &down) => result,
@@ -147,6 +154,19 @@ impl Stream {
 
     fn is_live(&self) -> bool {
         self.controller.state().hosts.get(&self.host).is_some_and(|known| is_live(known, self.number))
+    }
+
+    /// Why this is not the host's stream any more.
+    fn replaced(&self) -> Status {
+        match self.controller.state().hosts.get(&self.host) {
+            Some(known) if known.row.revoked => revoked(&self.host),
+            Some(_) => {
+                Status::aborted("another stream of this host has begun, or reports could not be stored: connect again")
+            }
+            None => {
+                Status::permission_denied(format!("host {} was deleted: enrol it again with a new token", self.host))
+            }
+        }
     }
 
     /// Takes messages until there are no more.
@@ -173,7 +193,7 @@ impl Stream {
                         .map_err(|_| Status::unavailable("the controller is ending"))?;
                     let seq = report.seq;
                     let taken = ingest::take_in(&self.controller, &self.host, &self.epoch, self.number, report, at)
-                        .ok_or_else(replaced)?;
+                        .ok_or_else(|| self.replaced())?;
                     if queue.send((Unacknowledged { seq, taken }, permit)).await.is_err() {
                         return Ok(());
                     }
@@ -233,9 +253,8 @@ fn is_live(known: &KnownHost, number: u64) -> bool {
     known.live.as_ref().is_some_and(|live| live.number == number)
 }
 
-/// Why a stream ends that is not the host's stream any more.
-fn replaced() -> Status {
-    Status::aborted("another stream of this host has begun, or reports could not be stored: connect again")
+fn revoked(host: &HostId) -> Status {
+    Status::permission_denied(format!("host {host} is revoked: enrol it again with a new token"))
 }
 
 /// Sends the newest policy whenever there is one; those in between may be left out.
@@ -249,7 +268,8 @@ async fn push(mut policies: Policies, down: &Sender) -> Result<(), Status> {
             }
         }
         if policies.changed().await.is_err() {
-            return Err(replaced());
+            // Whoever waits for this says why.
+            return std::future::pending().await;
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cnnf_core::id::HostId;
 use cnnf_core::policy::Mode;
 use cnnf_rpc::convert::ConvertError;
 use cnnf_rpc::convert::common::time_text_or_never;
@@ -15,7 +16,7 @@ use super::page::page;
 use super::{Api, labels, word};
 use crate::clock::now;
 use crate::controller::refuse;
-use crate::state::KnownHost;
+use crate::state::{KnownHost, State};
 
 /// A token's life in seconds unless it is asked for, and at most.
 const TOKEN_LIFE: u32 = 600;
@@ -41,14 +42,32 @@ impl FleetService for Api {
     ) -> Result<Response<v1::Defender>, Status> {
         let v1::SetDefenderModeRequest { host, mode } = request.into_inner();
         let mode: Mode = word("mode", &mode)?;
-        let id = self.0.state().host_named(&host).cloned().ok_or_else(|| {
-            let host: String = host.escape_debug().take(80).collect();
-            Status::not_found(format!("there is no host '{host}': 'cnnfctl defenders list' shows them"))
-        })?;
+        let id = named(&self.0.state(), &host)?;
         self.0.edit_host_mode(&id, mode).await?;
-        let state = self.0.state();
-        let known = state.hosts.get(&id).ok_or_else(|| Status::not_found(format!("host {id} is gone")))?;
-        Ok(Response::new(defender(known)))
+        Ok(Response::new(answer(&self.0.state(), &id)?))
+    }
+
+    async fn revoke_defender(
+        &self,
+        request: Request<v1::RevokeDefenderRequest>,
+    ) -> Result<Response<v1::Defender>, Status> {
+        let id = named(&self.0.state(), &request.into_inner().host)?;
+        self.0.revoke_host(&id).await?;
+        Ok(Response::new(answer(&self.0.state(), &id)?))
+    }
+
+    async fn delete_defender(
+        &self,
+        request: Request<v1::DeleteDefenderRequest>,
+    ) -> Result<Response<v1::DeleteDefenderResponse>, Status> {
+        let (id, host) = {
+            let state = self.0.state();
+            let id = named(&state, &request.into_inner().host)?;
+            let name = state.host_name(&id);
+            (id, name)
+        };
+        self.0.delete_host(&id).await?;
+        Ok(Response::new(v1::DeleteDefenderResponse { host, id: id.to_string() }))
     }
 
     async fn create_token(
@@ -77,6 +96,19 @@ impl FleetService for Api {
     }
 }
 
+/// The host that a caller names.
+fn named(state: &State, host: &str) -> Result<HostId, Status> {
+    state.host_named(host).cloned().ok_or_else(|| {
+        let host: String = host.escape_debug().take(80).collect();
+        Status::not_found(format!("there is no host '{host}': 'cnnfctl defenders list' shows them"))
+    })
+}
+
+fn answer(state: &State, id: &HostId) -> Result<v1::Defender, Status> {
+    let known = state.hosts.get(id).ok_or_else(|| Status::not_found(format!("host {id} is gone")))?;
+    Ok(defender(known))
+}
+
 fn defender(known: &KnownHost) -> v1::Defender {
     let status = known.status.clone().unwrap_or_default();
     v1::Defender {
@@ -94,5 +126,6 @@ fn defender(known: &KnownHost) -> v1::Defender {
         queue: status.queue,
         last_seen: time_text_or_never(if known.live.is_some() { known.heard } else { known.row.last_seen }),
         counters: known.counters.clone(),
+        revoked: known.row.revoked,
     }
 }

@@ -21,7 +21,7 @@ impl StatusService for Api {
         }
         Ok(Response::new(v1::Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            defenders: size(state.hosts.len()),
+            defenders: size(state.hosts.values().filter(|known| !known.row.revoked).count()),
             connected: size(state.hosts.values().filter(|known| known.live.is_some()).count()),
             services: size(state.services().len()),
             edges: size(state.topology.edges().len()),

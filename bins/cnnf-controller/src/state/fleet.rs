@@ -9,7 +9,7 @@ use cnnf_core::id::{HostId, ServiceKey};
 use cnnf_core::time::Timestamp;
 use cnnf_store::{HostRow, Inventory, NewEvent, Subject};
 
-use super::{KnownHost, SILENCE, State};
+use super::{KnownHost, Learned, SILENCE, State};
 
 impl State {
     /// Lets a host in.
@@ -42,7 +42,7 @@ impl State {
     pub(crate) fn fall_silent(&mut self, now: Timestamp) -> Vec<NewEvent> {
         let mut events = Vec::new();
         for (id, known) in &mut self.hosts {
-            if known.silent || now.since(known.heard) < SILENCE {
+            if known.silent || known.row.revoked || now.since(known.heard) < SILENCE {
                 continue;
             }
             known.silent = true;
@@ -91,6 +91,13 @@ impl State {
             .collect();
         self.conflicts = conflicts.into_keys().collect();
         Some(events)
+    }
+
+    /// Takes a host that is no more out of the directory. An address that two hosts claimed may be one's alone now.
+    pub(crate) fn take_from_directory(&mut self, id: &HostId, now: Timestamp) -> Learned {
+        Arc::make_mut(&mut self.directory).hosts.remove(id);
+        self.conflicts = self.directory.conflicts().into_keys().collect();
+        self.reresolve(now)
     }
 
     /// How many instances with a process each service has, on hosts that speak.

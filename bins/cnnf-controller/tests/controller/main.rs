@@ -2,6 +2,7 @@
 
 mod cli;
 mod enrolment;
+mod expulsion;
 mod learning;
 mod place;
 mod policy;

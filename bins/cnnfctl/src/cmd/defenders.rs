@@ -8,7 +8,7 @@ use cnnf_rpc::v1;
 use super::{Asker, Mode, heading, labels, page};
 use crate::context::{Session, request};
 use crate::failure::Failure;
-use crate::output::{Cell, Output, Sheet, Tone, count, printable};
+use crate::output::{Cell, Output, Sheet, Tone, confirm, count, printable};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Defenders {
@@ -25,6 +25,19 @@ pub(super) enum Defenders {
         host: String,
         /// Its mode.
         mode: Mode,
+    },
+    /// Shut a host out: its connection ends at once and its certificate is refused. Only a new token lets it in again.
+    Revoke {
+        /// Its name or id.
+        host: String,
+    },
+    /// Forget a host that is revoked or not connected. What was learned of its services stays.
+    Delete {
+        /// Its name or id.
+        host: String,
+        /// Do not ask.
+        #[arg(short, long)]
+        yes: bool,
     },
     /// Tokens that let new hosts in.
     #[command(subcommand)]
@@ -62,16 +75,22 @@ impl Defenders {
                 out.show(&all, || list(&all.defenders, out))
             }
             Self::Show { host } => {
-                let mut found = all(&session).await?.defenders;
-                found.retain(|defender| defender.id == host || defender.host == host);
-                match found.as_slice() {
-                    [defender] => out.show(defender, || show(defender, out)),
-                    [] => Err(Failure::No(format!("there is no defended host '{host}': see 'cnnfctl defenders list'"))),
-                    several => {
-                        let ids = several.iter().map(|d| d.id.as_str()).collect::<Vec<_>>().join(", ");
-                        Err(Failure::Usage(format!("several hosts are named '{host}': write one of their ids: {ids}")))
-                    }
-                }
+                let defender = one(&session, &host).await?;
+                out.show(&defender, || show(&defender, out))
+            }
+            Self::Revoke { host } => {
+                // By its id, so that of two hosts of one name the wrong one is never shut out.
+                let host = one(&session, &host).await?.id;
+                let ask = v1::RevokeDefenderRequest { host };
+                let defender = session.answer(session.fleet().revoke_defender(request(ask))).await?;
+                out.done(&defender, || format!("{} is revoked", printable(&defender.host)))
+            }
+            Self::Delete { host, yes } => {
+                let defender = one(&session, &host).await?;
+                confirm(&format!("delete host '{}'", printable(&defender.host)), yes)?;
+                let ask = v1::DeleteDefenderRequest { host: defender.id };
+                let gone = session.answer(session.fleet().delete_defender(request(ask))).await?;
+                out.done(&gone, || format!("host '{}' is deleted", printable(&gone.host)))
             }
             Self::Mode { host, mode } => {
                 let ask = v1::SetDefenderModeRequest { host, mode: mode.word() };
@@ -95,6 +114,20 @@ impl Defenders {
     }
 }
 
+/// The host of this name or id.
+async fn one(session: &Session, host: &str) -> Result<v1::Defender, Failure> {
+    let mut found = all(session).await?.defenders;
+    found.retain(|defender| defender.id == host || defender.host == host);
+    match found.as_slice() {
+        [_] => Ok(found.remove(0)),
+        [] => Err(Failure::No(format!("there is no defended host '{host}': see 'cnnfctl defenders list'"))),
+        several => {
+            let ids = several.iter().map(|d| d.id.as_str()).collect::<Vec<_>>().join(", ");
+            Err(Failure::Usage(format!("several hosts are named '{host}': write one of their ids: {ids}")))
+        }
+    }
+}
+
 async fn all(session: &Session) -> Result<v1::ListDefendersResponse, Failure> {
     let mut all = v1::ListDefendersResponse::default();
     loop {
@@ -109,6 +142,9 @@ async fn all(session: &Session) -> Result<v1::ListDefendersResponse, Failure> {
 }
 
 fn connected(defender: &v1::Defender) -> Cell {
+    if defender.revoked {
+        return Cell::from("revoked").tone(Tone::Bad);
+    }
     if defender.connected { Cell::from("yes").tone(Tone::Good) } else { Cell::from("no").tone(Tone::Bad) }
 }
 

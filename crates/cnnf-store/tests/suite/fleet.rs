@@ -89,6 +89,23 @@ fn a_generation_never_goes_back() {
 }
 
 #[test]
+fn a_deleted_host_leaves_nothing_and_its_name_is_free() {
+    let (place, store) = Place::new();
+    enrol(&store, "h-1");
+    let generation = |n| store.set_generations(vec![(HostId::new("h-1"), n, "content".to_owned())]).wait();
+    generation(1).expect("set");
+    store.delete_host(HostId::new("h-1")).wait().expect("deleted");
+    generation(2).expect("what comes late changes nothing");
+    assert!(matches!(store.delete_host(HostId::new("h-1")).wait(), Err(StoreError::NotFound(_))));
+    drop(store);
+    let store = place.reopen();
+    assert_eq!((store.hosts().expect("hosts").len(), store.generations().expect("generations").len()), (0, 0));
+    store.add_token("t".to_owned(), Timestamp(0), Timestamp(100), 1).wait().expect("token");
+    let row = store.enrol("t".to_owned(), host("h-1"), Timestamp(1)).wait().expect("store").expect("let in");
+    assert_eq!(row.name, "h-1");
+}
+
+#[test]
 fn nothing_is_overwritten_and_nothing_is_invented() {
     let (place, store) = Place::new();
     drop(store);

@@ -308,6 +308,23 @@ impl FleetService for Controller {
         Ok(Response::new(Defender { mode: ask.mode, ..found }))
     }
 
+    async fn revoke_defender(&self, request: Request<RevokeDefenderRequest>) -> Answer<Defender> {
+        let ask = self.admit(request)?;
+        let found = answers::defenders().into_iter().find(|defender| defender.id == ask.host);
+        let found = found.ok_or_else(|| Status::not_found(format!("there is no host '{}'", ask.host)))?;
+        Ok(Response::new(Defender { revoked: true, connected: false, ..found }))
+    }
+
+    async fn delete_defender(&self, request: Request<DeleteDefenderRequest>) -> Answer<DeleteDefenderResponse> {
+        let ask = self.admit(request)?;
+        let found = answers::defenders().into_iter().find(|defender| defender.id == ask.host);
+        let found = found.ok_or_else(|| Status::not_found(format!("there is no host '{}'", ask.host)))?;
+        if found.connected {
+            return Err(Status::failed_precondition(format!("host '{}' is connected: revoke it first", found.host)));
+        }
+        Ok(Response::new(DeleteDefenderResponse { host: found.host, id: found.id }))
+    }
+
     async fn create_token(&self, request: Request<CreateTokenRequest>) -> Answer<CreateTokenResponse> {
         let ask = self.admit(request)?;
         let token = format!("cnnf1.secret{}.pin", ask.ttl_seconds);
