@@ -36,6 +36,14 @@ impl Bed {
     pub fn bookworm() -> Bed {
         Bed::Systemd { suite: "bookworm".to_owned() }
     }
+
+    /// Whether this machine has what such hosts are made of.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`] with what is missing and how to get it.
+    pub fn check(&self) -> Result<()> {
+        Ground::of(self).map(|_| ())
+    }
 }
 
 impl FromStr for Bed {

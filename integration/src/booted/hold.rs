@@ -12,9 +12,13 @@ use crate::worldfile::full_unit_name;
 /// Says which cgroup it is in, then waits for the end of its input, which comes with ours.
 const KEEPER: &str = "sed -n 's/^0:://p' /proc/self/cgroup; exec cat >/dev/null";
 
-/// Only the keeper ends with the unit: other commands may be in it, and end with who began them. (Not for sessions,
-/// which their PAM module has to outlive.)
-const ALONE: &str = "--property=KillMode=process";
+/// A login by way of PAM, which asks logind for a session. It comes from outside the host's cgroup tree, as from no
+/// unit of the host.
+const LOGIN: [&str; 9] =
+    ["nsenter", "--target=1", "--cgroup", "env", "XDG_SESSION_CLASS=user", "su", "--login", "root", "--command"];
+
+/// Begins a transient unit. Only the keeper ends with it: other commands may be in it, and end with who began them.
+const TRANSIENT: [&str; 5] = ["systemd-run", "--quiet", "--collect", "--pipe", "--property=KillMode=process"];
 
 /// The unit or login session that holds a cgroup; it ends with this value or with the process that has it.
 #[derive(Debug)]
@@ -29,7 +33,7 @@ impl Hold {
     /// transient unit of this name.
     pub(crate) fn begin(state: &State, host: &str, unit: Option<&str>) -> Result<Hold> {
         let Some(unit) = unit.map(full_unit_name) else {
-            return keep(state, host, &["--property=PAMName=login", "--property=User=root"]);
+            return keep(state, host, &LOGIN);
         };
         let mut tries = 0;
         loop {
@@ -37,7 +41,7 @@ impl Hold {
             if let Some(cgroup) = running(state, host, &unit)? {
                 return Ok(Hold { cgroup, keeper: None });
             }
-            match keep(state, host, &["--unit", &unit, ALONE]) {
+            match keep(state, host, &[TRANSIENT.as_slice(), &["--unit", &unit, "sh", "-c"]].concat()) {
                 // Somebody else may have begun or ended the same unit in between.
                 Err(_) if tries < 5 => {
                     tries += 1;
@@ -69,10 +73,10 @@ fn running(state: &State, host: &str, unit: &str) -> Result<Option<String>> {
     Ok(Some(cgroup).filter(|cgroup| !cgroup.is_empty()))
 }
 
-fn keep(state: &State, host: &str, properties: &[&str]) -> Result<Hold> {
-    let fixed = ["systemd-run", "--quiet", "--collect", "--pipe"];
-    let words = [fixed.as_slice(), properties, &["--", "sh", "-c", KEEPER]].concat();
-    let failed = || format!("cannot begin a unit on {host}");
+/// Runs the keeper by a command that takes a script as its last word.
+fn keep(state: &State, host: &str, by: &[&str]) -> Result<Hold> {
+    let words = [by, &[KEEPER]].concat();
+    let failed = || format!("cannot begin a unit or session on {host}");
     let mut child = inside(state, host, &words)?
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
