@@ -32,8 +32,8 @@ fn root_truth_about_senders_that_exit() {
         for (name, group, protocol, port, client, may_be_unknown) in [
             ("TCP senders that exit, in a unit", "short.service", "tcp", 8000, "unit:short", 0),
             ("UDP senders that exit, in a unit", "short.service", "udp", 8001, "unit:short", 0),
-            ("TCP senders that exit, in a session", "session-1.scope", "tcp", 8002, exe.as_str(), 0),
-            // the socket may be gone before it is asked for
+            // The socket goes with its process, and may be gone before it is asked for: unknown then, but never another's.
+            ("TCP senders that exit, in a session", "session-1.scope", "tcp", 8002, exe.as_str(), SENDERS),
             ("UDP senders that exit, in a session", "session-1.scope", "udp", 8003, exe.as_str(), SENDERS),
         ] {
             assert_eq!(t.bed.probe(group, &format!("senders {protocol} {SENDERS} {port}")), "ok");
