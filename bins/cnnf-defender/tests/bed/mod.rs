@@ -142,9 +142,8 @@ pub(crate) fn until_ready(out: &mut impl Read) {
 
 /// Moves this process to the group at this path, which is made if need be.
 pub(crate) fn join(group: &str) {
-    if !Path::new(group).exists() {
-        fs::create_dir(group).expect("a control group");
-    }
+    // Of two processes that come at once, one finds it made.
+    fs::create_dir_all(group).expect("a control group");
     fs::write(format!("{group}/cgroup.procs"), "0").expect("join the group");
 }
 

@@ -183,7 +183,10 @@ fn root_truth_about_restarts() {
                     while !stop.load(Ordering::Relaxed) {
                         match bed.probe("client.service", "tcp 127.0.0.1:8001").as_str() {
                             "ok" => answered.fetch_add(1, Ordering::Relaxed),
-                            _ => failed.fetch_add(1, Ordering::Relaxed),
+                            other => {
+                                println!("a connection failed: {other}");
+                                failed.fetch_add(1, Ordering::Relaxed)
+                            }
                         };
                     }
                 });
