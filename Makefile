@@ -10,7 +10,7 @@ DENY_VERSION := 0.20.2
 PACKAGES := build-essential pkg-config libnftnl-dev libmnl-dev nftables iproute2 conntrack procps util-linux curl jq \
             nginx-light redis-server dnsmasq-base
 
-.PHONY: help deps tools build fmt lint deny check test demo bench lab clean
+.PHONY: help deps tools build fmt lint deny check test demo bench beds lab clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -49,6 +49,10 @@ demo: deps ## the story on four small hosts; CHECK=1 verifies each step and exit
 
 bench: deps ## benchmarks beside the ways of others (root); tables, and target/bench/*.json
 	cargo bench --locked -p cnnf-host --bench owner
+
+beds: build ## Debian trees for booted hosts of the lab and their tests, in /var/cache/cnnf-lab (root)
+	@packaging/install-deps systemd-container debootstrap
+	target/debug/cnnf-lab bed make bookworm
 
 lab: build ## build and show how to make small worlds of your own
 	target/debug/cnnf-lab --help
