@@ -30,6 +30,9 @@ pub(super) enum Defenders {
     Revoke {
         /// Its name or id.
         host: String,
+        /// Do not ask.
+        #[arg(short, long)]
+        yes: bool,
     },
     /// Forget a host that is revoked or not connected. What was learned of its services stays.
     Delete {
@@ -78,10 +81,11 @@ impl Defenders {
                 let defender = one(&session, &host).await?;
                 out.show(&defender, || show(&defender, out))
             }
-            Self::Revoke { host } => {
+            Self::Revoke { host, yes } => {
                 // By its id, so that of two hosts of one name the wrong one is never shut out.
-                let host = one(&session, &host).await?.id;
-                let ask = v1::RevokeDefenderRequest { host };
+                let defender = one(&session, &host).await?;
+                confirm(&format!("revoke host '{}'", printable(&defender.host)), yes)?;
+                let ask = v1::RevokeDefenderRequest { host: defender.id };
                 let defender = session.answer(session.fleet().revoke_defender(request(ask))).await?;
                 out.done(&defender, || format!("{} is revoked", printable(&defender.host)))
             }

@@ -52,7 +52,7 @@ golden! {
     events: "events list", "events show 12", "events show 10";
     acknowledged_events: "events ack 10 --note seen", "events ack 12";
     defenders: "defenders list", "defenders show db", "defenders mode web1 observe";
-    expelled_defenders: "defenders revoke web1", "defenders delete db --yes";
+    expelled_defenders: "defenders revoke web1 --yes", "defenders delete db --yes";
     explain: "explain fetch nginx tcp/80";
     settings: "settings get", "settings set learn_for 5s";
 }

@@ -40,6 +40,8 @@ fn a_person_is_asked_before_something_is_deleted() {
     assert_eq!(bed.ok(&["rules", "export"]), before);
     let (code, screen) = at_terminal(&bed, &["defenders", "delete", "db"], "n\n");
     assert!(code == 1 && screen.contains("delete host 'db'? [y/N]"), "{screen}");
+    let (code, screen) = at_terminal(&bed, &["defenders", "revoke", "web1"], "n\n");
+    assert!(code == 1 && screen.contains("revoke host 'web1'? [y/N]"), "{screen}");
     let (code, screen) = at_terminal(&bed, &["rules", "delete", "3"], "y\n");
     assert!(code == 0 && screen.contains("is deleted, revision 8"), "{screen}");
     let file = bed.file("policy.yaml", "version: 1\nrules: []\n");
