@@ -113,7 +113,7 @@ impl Owners {
         let by_manager = by_manager(&path);
         if let Some((at, answer)) = self.remembered.get(&sock.cookie)
             && at.elapsed() < REMEMBERED
-            && answer.holder.as_ref().is_none_or(Process::is_same)
+            && answer.holder.as_ref().is_some_and(|holder| holder.still_holds(sock.inode))
         {
             return answer.clone();
         }

@@ -70,6 +70,14 @@ impl Process {
         open(self.pid).and_then(|proc| proc.stat().ok()).is_some_and(|stat| stat.starttime == self.start)
     }
 
+    /// Whether this very process has a socket of this inode open now.
+    #[must_use]
+    pub fn still_holds(&self, inode: u32) -> bool {
+        // The start time comes after: the open directory answers for one process only.
+        open(self.pid)
+            .is_some_and(|proc| holds(&proc, inode) && proc.stat().is_ok_and(|stat| stat.starttime == self.start))
+    }
+
     /// What its program is called.
     #[must_use]
     pub fn program(&self) -> ServiceKey {
@@ -172,6 +180,13 @@ mod tests {
         assert_eq!(std::path::Path::new(&me.exe), std::env::current_exe().expect("exe"));
         assert_eq!(me.cmdline, std::env::args().collect::<Vec<_>>());
         assert_eq!(Process::read(u32::MAX), None);
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        let inode = rustix::fs::fstat(&socket).expect("its inode").st_ino;
+        let inode = u32::try_from(inode).expect("a socket's inode has 32 bits");
+        assert!(me.still_holds(inode));
+        assert!(!Process { start: me.start + 1, ..me.clone() }.still_holds(inode), "another process of the same id");
+        drop(socket);
+        assert!(!me.still_holds(inode));
         assert!(all().contains(&me.pid));
     }
 }
