@@ -81,6 +81,29 @@ pub fn plan(applied: &Ruleset, desired: &Ruleset) -> Vec<Operation> {
     plan
 }
 
+/// Splits a plan in two, to be committed one after the other: first the sets of ranges that it makes, then all that refers to them.
+///
+/// The kernel makes the elements of such a set findable a moment after the batch's rules are in force (`nft_set_commit_update` comes
+/// after the new generation, Linux 6.18): in one batch a packet could meet the new rule with an empty set. Nothing refers to
+/// a set that is only made, so the first part alone changes no verdict.
+#[must_use]
+pub fn ranges_ahead(plan: Vec<Operation>) -> (Vec<Operation>, Vec<Operation>) {
+    let names =
+        |wanted: fn(&Operation) -> Option<&Name>| plan.iter().filter_map(wanted).cloned().collect::<BTreeSet<_>>();
+    let made = names(|op| match op {
+        Operation::AddSet(name, Set::Addresses(..)) => Some(name),
+        _ => None,
+    });
+    let replaced = names(|op| match op {
+        Operation::DeleteSet(name) => Some(name),
+        _ => None,
+    });
+    plan.into_iter().partition(|op| match op {
+        Operation::AddSet(name, _) | Operation::AddElements(name, _) => made.contains(name) && !replaced.contains(name),
+        _ => false,
+    })
+}
+
 /// Whether connections that were judged before this plan may have to be judged again: not where it only makes services known
 /// (their cgroups, ports and chains) or forgets cgroups that are gone.
 #[must_use]

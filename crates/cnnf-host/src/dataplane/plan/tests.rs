@@ -94,6 +94,19 @@ proptest! {
     }
 
     #[test]
+    fn ranges_that_come_ahead_judge_nothing_and_lead_to_the_same(a in ruleset(), b in ruleset()) {
+        let mut fake = Fake::new(a.clone());
+        let (ahead, rest) = ranges_ahead(plan(&a, &b));
+        prop_assert_eq!(fake.apply(&ahead), Ok(()));
+        prop_assert_eq!(&fake.ruleset().chains, &a.chains);
+        for (name, set) in &a.sets {
+            prop_assert_eq!(fake.ruleset().sets.get(name), Some(set));
+        }
+        prop_assert_eq!(fake.apply(&rest), Ok(()));
+        prop_assert_eq!(fake.ruleset(), &b);
+    }
+
+    #[test]
     fn nothing_changes_nothing(a in ruleset()) {
         prop_assert_eq!(plan(&a, &a), vec![]);
     }

@@ -1,10 +1,10 @@
 //! Makes the kernel's table equal to the wanted ruleset and keeps it so.
 
-use cnnf_core::ruleset::{Chain, QueueBackend, Ruleset};
-use cnnf_netlink::nft::{Batch, CommitError, Nft, TableDump, TableFlags};
+use cnnf_core::ruleset::{Chain, QueueBackend, Ruleset, Set};
+use cnnf_netlink::nft::{Batch, CommitError, Maps, Nft, SetDump, TableDump, TableFlags};
 
 use super::lower;
-use super::plan::{Operation, plan};
+use super::plan::{Operation, emptied, plan, ranges_ahead};
 
 /// The table's name; its family is inet.
 pub const TABLE: &str = "cnnf";
@@ -89,10 +89,10 @@ impl Reconciler {
             if operations.is_empty() {
                 return Ok(Outcome::Unchanged);
             }
-            match self.nft.commit(&self.batch(&operations), None) {
-                Ok(()) => {
+            match self.carry_out(operations) {
+                Ok(operations) => {
                     self.applied = Some(desired);
-                    return Ok(Outcome::Applied { operations: operations.len(), anew: false });
+                    return Ok(Outcome::Applied { operations, anew: false });
                 }
                 // perhaps the table is not what we think; only what fails from scratch as well is a failure
                 Err(CommitError::Refused { .. } | CommitError::Unconfirmed { .. }) => {}
@@ -158,6 +158,20 @@ impl Reconciler {
         Ok(())
     }
 
+    fn carry_out(&mut self, operations: Vec<Operation>) -> Result<usize, CommitError> {
+        let number = operations.len();
+        let (ahead, operations) = ranges_ahead(operations);
+        if !ahead.is_empty() {
+            self.nft.commit(&self.batch(&ahead), None)?;
+        }
+        let done = self.nft.commit(&self.batch(&operations), None);
+        if done.is_err() && !ahead.is_empty() {
+            // Sets that nothing refers to are in the table now: it is no longer what we think.
+            self.applied = None;
+        }
+        done.map(|()| number)
+    }
+
     fn batch(&self, operations: &[Operation]) -> Batch {
         let mut batch = Batch::new(TABLE);
         for operation in operations {
@@ -179,10 +193,21 @@ impl Reconciler {
             batch.add_table(TableFlags::default());
             let kept = empty(&mut batch, dump.as_ref(), desired);
             let operations = plan(&kept, desired);
-            for operation in &operations {
-                lower::operation(&mut batch, operation, self.queue);
+            let (ahead, operations) = match &dump {
+                Some(dump) => ranges_ahead_of(dump, operations),
+                None => (Vec::new(), operations),
+            };
+            let is_ahead = !ahead.is_empty();
+            if is_ahead {
+                batch = self.batch(&ahead);
+            } else {
+                for operation in &operations {
+                    lower::operation(&mut batch, operation, self.queue);
+                }
             }
             match self.nft.commit(&batch, Some(generation)) {
+                // the sets are there: again with them
+                Ok(()) if is_ahead => {}
                 Ok(()) => return Ok(operations.len()),
                 Err(CommitError::Stale) if attempt < ATTEMPTS => attempt += 1,
                 Err(error) => return Err(error.into()),
@@ -191,7 +216,10 @@ impl Reconciler {
     }
 }
 
-/// Removes everything but the hooks that are wanted; returns what is left.
+/// Empties everything and removes what is not wanted; returns what is left.
+///
+/// What is wanted stays the same object. A packet that is on its way while the generation changes reads the rules of the old one, but
+/// looks sets up in the new one (`nft_do_chain`, `nft_set_do_lookup`): in a map that was made anew it would find nothing, and in a new chain no rule.
 fn empty(batch: &mut Batch, dump: Option<&TableDump>, desired: &Ruleset) -> Ruleset {
     let mut kept = Ruleset::default();
     let Some(dump) = dump else { return kept };
@@ -199,18 +227,54 @@ fn empty(batch: &mut Batch, dump: Option<&TableDump>, desired: &Ruleset) -> Rule
         batch.flush_rules();
     }
     for set in &dump.sets {
-        batch.delete_set(&set.name);
+        match desired.sets.get(&set.name).filter(|wanted| is_of_kind(set, wanted)) {
+            Some(wanted) => {
+                // What user space put there for waiting packets is theirs still.
+                if !matches!(wanted, Set::Pending(_) | Set::Flows(_)) {
+                    batch.flush_set(&set.name);
+                }
+                kept.sets.insert(set.name.clone(), emptied(wanted));
+            }
+            None => batch.delete_set(&set.name),
+        }
     }
     for chain in &dump.chains {
-        let wanted = desired.chains.get(&chain.name).and_then(|wanted| wanted.base);
-        if wanted.is_some() && chain.base_hook() == wanted.map(lower::base_hook) {
-            kept.chains.insert(chain.name.clone(), Chain { base: wanted, rules: Vec::new() });
-        } else if chain.base.is_none() || wanted.is_some() || desired.chains.contains_key(&chain.name) {
+        let wanted = desired.chains.get(&chain.name).map(|wanted| wanted.base);
+        if let Some(base) = wanted
+            && chain.base_hook() == base.map(lower::base_hook)
+        {
+            kept.chains.insert(chain.name.clone(), Chain { base, rules: Vec::new() });
+        } else if chain.base.is_none() || wanted.is_some() {
             // a base chain in the way can only be deleted; one that is merely not wanted stays, empty
             batch.delete_chain(&chain.name);
         }
     }
     kept
+}
+
+/// [`ranges_ahead`] for a table with what the dump has: a set in the way is deleted by the same batch that makes its successor.
+fn ranges_ahead_of(dump: &TableDump, operations: Vec<Operation>) -> (Vec<Operation>, Vec<Operation>) {
+    let (ahead, mut rest) = ranges_ahead(operations);
+    let (in_the_way, ahead): (Vec<_>, Vec<_>) = ahead.into_iter().partition(|operation| {
+        matches!(operation, Operation::AddSet(name, _) | Operation::AddElements(name, _) if dump.set(name).is_some())
+    });
+    rest.splice(0..0, in_the_way);
+    (ahead, rest)
+}
+
+/// Whether the kernel's set can hold the elements of `wanted`.
+fn is_of_kind(set: &SetDump, wanted: &Set) -> bool {
+    let spec = lower::set_spec(&set.name, wanted);
+    let (data_len, verdicts) = match &spec.maps {
+        Maps::Nothing => (0, false),
+        Maps::To(data) => (data.len(), false),
+        Maps::ToVerdict => (0, true),
+    };
+    // the flags that decide how keys are compared and whether they end
+    let flags = (set.flags & 4 != 0, set.flags & 16 != 0);
+    set.key_len == spec.key.len()
+        && (set.data_len, set.verdicts) == (data_len, verdicts)
+        && flags == (spec.interval, spec.timeout)
 }
 
 /// Whether the dump has the chains, rules and sets of `applied`; elements are not compared.
@@ -219,10 +283,7 @@ fn is_like(dump: &TableDump, applied: &Ruleset) -> bool {
         let base = chain.base.map(lower::base_hook);
         dump.chain(name).is_some_and(|c| c.rules.len() == chain.rules.len() && c.base_hook() == base)
     });
-    let sets = applied.sets.iter().all(|(name, set)| {
-        let key = lower::set_spec(name, set).key.len();
-        dump.set(name).is_some_and(|s| s.key_len == key)
-    });
+    let sets = applied.sets.iter().all(|(name, set)| dump.set(name).is_some_and(|s| is_of_kind(s, set)));
     let rules_elsewhere = dump.chains.iter().any(|c| !applied.chains.contains_key(&c.name) && !c.rules.is_empty());
     chains && sets && !rules_elsewhere
 }
