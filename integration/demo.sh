@@ -4,8 +4,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-BIN=${CARGO_TARGET_DIR:-target}/debug
-export PATH="$PWD/$BIN:$PATH"
+BIN=$(realpath -m "${CARGO_TARGET_DIR:-target}/debug")
+export PATH="$BIN:$PATH"
 export CNNF_LAB_DIR=${CNNF_LAB_DIR:-/run/cnnf-lab/demo}
 WORLD=integration/worlds/demo.toml
 step=0
