@@ -77,6 +77,13 @@ impl Spool {
         Ok(Self { inner: Mutex::new(inner), more: Notify::new() })
     }
 
+    /// When a defender last wrote a spool in `state_dir`: it was alive then.
+    pub(crate) fn last_written(state_dir: &Path) -> Option<Timestamp> {
+        let modified = fs::metadata(state_dir.join("spool")).and_then(|spool| spool.modified()).ok()?;
+        let since = modified.duration_since(std::time::UNIX_EPOCH).ok()?;
+        Some(Timestamp(u64::try_from(since.as_millis()).ok()?))
+    }
+
     /// Appends a report. If the spool is full, its oldest ones make room; a gap report says how many.
     pub(crate) fn push(&self, body: Body, now: Timestamp) {
         let mut inner = self.lock();

@@ -6,7 +6,7 @@ use cnnf_lab::{Placement, World};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::bed::{OFFICE, SOON, events, known, list, number, page, rule, within};
+use crate::bed::{OFFICE, SOON, events, known, list, number, page, ping, rule, within};
 
 #[test]
 fn root_a_stopped_defender_holds_up_nobody_and_still_prevents() {
@@ -131,6 +131,26 @@ fn root_killed_parts_lose_nothing() {
     page(&world, "app1", "shop", "http://web1/").text();
     assert!(world.ctl(&["rules", "delete", "not evil", "--yes"]).success());
     within(SOON, "rules still change", || page(&world, "app1", "evil", "http://web1/").success());
+}
+
+#[test]
+fn root_what_began_while_the_defender_was_away_is_an_edge_and_a_gap() {
+    let world = World::up(OFFICE).expect("the world comes up");
+    known(&world, "unit:nginx");
+    // Its control group is known, and stays.
+    page(&world, "app1", "shop", "http://web1/").text();
+    let mut shop = world.spawn("app1", Placement::Unit("shop"), &["sleep", "60"]);
+    std::thread::sleep(Duration::from_secs(1));
+    world.unit("app1", "cnnf-defender").stop();
+    assert_eq!(ping(&world, "app1", "shop", "10.86.0.1").text(), "PONG");
+    world.unit("app1", "cnnf-defender").start();
+    within(Duration::from_secs(5), "the edge that began in between", || {
+        let edges = list(&world, &["edges", "list", "--from", "unit:shop"], "edges");
+        edges.iter().any(|e| e["server"]["service"] == "unit:redis")
+    });
+    within(Duration::from_secs(5), "the gap", || events(&world, "gap").iter().any(|e| e["host"] == "app1"));
+    shop.kill().expect("the unit ends");
+    shop.wait().expect("the unit is gone");
 }
 
 #[test]

@@ -129,7 +129,10 @@ pub(crate) struct Agent {
     /// What the controller was told last about a policy: generation, outcome, message.
     told: Option<(u64, &'static str, String)>,
     released: bool,
+    /// Whether an earlier run of this boot has counted connections that live.
     resumed: bool,
+    /// When that run was last alive, until the gap is told of.
+    away_since: Option<Timestamp>,
     lost_since: Option<Timestamp>,
     last_flow: Timestamp,
     flows_at: Timestamp,
@@ -140,8 +143,14 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
-    /// One that knows what an earlier run kept.
-    pub(crate) fn new(stamps: Stamps, policy: Option<HostPolicy>, queue: QueueBackend, failsafes: Failsafes) -> Self {
+    /// One that knows what an earlier run kept, and when that was last alive.
+    pub(crate) fn new(
+        stamps: Stamps,
+        last_alive: Option<Timestamp>,
+        policy: Option<HostPolicy>,
+        queue: QueueBackend,
+        failsafes: Failsafes,
+    ) -> Self {
         Self {
             resolver: Resolver::new(stamps.slots),
             aggregator: Aggregator::new(Bounds::default()),
@@ -156,6 +165,7 @@ impl Agent {
             refused: None,
             told: None,
             released: false,
+            away_since: last_alive.filter(|_| stamps.resumed),
             resumed: stamps.resumed,
             lost_since: None,
             last_flow: Timestamp::default(),
@@ -311,9 +321,15 @@ impl Agent {
             }
         }
         self.aggregator.swept(at);
-        if let Some(from) = self.lost_since.take() {
-            let gap = Gap { from, until: now, lost: 0, what: "conntrack events".into() };
-            effects.push(Effect::Report(Body::Gap((&gap).into())));
+        let gaps = [
+            (self.away_since.take(), "connections and events while the defender was not running"),
+            (self.lost_since.take(), "conntrack events"),
+        ];
+        for (from, what) in gaps {
+            if let Some(from) = from {
+                let gap = Gap { from, until: now, lost: 0, what: what.into() };
+                effects.push(Effect::Report(Body::Gap((&gap).into())));
+            }
         }
     }
 

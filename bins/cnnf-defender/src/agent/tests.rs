@@ -4,7 +4,7 @@ use cnnf_core::ruleset::Set;
 use super::*;
 
 fn agent() -> Agent {
-    Agent::new(Stamps::default(), None, QueueBackend::Xt, Failsafes::with_controller(7443))
+    Agent::new(Stamps::default(), None, None, QueueBackend::Xt, Failsafes::with_controller(7443))
 }
 
 fn seen(path: &str, id: u64) -> Event {
@@ -99,6 +99,19 @@ fn a_loss_is_dumped_for_and_reported() {
     let effects = a.handle(Event::Dumped(Vec::new()), Timestamp(60));
     let [Effect::Report(Body::Gap(gap))] = &effects[..] else { panic!("{effects:?}") };
     assert_eq!((gap.from_ms, gap.until_ms), (50, 60));
+}
+
+#[test]
+fn the_time_between_two_runs_is_a_gap() {
+    let earlier = |resumed, alive| {
+        let stamps = Stamps { resumed, ..Stamps::default() };
+        let mut a = Agent::new(stamps, alive, None, QueueBackend::Xt, Failsafes::with_controller(7443));
+        a.handle(Event::Dumped(Vec::new()), Timestamp(60))
+    };
+    let effects = earlier(true, Some(Timestamp(20)));
+    let [Effect::Report(Body::Gap(gap))] = &effects[..] else { panic!("{effects:?}") };
+    assert_eq!((gap.from_ms, gap.until_ms), (20, 60));
+    assert!(earlier(false, Some(Timestamp(20))).is_empty(), "another boot's connections are none of this one's");
 }
 
 #[test]

@@ -67,11 +67,13 @@ pub(crate) fn run(config: Config) -> Result<(), Failure> {
     account();
 
     let boot = snapshot::boot_id();
+    let last_alive = Spool::last_written(&config.state_dir);
     let spool = Spool::open(&config.state_dir, config.spool_bytes, &boot, &format!("{:032x}", rand::random::<u128>()))
         .map_err(|error| Failure::refused(format_args!("{}: {error}", config.state_dir.display())))?;
     let spool = Arc::new(spool);
     let agent = Agent::new(
         snapshot::load_stamps(&config.state_dir, &boot),
+        last_alive,
         snapshot::load_policy(&config.state_dir),
         queue,
         failsafes,

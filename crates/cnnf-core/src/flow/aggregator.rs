@@ -86,10 +86,16 @@ impl Aggregator {
         }
     }
 
-    /// Takes a connection up that an earlier run has counted: from now on its bytes count, and nothing of before.
+    /// Takes a connection up that an earlier run may have counted: from now on its bytes count, and nothing of before. Its flow is told
+    /// of with no connection, in case it began after that run had ended.
     pub fn adopt(&mut self, flow: &FlowSeen, ends: &Ends) {
+        let live = self.first_sight(flow, ends);
+        let is_local = live.client != Owner::Remote || live.server != Owner::Remote;
+        if is_local && !live.midstream {
+            let nothing = FlowStats { connections: 0, bytes: 0, first: flow.at, last: flow.at };
+            self.add(flow, live.client.clone(), live.server.clone(), nothing);
+        }
         if self.live.len() < self.bounds.live {
-            let live = self.first_sight(flow, ends);
             self.live.insert(flow.id, Live { bytes: total(flow), ..live });
         }
     }
@@ -164,9 +170,12 @@ impl Aggregator {
     }
 
     fn count(&mut self, flow: &FlowSeen, client: Owner, server: Owner, stats: FlowStats) {
-        if stats.connections == 0 && stats.bytes == 0 {
-            return;
+        if stats.connections > 0 || stats.bytes > 0 {
+            self.add(flow, client, server, stats);
         }
+    }
+
+    fn add(&mut self, flow: &FlowSeen, client: Owner, server: Owner, stats: FlowStats) {
         let key = FlowKey {
             client_service: service(client),
             client: flow.client,
