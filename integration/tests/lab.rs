@@ -12,29 +12,18 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 /// nginx on `web` and a bare `app`, no controller.
-const TWO_HOSTS: &str = r#"
+const TWO_HOSTS: &str = concat!(
+    r#"
 [controller]
 enabled = false
 [[host]]
 name = "web"
-[[host.service]]
-unit = "nginx"
-command = ["nginx", "-c", "{dir}/nginx.conf", "-g", "daemon off;"]
-ready = "tcp/80"
-[host.service.files]
-"nginx.conf" = """
-pid {dir}/nginx.pid;
-error_log stderr;
-worker_processes 1;
-events {}
-http {
-    access_log {dir}/access.log;
-    server { listen 80; listen [::]:80; location / { return 200 "the page\\n"; } }
-}
-"""
-[[host]]
+"#,
+    include_str!("fixtures/nginx.toml"),
+    r#"[[host]]
 name = "app"
-"#;
+"#
+);
 
 /// Everything of a world that is visible from outside it.
 struct Traces {

@@ -11,22 +11,13 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 /// `web` has nginx and an instance of a template, `app` is bare.
-const TWO_HOSTS: &str = r#"
+const TWO_HOSTS: &str = concat!(
+    r#"
 [[host]]
 name = "web"
-[[host.service]]
-unit = "nginx"
-command = ["nginx", "-c", "{dir}/nginx.conf", "-g", "daemon off;"]
-ready = "tcp/80"
-[host.service.files]
-"nginx.conf" = """
-pid {dir}/nginx.pid;
-error_log stderr;
-worker_processes 1;
-events {}
-http { access_log off; server { listen 80; listen [::]:80; location / { return 200 "the page\\n"; } } }
-"""
-[[host.service]]
+"#,
+    include_str!("fixtures/nginx.toml"),
+    r#"[[host.service]]
 unit = "front@15-main"
 command = ["nginx", "-c", "{dir}/nginx.conf", "-g", "daemon off;"]
 ready = "tcp/5432"
@@ -40,7 +31,8 @@ http { access_log off; server { listen 5432; location / { return 200 "an instanc
 """
 [[host]]
 name = "app"
-"#;
+"#
+);
 
 /// A service that systemd starts when somebody connects, and passes the listening socket to.
 const RELAY: &str = r#"

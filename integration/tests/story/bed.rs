@@ -6,28 +6,16 @@ use cnnf_lab::{Output, Placement, World};
 use serde_json::Value;
 
 /// `web1` has two services and a DNS server, `app1` is bare, `old` has no defender.
-pub(crate) const OFFICE: &str = r#"
+pub(crate) const OFFICE: &str = concat!(
+    r#"
 [controller]
 settings = { learn_for = "1h", default_mode = "enforce" }
 [[host]]
 name = "web1"
 labels = { env = "prod" }
-[[host.service]]
-unit = "nginx"
-command = ["nginx", "-c", "{dir}/nginx.conf", "-g", "daemon off;"]
-ready = "tcp/80"
-[host.service.files]
-"nginx.conf" = """
-pid {dir}/nginx.pid;
-error_log stderr;
-worker_processes 1;
-events {}
-http {
-    access_log {dir}/access.log;
-    server { listen 80; listen [::]:80; location / { return 200 "the page\\n"; } }
-}
-"""
-[[host.service]]
+"#,
+    include_str!("../fixtures/nginx.toml"),
+    r#"[[host.service]]
 unit = "redis"
 command = ["redis-server", "--bind", "*", "-::*", "--port", "6379", "--protected-mode", "no", "--save", "", "--dir", "{dir}"]
 ready = "tcp/6379"
@@ -40,7 +28,8 @@ name = "app1"
 [[host]]
 name = "old"
 defender = false
-"#;
+"#
+);
 
 /// How long a change may take to hold on every host.
 pub(crate) const SOON: Duration = Duration::from_secs(1);
