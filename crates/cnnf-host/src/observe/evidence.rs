@@ -81,18 +81,30 @@ fn beside(process: &Process) -> Option<Beside> {
 /// Parents up to init, the nearest first.
 fn ancestors(pid: u32) -> Vec<Ancestor> {
     let mut found = Vec::new();
-    let parent = |pid: u32| {
-        let stat = procfs::process::Process::new(i32::try_from(pid).ok()?).ok()?.stat().ok()?;
-        Some((u32::try_from(stat.ppid).ok()?, stat.comm))
-    };
-    let mut next = parent(pid).map(|(above, _)| above);
-    while let Some(pid) = next.filter(|pid| *pid != 0 && found.len() < ANCESTORS_MAX) {
-        let Some((above, comm)) = parent(pid) else { break };
-        let exe = std::fs::read_link(format!("/proc/{pid}/exe")).map(|exe| exe.to_string_lossy().into_owned());
-        found.push(Ancestor { pid, program: cut(exe.unwrap_or(comm), PROGRAM_MAX) });
-        next = Some(above);
+    let mut below = open(pid);
+    while found.len() < ANCESTORS_MAX
+        && let Some(child) = below
+        && let Some(pid) = parent(&child)
+        && let Some(process) = open(pid)
+    {
+        let Ok(stat) = process.stat() else { break };
+        let exe = process.exe().map(|exe| exe.to_string_lossy().into_owned());
+        // an orphan gets another parent for ever: as long as it has this one, what was read was its parent and not who got its id
+        if parent(&child) != Some(pid) {
+            break;
+        }
+        found.push(Ancestor { pid, program: cut(exe.unwrap_or(stat.comm), PROGRAM_MAX) });
+        below = Some(process);
     }
     found
+}
+
+fn open(pid: u32) -> Option<procfs::process::Process> {
+    procfs::process::Process::new(i32::try_from(pid).ok()?).ok()
+}
+
+fn parent(process: &procfs::process::Process) -> Option<u32> {
+    u32::try_from(process.stat().ok()?.ppid).ok().filter(|pid| *pid != 0)
 }
 
 /// From clock ticks since boot.
