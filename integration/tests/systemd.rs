@@ -47,6 +47,21 @@ X
 systemctl daemon-reload && systemctl start relay.socket
 "#;
 
+/// A service of which systemd starts an instance for each connection.
+const GREET: &str = r#"
+cat >/run/systemd/system/greet.socket <<X
+[Socket]
+ListenStream=8090
+Accept=yes
+X
+cat >/run/systemd/system/greet@.service <<'X'
+[Service]
+ExecStart=sh -c 'sed /^.$$/q >/dev/null; printf "HTTP/1.0 200 OK\r\n\r\nhello"'
+StandardInput=socket
+X
+systemctl daemon-reload && systemctl start greet.socket
+"#;
+
 /// A service that a timer starts.
 const TIMER: &str = r#"
 cat >/run/systemd/system/fetch.timer <<X
@@ -169,7 +184,9 @@ fn root_a_defender_names_what_systemd_runs() {
     let world = World::up_on(&bed, &format!("[controller]\nsettings = {{ learn_for = \"1h\" }}\n{TWO_HOSTS}")).unwrap();
     assert_eq!(cgroup_of_main(&world, "web", "cnnf-defender"), "/system.slice/cnnf-defender.service");
     world.shell("web", RELAY).text();
-    for url in ["http://web/", "http://web:5432/", "http://web:8080/"] {
+    world.shell("web", GREET).text();
+    // at once: what waits for its name is not named wrongly
+    for url in ["http://web:8080/", "http://web:8090/", "http://web/", "http://web:5432/", "http://web:8090/"] {
         let page = world.exec("app", Placement::Unit("batch"), &["curl", "-s", "--max-time", "2", url]);
         assert!(page.success(), "{url}: {page:?}");
     }
@@ -192,7 +209,8 @@ fn root_a_defender_names_what_systemd_runs() {
         for (key, host, endpoint) in [
             ("unit:nginx", "web", Some("80")),
             ("unit:front@15-main", "web", Some("5432")),
-            ("unit:relay", "web", None),
+            ("unit:relay", "web", Some("8080")),
+            ("unit:greet@", "web", Some("8090")),
             ("unit:batch", "app", None),
             ("unit:fetch", "app", None),
             ("exe:/usr/bin/curl", "app", None),
@@ -207,6 +225,16 @@ fn root_a_defender_names_what_systemd_runs() {
         assert!(Instant::now() < end, "{missing:?} are not among {answer:#}");
         std::thread::sleep(Duration::from_millis(100));
     }
+    // from the first connection on: what waited for its name was named rightly
+    let answer = world.ctl_json(&["edges", "list", "--from", "unit:batch"]);
+    let edges = answer["edges"].as_array().unwrap().iter();
+    let edge =
+        |e: &Value| (e["port"].as_u64().unwrap(), e["server"]["service"].to_string(), e["connections"].to_string());
+    // a port that is refused over IPv6 is an edge to an address
+    let mut named: Vec<_> = edges.map(edge).filter(|(_, service, _)| service != "\"\"").collect();
+    named.sort();
+    let expected = [(80, "nginx", 1), (5432, "front@15-main", 1), (8080, "relay", 1), (8090, "greet@", 2)];
+    assert_eq!(named, expected.map(|(port, unit, n)| (port, format!("\"unit:{unit}\""), format!("\"{n}\""))));
 }
 
 #[test]

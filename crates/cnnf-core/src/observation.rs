@@ -23,6 +23,13 @@ pub enum Observation {
         /// Its id.
         id: u64,
     },
+    /// A socket unit of systemd's starts a service.
+    Starts {
+        /// The socket unit's name without `.socket`.
+        socket: String,
+        /// The service that its sockets belong to.
+        service: ServiceKey,
+    },
     /// A connection, as conntrack reports it.
     Flow(FlowSeen),
     /// Where a service listens now; replaces what was known of it.

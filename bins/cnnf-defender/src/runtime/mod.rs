@@ -101,7 +101,8 @@ pub(crate) fn run(config: Config) -> Result<(), Failure> {
         tracing::info!("the table is in force, generation {}", shared.generation());
     }
 
-    let handles = watch::Handles { events: events.clone(), answers: main.executor.answers(), shared: shared.clone() };
+    let (answers, units) = (main.executor.answers(), Arc::default());
+    let handles = watch::Handles { events: events.clone(), answers, shared: shared.clone(), units };
     sockets
         .start(&handles)
         .and_then(|()| watch::start(handles, watcher, conntrack))

@@ -91,7 +91,7 @@ impl Desk {
     fn open(to: &Handles, evidence: &Arc<Evidence>) -> std::io::Result<Self> {
         Ok(Self {
             to: to.clone(),
-            owners: Owners::open()?,
+            owners: Owners::open(to.units.clone())?,
             released: Released::open().map_err(std::io::Error::other)?,
             evidence: evidence.clone(),
             slots: HashMap::new(),

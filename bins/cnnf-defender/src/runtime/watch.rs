@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use cnnf_core::observation::Observation;
 use cnnf_host::kernel::{SockDiag, wait_readable};
+use cnnf_host::observe::activation::SocketUnits;
 use cnnf_host::observe::cgroups::Watcher;
 use cnnf_host::observe::connections::Connections;
 use cnnf_host::observe::owner::Owners;
@@ -21,6 +22,10 @@ use crate::agent::Event;
 const WAIT: Duration = Duration::from_secs(1);
 /// How often the control groups are walked, for what inotify could not tell.
 const WALK: Duration = Duration::from_secs(10);
+/// How often systemd is asked for its socket units if none is new.
+const ASK: Duration = Duration::from_secs(60);
+/// How long processes may be asked for one socket where no packet waits.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// How often listeners and addresses are read.
 const SCAN: Duration = Duration::from_secs(2);
 /// How long after a new control group its service may listen.
@@ -32,14 +37,16 @@ pub(super) struct Handles {
     pub(super) events: Sender<Event>,
     pub(super) answers: Answers,
     pub(super) shared: Arc<Shared>,
+    pub(super) units: Arc<SocketUnits>,
 }
 
 /// Starts the threads. They end with the process.
 pub(super) fn start(handles: Handles, watcher: Watcher, conntrack: Connections) -> io::Result<()> {
-    let (cgroups, connections, scan) = (handles.clone(), handles.clone(), handles);
+    let (cgroups, connections, units, scan) = (handles.clone(), handles.clone(), handles.clone(), handles);
     let (nudge, nudged) = mpsc::channel();
     spawn("cgroups", move || watch_cgroups(&cgroups, watcher, &nudge))?;
     spawn("connections", move || watch_connections(&connections, conntrack))?;
+    spawn("units", move || watch_socket_units(&units))?;
     spawn("scan", move || watch_listeners(&scan, &nudged))
 }
 
@@ -56,6 +63,11 @@ fn watch_cgroups(to: &Handles, mut watcher: Watcher, nudge: &Sender<()>) {
         if walked.elapsed() >= WALK {
             walked = Instant::now();
             seen.extend(watcher.rescan());
+        }
+        let of_socket_unit =
+            |o: &Observation| matches!(o, Observation::CgroupSeen { path, .. } if path.ends_with(".socket"));
+        if seen.iter().any(of_socket_unit) {
+            to.units.want();
         }
         let new = seen.iter().any(|o| matches!(o, Observation::CgroupSeen { .. }));
         if !seen.is_empty() && to.events.send(Event::Observed(seen)).is_err() {
@@ -84,12 +96,28 @@ fn watch_connections(to: &Handles, mut conntrack: Connections) {
     }
 }
 
+/// Asks systemd what its socket units start, when there is a new one.
+fn watch_socket_units(to: &Handles) {
+    loop {
+        match to.units.read() {
+            Ok(starts) => {
+                if to.events.send(Event::Observed(starts)).is_err() {
+                    return;
+                }
+            }
+            Err(error) => tracing::debug!("what socket units start is not known: {error}"),
+        }
+        to.units.wait_wanted(ASK);
+    }
+}
+
 /// Reads listeners and addresses; says what is different from the last time.
 fn watch_listeners(to: &Handles, nudged: &Receiver<()>) {
-    let (Ok(mut diag), Ok(mut owners)) = (SockDiag::open(), Owners::open()) else {
+    let (Ok(mut diag), Ok(owners)) = (SockDiag::open(), Owners::open(to.units.clone())) else {
         tracing::error!("no socket look-ups: endpoints of services are not known");
         return;
     };
+    let mut owners = owners.with_patience(PATIENCE);
     let mut before = (None, None);
     loop {
         match listeners::read(&mut diag, &mut owners) {

@@ -1,5 +1,7 @@
 //! From a cgroup's path to the service that it means.
 
+use std::net::IpAddr;
+
 use crate::id::ServiceKey;
 
 /// What a cgroup says about the processes in it.
@@ -7,6 +9,9 @@ use crate::id::ServiceKey;
 pub enum CgroupOwner {
     /// They are this service: a systemd unit, or a container by the first 12 digits of its id.
     Service(ServiceKey),
+    /// Sockets were made in it for the service that this socket unit of systemd's starts; the name is without `.socket`. What it starts
+    /// only systemd knows ([`super::socket_units`]): by default the service of the same name.
+    SocketUnit(String),
     /// It holds programs that have nothing to do with each other: a login session, a cron job, a scope, the root.
     ByProgram,
 }
@@ -17,14 +22,28 @@ impl CgroupOwner {
     pub fn service(&self) -> Option<&ServiceKey> {
         match self {
             Self::Service(key) => Some(key),
-            Self::ByProgram => None,
+            Self::SocketUnit(_) | Self::ByProgram => None,
         }
     }
 }
 
+/// The template of a service that systemd starts for each connection (`Accept=yes` in systemd.socket(5)): all its instances are one
+/// service. They are called `NUMBER-ADDRESS:PORT-ADDRESS:PORT` (`instance_from_socket` in systemd's src/core/socket.c).
+fn of_each_connection(unit: &str) -> Option<&str> {
+    let at = unit.find('@')?;
+    let mut parts = unit[at + 1..].split('-');
+    let is_end = |text: &str| {
+        let end = text.rsplit_once(':').map(|(address, port)| (address.parse::<IpAddr>(), port.parse::<u16>()));
+        matches!(end, Some((Ok(_), Ok(_))))
+    };
+    let numbered = parts.next()?.parse::<u32>().is_ok();
+    let between = parts.next().is_some_and(is_end) && parts.next().is_some_and(is_end);
+    (numbered && between && parts.next().is_none()).then(|| &unit[..=at])
+}
+
 /// Says what the cgroup at `path` (below the cgroup2 root, such as `/system.slice/nginx.service`) means.
 ///
-/// A container anywhere in the path wins, the deepest one. Else the outermost scope or service decides: below it the names belong to
+/// A container anywhere in the path wins, the deepest one. Else the outermost scope, service or socket unit decides: below it the names belong to
 /// whom the subtree was delegated, and a user's own `nginx.service` under `user@1000.service` must not pass for the system's.
 #[must_use]
 pub fn of_cgroup(path: &str) -> CgroupOwner {
@@ -42,8 +61,11 @@ pub fn of_cgroup(path: &str) -> CgroupOwner {
             return if runs_programs_of_others(unit) {
                 CgroupOwner::ByProgram
             } else {
-                CgroupOwner::Service(ServiceKey::unit(unit))
+                CgroupOwner::Service(ServiceKey::unit(of_each_connection(unit).unwrap_or(unit)))
             };
+        }
+        if let Some(unit) = part.strip_suffix(".socket").filter(|unit| !unit.is_empty()) {
+            return CgroupOwner::SocketUnit(unit.to_owned());
         }
     }
     CgroupOwner::ByProgram

@@ -6,11 +6,13 @@
 //!
 //! **Invariant**: an owner is known, `unknown` or `ambiguous`; it is never guessed from what merely looks alike.
 
+mod activation;
 mod cgroup;
 mod program;
 mod resolver;
 mod slots;
 
+pub use activation::{SOCKET_PROPERTIES, SocketUnit, socket_units};
 pub use cgroup::{CgroupOwner, of_cgroup};
 pub use program::program;
 pub use resolver::{Ends, Owner, Resolver};

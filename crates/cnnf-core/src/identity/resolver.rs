@@ -35,6 +35,8 @@ pub struct Ends {
 pub struct Resolver {
     slots: Slots,
     cgroups: BTreeMap<u64, (String, CgroupOwner)>,
+    /// What socket units start.
+    starts: BTreeMap<String, ServiceKey>,
     services: BTreeMap<ServiceKey, Service>,
     addresses: BTreeSet<IpAddr>,
     unnumbered: u64,
@@ -58,16 +60,26 @@ impl Resolver {
     pub fn observe(&mut self, observation: &Observation) -> bool {
         match observation {
             Observation::CgroupSeen { path, id } => {
-                let owner = of_cgroup(path);
                 if self.cgroups.get(id).is_some_and(|(known, _)| known == path) {
                     return false;
                 }
-                // the kernel looks at every level of the path: below a service's own cgroup there is nothing to tell it
-                let outermost = path.rsplit_once('/').is_none_or(|(above, _)| of_cgroup(above) != owner);
-                let changed = owner
-                    .service()
-                    .is_some_and(|key| self.add(key).is_some_and(|service| outermost && service.cgroups.insert(*id)));
+                let owner = self.of_cgroup(path);
+                let changed = self.place(path, *id, &owner);
                 self.cgroups.insert(*id, (path.clone(), owner));
+                changed
+            }
+            Observation::Starts { socket, service } => {
+                if self.starts.insert(socket.clone(), service.clone()).as_ref() == Some(service) {
+                    return false;
+                }
+                let cgroups = self.cgroups.iter().map(|(id, (path, _))| (path.clone(), *id));
+                let of_it = |path: &str| of_cgroup(path) == CgroupOwner::SocketUnit(socket.clone());
+                let cgroups: Vec<_> = cgroups.filter(|(path, _)| of_it(path)).collect();
+                let mut changed = false;
+                for (path, id) in cgroups {
+                    changed |= self.observe(&Observation::CgroupGone { id });
+                    changed |= self.observe(&Observation::CgroupSeen { path, id });
+                }
                 changed
             }
             Observation::CgroupGone { id } => {
@@ -84,6 +96,24 @@ impl Resolver {
             }
             Observation::Flow(_) | Observation::Lost { .. } => false,
         }
+    }
+
+    /// What the cgroup at `path` means, as far as is known by now.
+    fn of_cgroup(&self, path: &str) -> CgroupOwner {
+        match of_cgroup(path) {
+            CgroupOwner::SocketUnit(name) => match self.starts.get(&name) {
+                Some(service) => CgroupOwner::Service(service.clone()),
+                None => CgroupOwner::SocketUnit(name),
+            },
+            owner => owner,
+        }
+    }
+
+    /// Gives a cgroup to its service. True if the kernel has to be told.
+    fn place(&mut self, path: &str, id: u64, owner: &CgroupOwner) -> bool {
+        // the kernel looks at every level of the path: below a service's own cgroup there is nothing to tell it
+        let outermost = path.rsplit_once('/').is_none_or(|(above, _)| self.of_cgroup(above) != *owner);
+        owner.service().is_some_and(|key| self.add(key).is_some_and(|service| outermost && service.cgroups.insert(id)))
     }
 
     /// Makes a program known that was found behind a connection or a listener, and says its slot: `UNKNOWN` if all are taken.

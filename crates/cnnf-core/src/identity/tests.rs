@@ -20,6 +20,11 @@ fn cgroups_mean_services() {
         ("/system.slice/_cpu.load.service", "unit:cpu.load"),
         ("/system.slice/nginx.service/workers", "unit:nginx"),
         ("/system.slice/foo.service/session-1.scope", "unit:foo"),
+        ("/system.slice/system-ssh.slice/ssh@3-10.0.0.1:22-10.0.0.2:40001.service", "unit:ssh@"),
+        ("/system.slice/ssh@3-fd86::1:22-fd86::2:40001.service", "unit:ssh@"),
+        ("/system.slice/pg@15-main.service", "unit:pg@15-main"),
+        ("/system.slice/x@1-10.0.0.1:22.service", "unit:x@1-10.0.0.1:22"),
+        ("/system.slice/relay.socket", by_program),
         ("/init.scope", by_program),
         ("/", by_program),
         ("", by_program),
@@ -143,6 +148,27 @@ fn the_resolver_follows_services_through_restarts() {
     let listening = Observation::Listening { service: ServiceKey::unit("web"), endpoints: vec![endpoint] };
     assert!(r.observe(&listening));
     assert!(!r.observe(&listening));
+}
+
+#[test]
+fn sockets_made_for_a_service_are_its_own_whatever_comes_first() {
+    let cgroup = seen("/system.slice/relay.socket", 5);
+    let starts = |service| Observation::Starts { socket: "relay".into(), service: ServiceKey::unit(service) };
+    let mut first = Resolver::new(Slots::default());
+    assert!(!first.observe(&cgroup), "what it starts is not known yet");
+    assert_eq!(first.cgroup(5).map(|(_, owner)| owner.clone()), Some(CgroupOwner::SocketUnit("relay".into())));
+    assert!(first.observe(&starts("relay")));
+    let mut last = Resolver::new(Slots::default());
+    assert!(!last.observe(&starts("relay")));
+    assert!(last.observe(&cgroup));
+    for mut r in [first, last] {
+        assert!(!r.observe(&starts("relay")), "twice is once");
+        assert_eq!(r.services().len(), 1);
+        assert_eq!((r.services()[0].key.as_str(), r.services()[0].cgroups.contains(&5)), ("unit:relay", true));
+        assert!(r.observe(&starts("other")), "Service= was changed");
+        let owns = |key: &str| r.services().into_iter().find(|s| s.key.as_str() == key).expect("known").cgroups;
+        assert_eq!((owns("unit:relay").len(), owns("unit:other").contains(&5)), (0, true));
+    }
 }
 
 #[test]

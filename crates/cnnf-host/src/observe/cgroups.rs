@@ -183,7 +183,7 @@ impl AsFd for Watcher {
     }
 }
 
-fn subdirectories(directory: &Path) -> Vec<String> {
+pub(super) fn subdirectories(directory: &Path) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
     entries
         .filter_map(Result::ok)

@@ -2,6 +2,7 @@
 //!
 //! Text of `/proc` is read by pure functions; what asks the kernel is a type of its own for each subject.
 
+pub mod activation;
 pub mod addresses;
 pub mod cgroups;
 pub mod connections;

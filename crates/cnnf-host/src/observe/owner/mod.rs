@@ -1,30 +1,34 @@
 //! Whose socket is it, where the kernel's stamp does not say.
 //!
-//! The socket's control group decides it if it is a service's. Else whoever holds the socket's inode does: the processes of that group,
-//! newest first; for a socket that the service manager made (`init.scope`, or the root), every process, as it passes them on.
+//! The socket's control group decides it if it is a service's, or a socket unit's: that service's which systemd starts for it. Else
+//! whoever holds the socket's inode does: the processes of that group, newest first; for a socket that a service manager made, every
+//! process that it may have passed it to.
+
+mod groups;
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cnnf_core::event;
 use cnnf_core::id::ServiceKey;
-use cnnf_core::identity::of_cgroup;
+use cnnf_core::identity::{CgroupOwner, of_cgroup};
 use cnnf_core::net::Protocol;
 use cnnf_netlink::sock_diag::{self, Sock, SockDiag, State};
 
+use super::activation::SocketUnits;
 use super::cgroups;
 use super::evidence::{described, unit};
-use super::process::{self, Process};
+use super::process::Process;
+use groups::{Candidates, Groups};
 
-/// Processes that are asked for one socket, at most.
-const HOLDERS_MAX: usize = 2000;
+/// How long it may take to ask processes for one socket while a packet waits.
+const PATIENCE: Duration = Duration::from_millis(25);
 /// The interface of a host's connections to itself: `lo` is the first of every network namespace.
 const LOOPBACK: u32 = 1;
-/// How long it is remembered who holds a socket that only a look at every process tells.
+/// How long it is remembered who holds a socket that only a look at many processes tells.
 const REMEMBERED: Duration = Duration::from_secs(1);
 /// Sockets that are remembered, at most.
 const REMEMBERED_MAX: usize = 256;
@@ -42,35 +46,50 @@ pub struct Answer {
     pub missing: String,
 }
 
+/// An answer that holds for a while, as long as this process has the socket.
+#[derive(Debug)]
+struct Remembered {
+    at: Instant,
+    holder: Process,
+    answer: Answer,
+}
+
 /// Finds owners of sockets, in the network namespace of the thread that opened it.
 #[derive(Debug)]
 pub struct Owners {
     diag: SockDiag,
-    root: PathBuf,
-    paths: HashMap<u64, String>,
+    groups: Groups,
+    units: Arc<SocketUnits>,
+    patience: Duration,
     /// By socket cookie.
-    remembered: HashMap<u64, (Instant, Answer)>,
+    remembered: HashMap<u64, Remembered>,
 }
 
 impl Owners {
-    /// Opens it.
+    /// Opens it; `units` are those of this host's systemd.
     ///
     /// # Errors
     /// No netlink socket, or no cgroup2.
-    pub fn open() -> io::Result<Self> {
+    pub fn open(units: Arc<SocketUnits>) -> io::Result<Self> {
         let mountinfo = std::fs::read_to_string("/proc/self/mountinfo")?;
         let root = cgroups::mount_point(&mountinfo).ok_or_else(|| {
             io::Error::new(io::ErrorKind::NotFound, "cgroup2 is not mounted: services cannot be told apart")
         })?;
         let diag = SockDiag::open().map_err(io::Error::other)?;
-        Ok(Self { diag, root, paths: HashMap::new(), remembered: HashMap::new() })
+        Ok(Self { diag, groups: Groups::new(root), units, patience: PATIENCE, remembered: HashMap::new() })
+    }
+
+    /// With so much time to ask processes for one socket, as no packet waits for it.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// The owner of the local socket of a connection. Only packets that have one are asked for: if it is not there any more its owner is
     /// `unknown`, never the kernel. `ifindex` is where a packet came in, 0 for one that goes out.
     pub fn of_connection(&mut self, protocol: Protocol, local: SocketAddr, remote: SocketAddr, ifindex: u32) -> Answer {
         match self.socket(protocol, local, remote, ifindex) {
-            Ok(Some(sock)) => self.of_socket(&sock),
+            Ok(Some(sock)) => self.of_socket(protocol, &sock),
             Ok(None) => unknown("its socket was closed before it was asked for: its process has ended".into()),
             Err(why) => unknown(why),
         }
@@ -79,7 +98,7 @@ impl Owners {
     /// The owner of the server's end of a connection that a process here is about to open to this host: `kernel` if nobody listens.
     pub fn of_server(&mut self, protocol: Protocol, server: SocketAddr, client: SocketAddr) -> ServiceKey {
         match self.socket(protocol, server, client, LOOPBACK) {
-            Ok(Some(sock)) => self.of_socket(&sock).key,
+            Ok(Some(sock)) => self.of_socket(protocol, &sock).key,
             Ok(None) => ServiceKey::kernel(),
             // a protocol whose sockets cannot be looked up, such as a ping's
             Err(_) => ServiceKey::unknown(),
@@ -103,44 +122,80 @@ impl Owners {
     }
 
     /// The owner of a socket.
-    pub fn of_socket(&mut self, sock: &Sock) -> Answer {
-        let Some(path) = sock.cgroup_id.and_then(|id| self.path(id)) else {
-            return unknown("the socket's control group is gone".into());
-        };
-        if let Some(key) = of_cgroup(&path).service() {
-            return Answer { key: key.clone(), cgroup: path, holder: None, missing: String::new() };
-        }
-        let by_manager = by_manager(&path);
-        if let Some((at, answer)) = self.remembered.get(&sock.cookie)
-            && at.elapsed() < REMEMBERED
-            && answer.holder.as_ref().is_some_and(|holder| holder.still_holds(sock.inode))
+    pub fn of_socket(&mut self, protocol: Protocol, sock: &Sock) -> Answer {
+        let path = sock.cgroup_id.and_then(|id| self.groups.path(id));
+        if let Some(path) = &path
+            && let Some(key) = self.of_group(path)
         {
-            return answer.clone();
+            return Answer { key, cgroup: path.clone(), holder: None, missing: String::new() };
         }
-        let answer = self.of_holders(path, sock.inode, by_manager);
-        if by_manager && answer.key.is_named() {
+        if let Some(known) = self.remembered.get(&sock.cookie)
+            && known.at.elapsed() < REMEMBERED
+            && known.holder.still_holds(sock.inode)
+        {
+            return known.answer.clone();
+        }
+        let by_manager = path.as_deref().is_none_or(|path| passed_on(path).is_some());
+        let found = if by_manager { self.of_socket_unit(protocol, sock, path.clone()) } else { None };
+        let (answer, holder) = found.unwrap_or_else(|| match path {
+            None => (unknown("the socket's control group is gone".into()), None),
+            Some(path) => {
+                let answer = self.of_holders(path, sock.inode);
+                let holder = answer.holder.clone();
+                (answer, holder)
+            }
+        });
+        if let Some(holder) = holder.filter(|_| by_manager) {
             if self.remembered.len() >= REMEMBERED_MAX {
                 self.remembered.clear();
             }
-            self.remembered.insert(sock.cookie, (Instant::now(), answer.clone()));
+            self.remembered.insert(sock.cookie, Remembered { at: Instant::now(), holder, answer: answer.clone() });
         }
         answer
     }
 
-    /// The owner of a socket whose group at `path` does not tell it.
-    fn of_holders(&self, path: String, inode: u32, by_manager: bool) -> Answer {
-        let mut holders = self.holders(&path, inode);
-        if by_manager {
-            // the service manager keeps a copy of what it listens on for others
-            let others: Vec<Process> = holders.iter().filter(|p| p.pid != 1).cloned().collect();
-            if !others.is_empty() {
-                holders = others;
-            }
+    /// The service that a group decides.
+    fn of_group(&self, path: &str) -> Option<ServiceKey> {
+        match of_cgroup(path) {
+            CgroupOwner::Service(key) => Some(key),
+            CgroupOwner::SocketUnit(name) => self.units.started_by(&name, self.patience),
+            CgroupOwner::ByProgram => None,
         }
+    }
+
+    /// Where systemd makes no group for a socket unit, it holds the socket itself, and its address tells which unit's it is.
+    fn of_socket_unit(
+        &self,
+        protocol: Protocol,
+        sock: &Sock,
+        path: Option<String>,
+    ) -> Option<(Answer, Option<Process>)> {
+        let manager = Process::read_holder(1, sock.inode)?;
+        let Some(key) = self.units.started_at(protocol, sock.local) else {
+            // a new one, for the next that asks
+            self.units.want();
+            return None;
+        };
+        let answer = Answer { key, cgroup: path.unwrap_or_default(), holder: None, missing: String::new() };
+        Some((answer, Some(manager)))
+    }
+
+    /// The owner of a socket whose group at `path` does not tell it.
+    fn of_holders(&self, path: String, inode: u32) -> Answer {
+        let Some(holders) = self.holders(&path, inode) else {
+            let why = "there are more processes than can be asked in time";
+            return Answer { cgroup: path, ..unknown(why.into()) };
+        };
         let keys: BTreeSet<ServiceKey> = holders.iter().map(|p| self.of_process(p)).collect();
         let mut keys = keys.into_iter();
         match (keys.next(), keys.next()) {
-            (None, _) => Answer { cgroup: path, ..unknown("no process holds the socket any more".into()) },
+            (None, _) => {
+                let why = match passed_on(&path) {
+                    None => "no process holds the socket any more",
+                    Some(_) => "no process but the service manager holds the socket",
+                };
+                Answer { cgroup: path, ..unknown(why.into()) }
+            }
             (Some(key), None) => {
                 Answer { key, cgroup: path, holder: holders.into_iter().next(), missing: String::new() }
             }
@@ -175,8 +230,11 @@ impl Owners {
             Ok(None) => return missing("its socket was gone when the packet's copy came"),
             Err(why) => return missing(&why),
         };
-        let path = sock.cgroup_id.and_then(|id| self.path(id)).unwrap_or_default();
-        let mut holders = self.holders(&path, sock.inode);
+        let path = sock.cgroup_id.and_then(|id| self.groups.path(id)).unwrap_or_default();
+        let holders = self.of_started(&path, sock.inode).or_else(|| self.holders(&path, sock.inode));
+        let Some(mut holders) = holders else {
+            return event::Process { cgroup: path, ..missing("there are more processes than can be asked in time") };
+        };
         if sock.state == State::Listen {
             // of workers that share a listener the oldest is the one that people know
             holders.reverse();
@@ -200,52 +258,56 @@ impl Owners {
     /// The oldest process of the group at `path`, for when the one that is looked for has ended.
     #[must_use]
     pub fn oldest(&self, path: &str) -> Option<Process> {
-        let pids = cgroups::processes(&self.root.join(path.trim_start_matches('/')));
-        pids.into_iter().rev().find_map(Process::read)
+        self.groups.processes(&Candidates::Group(path)).into_iter().rev().find_map(Process::read)
     }
 
-    /// The processes that hold `inode`, newest first: of the group at `path`, or of all for the service manager's own.
-    fn holders(&self, path: &str, inode: u32) -> Vec<Process> {
+    /// The processes that hold a socket unit's socket among those of the service that it starts; `None` if that is not the question.
+    fn of_started(&mut self, path: &str, inode: u32) -> Option<Vec<Process>> {
+        let CgroupOwner::SocketUnit(name) = of_cgroup(path) else { return None };
+        let groups = self.groups.of_service(&self.units.started_by(&name, self.patience)?);
+        let pids = groups.iter().flat_map(|path| self.groups.processes(&Candidates::Group(path)));
+        let holders: Vec<Process> = pids.filter_map(|pid| Process::read_holder(pid, inode)).collect();
+        // before it is started the manager has it
+        (!holders.is_empty()).then_some(holders).or_else(|| Some(vec![Process::read_holder(1, inode)?]))
+    }
+
+    /// The processes that hold `inode`, newest first: of the group at `path`, or of all to which a manager may have passed it. `None` if
+    /// there are too many to ask.
+    fn holders(&self, path: &str, inode: u32) -> Option<Vec<Process>> {
         if inode == 0 || path.is_empty() {
-            return Vec::new();
+            return Some(Vec::new());
         }
-        let mut pids = cgroups::processes(&self.root.join(path.trim_start_matches('/')));
-        if by_manager(path) {
-            pids = process::all();
-            pids.sort_unstable_by(|a, b| b.cmp(a));
-        }
-        pids.truncate(HOLDERS_MAX);
-        pids.into_iter().filter_map(|pid| Process::read_holder(pid, inode)).collect()
-    }
-
-    /// The path of the control group of this id; looks through the tree if it is a new one.
-    fn path(&mut self, id: u64) -> Option<String> {
-        let is =
-            |path: &str| std::fs::metadata(self.root.join(path.trim_start_matches('/'))).is_ok_and(|m| m.ino() == id);
-        if let Some(path) = self.paths.get(&id).filter(|path| is(path)) {
-            return Some(path.clone());
-        }
-        self.paths.clear();
-        let root = self.root.clone();
-        self.walk(&root, "");
-        self.paths.get(&id).cloned()
-    }
-
-    fn walk(&mut self, directory: &Path, path: &str) {
-        let Ok(id) = std::fs::metadata(directory).map(|m| m.ino()) else { return };
-        self.paths.insert(id, if path.is_empty() { "/".into() } else { path.to_owned() });
-        let Ok(entries) = std::fs::read_dir(directory) else { return };
-        for entry in entries.filter_map(Result::ok).filter(|e| e.file_type().is_ok_and(|t| t.is_dir())) {
-            if let Some(name) = entry.file_name().to_str() {
-                self.walk(&entry.path(), &format!("{path}/{name}"));
+        let passed_on = passed_on(path);
+        let mut holders = Vec::new();
+        let began = Instant::now();
+        for pid in self.groups.processes(passed_on.as_ref().unwrap_or(&Candidates::Group(path))) {
+            if began.elapsed() > self.patience {
+                return None;
             }
+            holders.extend(Process::read_holder(pid, inode));
         }
+        // the manager keeps a copy of what it listens on for others, and alone it does not tell for whom
+        let is_manager = |p: &Process| match passed_on {
+            None | Some(Candidates::Group(_)) => false,
+            Some(Candidates::Below(_)) => p.cgroup == path,
+            Some(Candidates::All) => p.pid == 1,
+        };
+        if path != "/" || holders.iter().any(|p| !is_manager(p)) {
+            holders.retain(|p| !is_manager(p));
+        }
+        Some(holders)
     }
 }
 
-/// Whether sockets of this group are the service manager's, which makes them for others.
-fn by_manager(path: &str) -> bool {
-    path == "/init.scope" || path == "/"
+/// To whom a service manager may have passed a socket of the group at `path`; `None` if the group is none of a manager's.
+fn passed_on(path: &str) -> Option<Candidates<'_>> {
+    if path == "/" || path == "/init.scope" || matches!(of_cgroup(path), CgroupOwner::SocketUnit(_)) {
+        return Some(Candidates::All);
+    }
+    // a user's manager
+    let above = path.strip_suffix("/init.scope")?;
+    let unit = above.rsplit('/').next()?;
+    (unit.starts_with("user@") && unit.ends_with(".service")).then_some(Candidates::Below(above))
 }
 
 fn unknown(why: String) -> Answer {
@@ -257,39 +319,4 @@ fn missing(why: &str) -> event::Process {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::{TcpListener, TcpStream, UdpSocket};
-
-    use super::*;
-    use crate::testbed::in_namespace;
-
-    #[test]
-    fn root_the_holder_of_a_socket_is_found() {
-        in_namespace(|| {
-            let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
-            let client = TcpStream::connect(listener.local_addr().expect("address")).expect("connect");
-            let (local, remote) = (client.local_addr().expect("address"), client.peer_addr().expect("address"));
-            let mut owners = Owners::open().expect("owners");
-            let me = Process::read(std::process::id()).expect("this process");
-            let answer = owners.of_connection(Protocol::Tcp, local, remote, 0);
-            assert_eq!(answer.key, owners.of_process(&me), "{answer:?}");
-            let evidence = owners.evidence(Protocol::Tcp, local, remote, 0);
-            assert_eq!((evidence.pid, evidence.exe, evidence.user.as_str()), (me.pid, me.exe.clone(), "root"));
-            let unconnected = UdpSocket::bind("127.0.0.1:0").expect("bind");
-            let there = "127.0.0.1:9".parse().expect("address");
-            let answer = owners.of_connection(Protocol::Udp, unconnected.local_addr().expect("address"), there, 0);
-            assert_eq!(answer.key, owners.of_process(&me), "{answer:?}");
-        });
-    }
-
-    #[test]
-    fn root_a_socket_that_is_gone_is_nobodys() {
-        in_namespace(|| {
-            let mut owners = Owners::open().expect("owners");
-            let (a, b) = ("127.0.0.1:1".parse().expect("address"), "127.0.0.1:2".parse().expect("address"));
-            assert_eq!(owners.of_connection(Protocol::Tcp, a, b, 0).key, ServiceKey::unknown());
-            assert_eq!(owners.of_connection(Protocol::Sctp, a, b, 0).key, ServiceKey::unknown());
-            assert!(!owners.evidence(Protocol::Tcp, a, b, 0).missing.is_empty());
-        });
-    }
-}
+mod tests;

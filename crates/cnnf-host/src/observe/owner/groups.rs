@@ -1,0 +1,86 @@
+//! Control groups by id, and the processes in them.
+
+use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use cnnf_core::id::ServiceKey;
+use cnnf_core::identity::of_cgroup;
+
+use crate::observe::{cgroups, process};
+
+/// The tree below the root of cgroup2.
+#[derive(Debug)]
+pub(super) struct Groups {
+    root: PathBuf,
+    paths: HashMap<u64, String>,
+}
+
+/// Processes that may hold a socket.
+pub(super) enum Candidates<'a> {
+    /// Those of the group at this path.
+    Group(&'a str),
+    /// Those of the group at this path and below it.
+    Below(&'a str),
+    /// All of the host.
+    All,
+}
+
+impl Groups {
+    pub(super) fn new(root: PathBuf) -> Self {
+        Self { root, paths: HashMap::new() }
+    }
+
+    fn directory(&self, path: &str) -> PathBuf {
+        self.root.join(path.trim_start_matches('/'))
+    }
+
+    /// The path of the control group of this id; looks through the tree if it is a new one.
+    pub(super) fn path(&mut self, id: u64) -> Option<String> {
+        let is = |path: &str| std::fs::metadata(self.directory(path)).is_ok_and(|m| m.ino() == id);
+        if let Some(path) = self.paths.get(&id).filter(|path| is(path)) {
+            return Some(path.clone());
+        }
+        self.read();
+        self.paths.get(&id).cloned()
+    }
+
+    /// The groups of a service.
+    pub(super) fn of_service(&mut self, key: &ServiceKey) -> Vec<String> {
+        self.read();
+        self.paths.values().filter(|path| of_cgroup(path).service() == Some(key)).cloned().collect()
+    }
+
+    fn read(&mut self) {
+        self.paths.clear();
+        let root = self.root.clone();
+        self.walk(&root, "");
+    }
+
+    fn walk(&mut self, directory: &Path, path: &str) {
+        let Ok(id) = std::fs::metadata(directory).map(|m| m.ino()) else { return };
+        self.paths.insert(id, if path.is_empty() { "/".into() } else { path.to_owned() });
+        for name in cgroups::subdirectories(directory) {
+            self.walk(&directory.join(&name), &format!("{path}/{name}"));
+        }
+    }
+
+    /// The ids of these processes, newest first as far as ids tell.
+    pub(super) fn processes(&self, of: &Candidates<'_>) -> Vec<u32> {
+        let mut pids = match of {
+            Candidates::Group(path) => return cgroups::processes(&self.directory(path)),
+            Candidates::Below(path) => {
+                let mut pids = Vec::new();
+                let mut waiting = vec![self.directory(path)];
+                while let Some(directory) = waiting.pop() {
+                    pids.extend(cgroups::processes(&directory));
+                    waiting.extend(cgroups::subdirectories(&directory).iter().map(|name| directory.join(name)));
+                }
+                pids
+            }
+            Candidates::All => process::all(),
+        };
+        pids.sort_unstable_by(|a, b| b.cmp(a));
+        pids
+    }
+}
