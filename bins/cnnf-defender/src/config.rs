@@ -28,6 +28,8 @@ pub(crate) struct Config {
     pub(crate) labels: BTreeMap<String, String>,
     /// Bytes of unsent reports that are kept, at most.
     pub(crate) spool_bytes: u64,
+    /// Whether the kernel names connections by control group where it can. If not, each waits until its owner was looked up.
+    pub(crate) stamp_by_cgroup: bool,
     /// What always passes.
     pub(crate) failsafe: Failsafe,
 }
@@ -50,6 +52,7 @@ impl Default for Config {
             controller: None,
             labels: BTreeMap::new(),
             spool_bytes: 64 << 20,
+            stamp_by_cgroup: true,
             failsafe: Failsafe::default(),
         }
     }

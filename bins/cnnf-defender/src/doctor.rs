@@ -1,16 +1,55 @@
 //! `doctor`: what the kernel offers, what comes before our table, what always passes, and what is not covered.
 
 use cnnf_host::dataplane::TABLE;
-use cnnf_host::kernel::Nft;
+use cnnf_host::kernel::{Nft, TableDump, TableHead};
 
+use crate::ability::Ability;
 use crate::config::Config;
 use crate::enrolment::Enrolment;
 use crate::failure::Failure;
-use crate::runtime::features;
+use crate::runtime::queue_word;
+
+/// The priority of our chains; a lower one comes first.
+const PRIORITY: i32 = -5;
 
 /// Prints it. Fails if this host cannot be defended.
 pub(crate) fn run(config: &Config) -> Result<(), Failure> {
-    let features = features()?;
+    let ability = Ability::find(config)?;
+    kernel(&ability);
+    let mut not_covered = vec!["forwarded and bridged packets (containers with a network of their own)".to_owned()];
+    if ability.queue_is_missing() {
+        not_covered.push("programs outside services: the kernel has no queue to find their owners from".into());
+    }
+    println!("tables");
+    let mut nft = Nft::open().map_err(Failure::refused)?;
+    for table in nft.list_all_tables().map_err(Failure::refused)? {
+        if is_ours(&table) {
+            println!("  {} {}  (ours)", table.family_name(), table.name);
+            continue;
+        }
+        println!("  {} {}", table.family_name(), table.name);
+        // one that changes all the time, or goes away now, has nothing to say
+        if let Ok(Some(dump)) = nft.dump_of(&table) {
+            not_covered.extend(foreign(&table, &dump));
+        }
+    }
+    not_covered.extend(legacy());
+    println!("always passes");
+    let enrolment = Enrolment::load(&config.state_dir).ok().flatten();
+    let controller = config.controller.clone().or(enrolment.map(|e| e.place.controller)).unwrap_or_default();
+    let port = controller.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(0);
+    let failsafes = config.failsafes(port).map_err(Failure::usage)?;
+    println!("  in   {}", failsafes.ingress);
+    println!("  out  {}", failsafes.egress);
+    println!("not covered");
+    for what in not_covered {
+        println!("  {what}");
+    }
+    Ok(())
+}
+
+fn kernel(ability: &Ability) {
+    let features = ability.features;
     let word = |has: bool| if has { "yes" } else { "no" };
     println!("kernel");
     println!("  connection labels     {}", word(features.ct_labels));
@@ -20,36 +59,43 @@ pub(crate) fn run(config: &Config) -> Result<(), Failure> {
     println!("  owned tables          {}", word(features.owner_persist));
     let number = |path: &str| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
     println!("  counts bytes          {}", word(number("/proc/sys/net/netfilter/nf_conntrack_acct") == "1"));
-    let strict = number("/proc/sys/net/netfilter/nf_conntrack_tcp_loose") == "0";
-    if strict {
+    if number("/proc/sys/net/netfilter/nf_conntrack_tcp_loose") == "0" {
         println!("  nf_conntrack_tcp_loose is 0: connections taken up mid-stream are invalid and pass unjudged");
     }
+    println!("names of services");
+    match ability.unstamped {
+        "" => println!("  by the kernel; programs outside units by the queue ({})", queue_word(ability.queue)),
+        why => println!("  by the queue ({}), every new connection waits: {why}", queue_word(ability.queue)),
+    }
+}
 
-    let mut nft = Nft::open().map_err(Failure::refused)?;
-    let tables = nft.list_tables().map_err(Failure::refused)?;
-    println!("tables of family inet");
-    for table in &tables {
-        println!("  {}{}", table.name, if table.name == TABLE { "  (ours)" } else { "" });
-        if table.name == TABLE {
-            continue;
-        }
-        let Ok(Some(dump)) = nft.dump(&table.name) else { continue };
-        for chain in dump.chains.iter().filter(|chain| chain.base.is_some_and(|(_, priority)| priority < -5)) {
-            println!("    chain {} comes before ours", chain.name);
-        }
+fn is_ours(table: &TableHead) -> bool {
+    table.name == TABLE && table.family_name() == "inet"
+}
+
+/// Prints what of somebody else's table comes before ours; says what keeps packets from us.
+fn foreign(table: &TableHead, dump: &TableDump) -> Vec<String> {
+    for chain in dump.chains.iter().filter(|chain| chain.base.is_some_and(|(_, priority)| priority < PRIORITY)) {
+        println!("    chain {} comes before ours", chain.name);
     }
-    println!("always passes");
-    let enrolment = Enrolment::load(&config.state_dir).ok().flatten();
-    let controller = config.controller.clone().or(enrolment.map(|e| e.place.controller)).unwrap_or_default();
-    let port = controller.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(0);
-    let failsafes = config.failsafes(port).map_err(Failure::usage)?;
-    println!("  in   {}", failsafes.ingress);
-    println!("  out  {}", failsafes.egress);
-    println!("not covered");
-    println!("  forwarded and bridged packets (containers with a network of their own), packets that are not tracked");
-    if features.ct_labels && features.socket_cgroup {
-        Ok(())
-    } else {
-        Err(Failure::no("this kernel cannot tell services apart: Linux 5.13 with nf_conntrack is needed"))
-    }
+    let exempts = |chain: &&cnnf_host::kernel::ChainDump| {
+        chain.rules.iter().any(|rule| rule.expressions.iter().any(|expression| expression == "notrack"))
+    };
+    let chains = dump.chains.iter().filter(exempts);
+    let what = |name: &str| {
+        format!("packets that {} {} exempts from tracking, in chain {name}", table.family_name(), table.name)
+    };
+    chains.map(|chain| what(&chain.name)).collect()
+}
+
+/// The tables of iptables' older form cannot be read through nf_tables. Its table `raw` is where packets are exempted.
+fn legacy() -> Vec<String> {
+    let of = |program: &str, file: &str| {
+        let names = std::fs::read_to_string(file).unwrap_or_default();
+        names.lines().any(|name| name == "raw").then(|| {
+            format!("packets that the table raw of {program}-legacy may exempt from tracking: see '{program}-legacy -t raw -S'")
+        })
+    };
+    let files = [("iptables", "/proc/net/ip_tables_names"), ("ip6tables", "/proc/net/ip6_tables_names")];
+    files.into_iter().filter_map(|(program, file)| of(program, file)).collect()
 }

@@ -109,6 +109,15 @@ pub(crate) fn status(config: &Config, json: bool) -> Result<(), Failure> {
     if !status.trouble.is_empty() {
         println!("trouble     {}", status.trouble);
     }
+    let named = status.attribution;
+    println!(
+        "names       {} by the kernel, {} by the queue ({} by asking processes); {} unknown, {} ambiguous",
+        named.kernel, named.queue, named.holders, named.unknown, named.ambiguous
+    );
+    for what in &status.not_covered {
+        println!("not covered {what}");
+    }
+    println!("counters");
     for (name, value) in &status.counters {
         println!("  {name:<15} {value}");
     }

@@ -1,5 +1,6 @@
 //! The defender: observes its host, keeps the host's table and speaks with the controller.
 
+mod ability;
 mod agent;
 mod config;
 mod doctor;

@@ -6,7 +6,7 @@ mod truth;
 use std::time::{Duration, Instant};
 
 use bed::controller::Controller;
-use bed::{Bed, with_bed};
+use bed::{Bed, Tree, with_bed, with_bed_of};
 use cnnf_core::net::Ports;
 use cnnf_core::policy::{
     Effect, HostPolicy, HostRule, LocalMatch, Mode, OnFailure, PeerMatch, Reason, RuleId, ServicePattern,
@@ -112,6 +112,50 @@ fn root_services_and_programs_are_observed() {
         let hello = controller.wait("hello", |heard| heard.hellos.first().cloned());
         assert_eq!((hello.labels["env"].as_str(), hello.generation), ("prod", 0));
     });
+}
+
+/// Services are named, and rules hold, where every new connection has to wait for its name.
+fn names_from_the_queue(tree: Tree, config: &str, why: &str) {
+    with_bed_of(tree, |bed| {
+        let controller = Controller::start();
+        enroll(bed, &controller);
+        bed.configure(config);
+        bed.start();
+        bed.serve("server.service", 8000);
+        assert_eq!(bed.probe("client.service", "tcp 127.0.0.1:8000"), "ok");
+        assert_eq!(bed.probe("session-1.scope", "tcp [::1]:8000"), "ok");
+        for client in ["unit:client".to_owned(), exe()] {
+            controller.wait("the flow", |heard| {
+                let mut flows = heard.flows.iter();
+                flows.find(|f| f.client_service == client && f.server_service == "unit:server").map(drop)
+            });
+        }
+        apply(&controller, &policy(1, Mode::Enforce, &[(1, "unit:client", "tcp/8000", Effect::Prevent)]));
+        assert_eq!(bed.probe("client.service", "tcp 127.0.0.1:8000"), "refused");
+        assert_eq!(bed.probe("other.service", "tcp 127.0.0.1:8000"), "ok");
+        let text = |args: &[&str]| String::from_utf8_lossy(&bed.defender(args).stdout).into_owned();
+        let names = |text: &str| text.lines().find(|line| line.starts_with("names ")).map(str::to_owned);
+        let said = || names(&text(&["status"])).expect("names");
+        let began = Instant::now();
+        while !said().contains(" 4 by the queue") {
+            assert!(began.elapsed() < Duration::from_secs(10), "{}", text(&["status"]));
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        assert!(said().contains(" 0 by the kernel"), "{}", said());
+        for answer in [text(&["status"]), text(&["doctor"])] {
+            assert!(answer.contains(why) && answer.contains("every new connection waits"), "{answer}");
+        }
+    });
+}
+
+#[test]
+fn root_a_kernel_that_cannot_stamp_is_made_up_for() {
+    names_from_the_queue(Tree::Unified, "stamp_by_cgroup = false\n", "stamp_by_cgroup is off");
+}
+
+#[test]
+fn root_a_host_of_cgroup_v1_is_made_up_for() {
+    names_from_the_queue(Tree::Legacy, "", "cgroup v1");
 }
 
 #[test]

@@ -12,19 +12,23 @@ pub struct Failsafes {
 }
 
 impl Failsafes {
-    /// In: ssh and DHCP. Out: DNS, DHCP and the controller's port.
+    /// In: ssh and DHCP. Out: DNS, DHCP and the controller's port, if there is one (not 0).
     #[must_use]
     pub fn with_controller(port: u16) -> Self {
         let one = |protocol, port| PortRange { protocol, low: port, high: port };
         Self {
             ingress: Ports::only([one(Protocol::Tcp, 22), one(Protocol::Udp, 68), one(Protocol::Udp, 546)]),
-            egress: Ports::only([
-                one(Protocol::Tcp, 53),
-                one(Protocol::Udp, 53),
-                one(Protocol::Udp, 67),
-                one(Protocol::Udp, 547),
-                one(Protocol::Tcp, port),
-            ]),
+            egress: Ports::only(
+                [
+                    one(Protocol::Tcp, 53),
+                    one(Protocol::Udp, 53),
+                    one(Protocol::Udp, 67),
+                    one(Protocol::Udp, 547),
+                    one(Protocol::Tcp, port),
+                ]
+                .into_iter()
+                .filter(|range| range.low != 0),
+            ),
         }
     }
 
@@ -45,6 +49,7 @@ mod tests {
         let failsafes = Failsafes::with_controller(7443);
         assert!(failsafes.pass(false, Protocol::Tcp, 22) && !failsafes.pass(false, Protocol::Tcp, 80));
         assert!(failsafes.pass(true, Protocol::Tcp, 7443) && failsafes.pass(true, Protocol::Udp, 53));
+        assert!(!Failsafes::with_controller(0).pass(true, Protocol::Tcp, 0));
         assert!(failsafes.pass(true, Protocol::Udp, 67) && !failsafes.pass(true, Protocol::Tcp, 22));
     }
 }

@@ -17,7 +17,7 @@ use cnnf_core::id::ServiceKey;
 use cnnf_core::identity::{Owner, Resolver};
 use cnnf_core::observation::{FlowSeen, Observation};
 use cnnf_core::policy::HostPolicy;
-use cnnf_core::ruleset::{HostFacts, QueueBackend, Ruleset, Slot, compile};
+use cnnf_core::ruleset::{Flags, HostFacts, QueueBackend, Ruleset, Slot, compile};
 use cnnf_core::time::Timestamp;
 use cnnf_host::dataplane::epoch;
 use cnnf_host::dataplane::plan::{plan, rejudges};
@@ -108,7 +108,10 @@ pub(crate) struct Counts {
     pub(crate) unknown: u64,
     pub(crate) ambiguous: u64,
     pub(crate) gaps: u64,
-    pub(crate) identified: u64,
+    /// New connections with an end here that the kernel named.
+    pub(crate) by_kernel: u64,
+    /// New connections that waited until user space had named an end.
+    pub(crate) by_queue: u64,
     pub(crate) tampered: u64,
 }
 
@@ -121,6 +124,8 @@ pub(crate) struct Agent {
     queue: QueueBackend,
     failsafes: Failsafes,
     own: BTreeSet<IpAddr>,
+    /// Whether the kernel can stamp by control group; else every new connection waits for its name.
+    stamps: bool,
     levels: u8,
     epochs: u32,
     /// What the kernel was told last, and whether it took it.
@@ -158,6 +163,7 @@ impl Agent {
             queue,
             failsafes,
             own: BTreeSet::new(),
+            stamps: true,
             levels: LEVELS_MIN,
             // what the table was under the last one is not known any more
             epochs: stamps.epochs + u32::from(stamps.resumed),
@@ -175,6 +181,11 @@ impl Agent {
             inventory: Inventory::default(),
             counts: Counts::default(),
         }
+    }
+
+    /// On a kernel that cannot stamp by control group.
+    pub(crate) fn without_stamps(self) -> Self {
+        Self { stamps: false, ..self }
     }
 
     /// The policy in force, or on its way to be.
@@ -227,7 +238,6 @@ impl Agent {
                 effects.push(Effect::Status { generation, outcome: "refused", message });
             }
             Event::Identified { key, answer } => {
-                self.counts.identified += 1;
                 let known = self.resolver.slots().get(&key).is_some();
                 let slot = self.resolver.learn(&key);
                 if !known {
@@ -297,6 +307,10 @@ impl Agent {
         let ends = self.resolver.ends(flow);
         if flow.moment == cnnf_core::observation::Moment::New {
             self.counts.flows += 1;
+            if [&ends.client, &ends.server].into_iter().any(|owner| matches!(owner, Owner::Local(_))) {
+                let resolved = flow.label.has(Flags::RESOLVED);
+                *(if resolved { &mut self.counts.by_queue } else { &mut self.counts.by_kernel }) += 1;
+            }
             for owner in [&ends.client, &ends.server] {
                 if let Owner::Local(key) = owner {
                     self.counts.unknown += u64::from(*key == ServiceKey::unknown());
@@ -407,7 +421,7 @@ impl Agent {
             .collect();
         HostFacts {
             services: self.resolver.services(),
-            cgroup_levels: self.levels,
+            cgroup_levels: if self.stamps { self.levels } else { 0 },
             queue: self.queue,
             failsafes: self.failsafes.clone(),
             addresses: self.own.clone(),

@@ -198,6 +198,7 @@ impl Executor {
         for Counted { chain, comment, packets } in all {
             let name = match chain.as_str() {
                 "fail_open" => "fail_open",
+                "untracked" => "untracked",
                 "ask_out" | "ask_in" => "asked",
                 "deny_out" | "deny_in" if comment == "failsafe" => "failsafe",
                 "deny_out" | "deny_in" => "refused",

@@ -14,13 +14,12 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use cnnf_core::ruleset::QueueBackend;
 use cnnf_host::dataplane::Reconciler;
-use cnnf_host::kernel::{Features, Nft};
 use cnnf_host::observe::connections::{self, Connections};
 use cnnf_host::observe::{addresses, cgroups};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::ability::Ability;
 use crate::agent::{Agent, Effect, Event};
 use crate::config::Config;
 use crate::enrolment::Enrolment;
@@ -31,7 +30,7 @@ use crate::notify::notify;
 use crate::snapshot;
 use crate::spool::Spool;
 use executor::Executor;
-pub(crate) use shared::{Shared, Status};
+pub(crate) use shared::{Shared, Status, queue_word};
 
 /// How long the agent waits for an event before time passes for it.
 const TICK: Duration = Duration::from_millis(50);
@@ -63,7 +62,11 @@ pub(crate) fn run(config: Config) -> Result<(), Failure> {
     let port = controller.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
     let port = port.ok_or_else(|| Failure::usage(format_args!("controller '{controller}': write HOST:PORT")))?;
     let failsafes = config.failsafes(port).map_err(Failure::usage)?;
-    let queue = backend(&features()?)?;
+    let ability = Ability::find(&config)?;
+    let queue = ability.queue;
+    if !ability.unstamped.is_empty() {
+        tracing::warn!("every new connection waits until its owner was looked up: {}", ability.unstamped);
+    }
     account();
 
     let boot = snapshot::boot_id();
@@ -71,23 +74,29 @@ pub(crate) fn run(config: Config) -> Result<(), Failure> {
     let spool = Spool::open(&config.state_dir, config.spool_bytes, &boot, &format!("{:032x}", rand::random::<u128>()))
         .map_err(|error| Failure::refused(format_args!("{}: {error}", config.state_dir.display())))?;
     let spool = Arc::new(spool);
-    let agent = Agent::new(
+    let mut agent = Agent::new(
         snapshot::load_stamps(&config.state_dir, &boot),
         last_alive,
         snapshot::load_policy(&config.state_dir),
         queue,
         failsafes,
     );
-    let shared = Arc::new(Shared::new(enrolment.place.host_id.clone(), controller.clone(), queue));
+    if !ability.unstamped.is_empty() {
+        agent = agent.without_stamps();
+    }
+    let shared = Arc::new(Shared::new(enrolment.place.host_id.clone(), controller.clone(), &ability));
     let (events, inbox) = mpsc::channel();
     let (statuses, statuses_rx) = tokio::sync::mpsc::unbounded_channel();
 
     // listeners come before the table: its first packet may need them
     let conntrack = Connections::open().map_err(|error| Failure::refused(format_args!("conntrack: {error}")))?;
     let sockets = packets::Sockets::open(queue)?;
-    let root = cgroup_root()?;
-    let (watcher, groups) = cgroups::Watcher::open(root)
-        .map_err(|error| Failure::refused(format_args!("cannot watch the control groups: {error}")))?;
+    let (watcher, groups) = ability
+        .groups
+        .map(cgroups::Watcher::open)
+        .transpose()
+        .map_err(|error| Failure::refused(format_args!("cannot watch the control groups: {error}")))?
+        .unzip();
     let reconciler = Reconciler::open(queue).map_err(Failure::refused)?;
     let executor = Executor::new(reconciler, &config.state_dir, boot, spool.clone(), statuses, shared.clone());
     let mut main = Main { agent, executor, shared: shared.clone(), first: true };
@@ -95,7 +104,7 @@ pub(crate) fn run(config: Config) -> Result<(), Failure> {
     let found = addresses::read().map_err(|error| Failure::refused(format_args!("addresses of this host: {error}")))?;
     shared.set_addresses(found.own.clone());
     main.handle(Event::Addresses { own: found.own, uplinks: found.uplinks });
-    main.handle(Event::Observed(groups));
+    main.handle(Event::Observed(groups.unwrap_or_default()));
     // without the table the defender still observes, and the controller is told; a newer policy may do
     if main.executor.trouble().is_none() {
         tracing::info!("the table is in force, generation {}", shared.generation());
@@ -122,39 +131,11 @@ pub(crate) fn run(config: Config) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What the kernel offers.
-pub(crate) fn features() -> Result<Features, Failure> {
-    let nothing = |error: &dyn std::fmt::Display| {
-        Failure::refused(format_args!("nf_tables: {error}: run as root, on a kernel with nf_tables"))
-    };
-    Nft::open().map_err(|error| nothing(&error))?.probe().map_err(|error| nothing(&error))
-}
-
-fn backend(features: &Features) -> Result<QueueBackend, Failure> {
-    if !features.ct_labels || !features.socket_cgroup {
-        return Err(Failure::refused(
-            "this kernel's nf_tables has no connection labels or no matching of control groups: Linux 5.13 with nf_conntrack is needed",
-        ));
-    }
-    Ok(match (features.native_queue, features.xt_queue) {
-        (true, _) => QueueBackend::Native,
-        (false, true) => QueueBackend::Xt,
-        (false, false) => QueueBackend::None,
-    })
-}
-
 /// Asks the kernel to count bytes. Where that is not allowed they are shown as 0.
 fn account() {
     if let Err(error) = std::fs::write("/proc/sys/net/netfilter/nf_conntrack_acct", "1") {
         tracing::info!("bytes are not counted: net.netfilter.nf_conntrack_acct: {error}");
     }
-}
-
-fn cgroup_root() -> Result<std::path::PathBuf, Failure> {
-    let mountinfo = std::fs::read_to_string("/proc/self/mountinfo").map_err(Failure::refused)?;
-    cgroups::mount_point(&mountinfo).ok_or_else(|| {
-        Failure::refused("cgroup2 is not mounted: services cannot be told apart; mount it on /sys/fs/cgroup")
-    })
 }
 
 /// The asynchronous part: the link, the local socket, signals.

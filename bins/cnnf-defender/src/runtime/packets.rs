@@ -151,6 +151,9 @@ impl Desk {
             return Some(Slot::AMBIGUOUS);
         }
         let answer = self.owners.of_connection(waiting.packet.protocol, local, remote, waiting.ifindex);
+        if answer.asked {
+            self.to.shared.add("by_holders", 1);
+        }
         if let Some(holder) = &answer.holder {
             self.evidence.keep(connection(&waiting.packet), described(holder));
         } else if !answer.missing.is_empty() {

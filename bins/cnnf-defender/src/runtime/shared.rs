@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use cnnf_core::ruleset::{LocalService, QueueBackend};
 use serde::{Deserialize, Serialize};
 
+use crate::ability::Ability;
 use crate::agent::Agent;
 
 /// The state that `status` and the heartbeat show.
@@ -16,6 +17,8 @@ pub(crate) struct Shared {
     host_id: String,
     controller: String,
     queue: &'static str,
+    /// Why the kernel does not stamp by control group.
+    unstamped: &'static str,
     connected: AtomicBool,
     /// The newest generation that is kept on this host.
     generation: AtomicU64,
@@ -47,7 +50,26 @@ pub(crate) struct Status {
     pub(crate) queue: String,
     pub(crate) table: String,
     pub(crate) trouble: String,
+    pub(crate) attribution: Attribution,
+    /// What this host's connections are not judged by, and why.
+    pub(crate) not_covered: Vec<String>,
     pub(crate) counters: BTreeMap<String, u64>,
+}
+
+/// How connections got the names of their services.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Attribution {
+    /// Connections that the kernel named by itself.
+    pub(crate) kernel: u64,
+    /// Connections that waited in the queue for a name.
+    pub(crate) queue: u64,
+    /// How often processes had to be asked who holds a socket.
+    pub(crate) holders: u64,
+    /// Ends whose owner could not be found.
+    pub(crate) unknown: u64,
+    /// Ends that several services hold.
+    pub(crate) ambiguous: u64,
 }
 
 /// The word for a queue backend.
@@ -60,11 +82,12 @@ pub(crate) fn queue_word(queue: QueueBackend) -> &'static str {
 }
 
 impl Shared {
-    pub(crate) fn new(host_id: String, controller: String, queue: QueueBackend) -> Self {
+    pub(crate) fn new(host_id: String, controller: String, ability: &Ability) -> Self {
         Self {
             host_id,
             controller,
-            queue: queue_word(queue),
+            queue: queue_word(ability.queue),
+            unstamped: ability.unstamped,
             connected: AtomicBool::new(false),
             generation: AtomicU64::new(0),
             inner: Mutex::new(Inner::default()),
@@ -146,7 +169,8 @@ impl Shared {
             ("unknown", counts.unknown),
             ("ambiguous", counts.ambiguous),
             ("gaps", counts.gaps),
-            ("identified", counts.identified),
+            ("by_kernel", counts.by_kernel),
+            ("by_queue", counts.by_queue),
             ("tampered", counts.tampered),
             ("midstream", skipped.midstream),
             ("foreign", skipped.foreign),
@@ -161,8 +185,29 @@ impl Shared {
         self.lock().counters.clone()
     }
 
+    /// In words; empty if everything is judged.
+    fn not_covered(&self, counter: impl Fn(&str) -> u64) -> Vec<String> {
+        let passed = [
+            ("untracked", "packets that were exempted from connection tracking"),
+            ("midstream", "connections that were taken up mid-stream"),
+            ("fail_open", "packets that passed without a verdict"),
+        ];
+        let mut all: Vec<String> = passed
+            .into_iter()
+            .filter_map(|(name, what)| Some(counter(name)).filter(|n| *n > 0).map(|n| format!("{n} {what}")))
+            .collect();
+        if self.queue == queue_word(QueueBackend::None) {
+            all.push("programs outside services: the kernel has no queue to find their owners from".into());
+        }
+        if !self.unstamped.is_empty() {
+            all.push(format!("nothing by the kernel alone, every new connection waits: {}", self.unstamped));
+        }
+        all
+    }
+
     pub(crate) fn status(&self) -> Status {
         let inner = self.lock();
+        let counter = |name: &str| inner.counters.get(name).copied().unwrap_or(0);
         Status {
             host_id: self.host_id.clone(),
             controller: self.controller.clone(),
@@ -173,6 +218,14 @@ impl Shared {
             queue: self.queue.to_owned(),
             table: if inner.released { "released".into() } else { "inet cnnf, plain".into() },
             trouble: inner.trouble.clone(),
+            attribution: Attribution {
+                kernel: counter("by_kernel"),
+                queue: counter("by_queue"),
+                holders: counter("by_holders"),
+                unknown: counter("unknown"),
+                ambiguous: counter("ambiguous"),
+            },
+            not_covered: self.not_covered(counter),
             counters: inner.counters.clone(),
         }
     }

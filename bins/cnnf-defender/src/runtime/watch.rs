@@ -41,10 +41,12 @@ pub(super) struct Handles {
 }
 
 /// Starts the threads. They end with the process.
-pub(super) fn start(handles: Handles, watcher: Watcher, conntrack: Connections) -> io::Result<()> {
+pub(super) fn start(handles: Handles, watcher: Option<Watcher>, conntrack: Connections) -> io::Result<()> {
     let (cgroups, connections, units, scan) = (handles.clone(), handles.clone(), handles.clone(), handles);
     let (nudge, nudged) = mpsc::channel();
-    spawn("cgroups", move || watch_cgroups(&cgroups, watcher, &nudge))?;
+    if let Some(watcher) = watcher {
+        spawn("cgroups", move || watch_cgroups(&cgroups, watcher, &nudge))?;
+    }
     spawn("connections", move || watch_connections(&connections, conntrack))?;
     spawn("units", move || watch_socket_units(&units))?;
     spawn("scan", move || watch_listeners(&scan, &nudged))
@@ -155,7 +157,8 @@ fn watch_listeners(to: &Handles, nudged: &Receiver<()>) {
                 nudged.try_iter().for_each(drop);
             }
             Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return,
+            // without control groups to watch nobody nudges
+            Err(RecvTimeoutError::Disconnected) => thread::sleep(SCAN),
         }
     }
 }

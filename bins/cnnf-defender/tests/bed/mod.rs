@@ -17,19 +17,34 @@ const PROBE: &str = "CNNF_TEST_PROBE";
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(crate) struct Bed {
+    tree: Tree,
     groups: PathBuf,
     pub(crate) dir: tempfile::TempDir,
     children: Vec<Child>,
     defender: Option<Child>,
 }
 
+/// Which control groups a host has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tree {
+    /// cgroup2.
+    Unified,
+    /// cgroup v1 alone, with the hierarchy of systemd's.
+    Legacy,
+}
+
 /// Runs `test` on a thread in a network namespace of its own.
 pub(crate) fn with_bed(test: impl FnOnce(&mut Bed) + Send) {
+    with_bed_of(Tree::Unified, test);
+}
+
+/// The same on a host with such control groups.
+pub(crate) fn with_bed_of(tree: Tree, test: impl FnOnce(&mut Bed) + Send) {
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
             unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace: needs root");
             assert!(Command::new("ip").args(["link", "set", "lo", "up"]).status().expect("ip").success());
-            test(&mut Bed::new());
+            test(&mut Bed::new(tree));
         });
         if let Err(panic) = thread.join() {
             std::panic::resume_unwind(panic);
@@ -38,16 +53,34 @@ pub(crate) fn with_bed(test: impl FnOnce(&mut Bed) + Send) {
 }
 
 impl Bed {
-    fn new() -> Self {
-        let root = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"]
-            .into_iter()
-            .find(|p| Path::new(p).join("cgroup.procs").exists());
-        let groups = Path::new(root.expect("cgroup2")).join(format!("cnnf_bed_{}.slice", std::process::id()));
-        fs::create_dir(&groups).expect("a control group");
+    fn new(tree: Tree) -> Self {
         let dir = tempfile::tempdir().expect("directory");
-        let config = format!("state_dir = \"{0}/state\"\nsocket = \"{0}/sock\"\n", dir.path().display());
-        fs::write(dir.path().join("defender.toml"), config).expect("config");
-        Self { groups, dir, children: Vec::new(), defender: None }
+        let root = match tree {
+            Tree::Unified => ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"]
+                .into_iter()
+                .find(|p| Path::new(p).join("cgroup.procs").exists())
+                .expect("cgroup2")
+                .into(),
+            Tree::Legacy => {
+                let root = dir.path().join("systemd");
+                fs::create_dir(&root).expect("directory");
+                let mount = ["-t", "cgroup", "-o", "none,name=systemd", "cgroup"];
+                assert!(Command::new("mount").args(mount).arg(&root).status().expect("mount").success());
+                root
+            }
+        };
+        let groups = root.join(format!("cnnf_bed_{}.slice", std::process::id()));
+        fs::create_dir(&groups).expect("a control group");
+        let bed = Self { tree, groups, dir, children: Vec::new(), defender: None };
+        bed.configure("");
+        bed
+    }
+
+    /// Writes the defender's configuration, with this beside what the bed needs.
+    pub(crate) fn configure(&self, more: &str) {
+        let dir = self.dir.path();
+        let config = format!("state_dir = \"{0}/state\"\nsocket = \"{0}/sock\"\n{more}", dir.display());
+        fs::write(dir.join("defender.toml"), config).expect("config");
     }
 
     /// Runs a command of the defender's to its end.
@@ -56,7 +89,11 @@ impl Bed {
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cnnf-defender"));
+        let program = env!("CARGO_BIN_EXE_cnnf-defender");
+        let mut command = Command::new(if self.tree == Tree::Unified { program } else { "unshare" });
+        if self.tree == Tree::Legacy {
+            command.args(["--mount", "sh", "-c", "umount -a -t cgroup2; exec \"$@\"", "sh", program]);
+        }
         command.args(args).env("CNNF_CONFIG", self.dir.path().join("defender.toml"));
         command
     }
@@ -174,6 +211,9 @@ impl Drop for Bed {
             }
         }
         remove(&self.groups);
+        if self.tree == Tree::Legacy {
+            let _ = Command::new("umount").arg(self.dir.path().join("systemd")).status();
+        }
         if std::thread::panicking() {
             eprintln!("the defender's log:\n{}", self.log());
         }

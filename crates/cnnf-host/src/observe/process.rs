@@ -125,9 +125,13 @@ fn cmdline(proc: &process::Process) -> Vec<u8> {
     bytes
 }
 
-/// The cgroup2 path; a hybrid host lists v1 controllers as well. ` (deleted)` is taken off.
+/// Where systemd put the process: the cgroup2 path, or on a host where it still manages cgroup v1 that of its own hierarchy there.
+/// ` (deleted)` is taken off.
 fn cgroup_path(groups: &procfs::ProcessCGroups) -> Option<String> {
-    let path = &groups.0.iter().find(|group| group.hierarchy == 0)?.pathname;
+    let unified = groups.0.iter().find(|group| group.hierarchy == 0).map(|group| group.pathname.as_str());
+    let is_systemd = |group: &&procfs::ProcessCGroup| group.controllers.iter().any(|name| name == "name=systemd");
+    let legacy = groups.0.iter().find(is_systemd).map(|group| group.pathname.as_str());
+    let path = unified.filter(|path| *path != "/").or(legacy).or(unified)?;
     Some(path.strip_suffix(" (deleted)").unwrap_or(path).to_owned())
 }
 
@@ -166,6 +170,17 @@ mod tests {
         let groups = |text: &str| procfs::ProcessCGroups::from_buf_read(text.as_bytes()).expect("groups");
         assert_eq!(cgroup_path(&groups(hybrid)).as_deref(), Some("/system.slice/web.service"));
         assert_eq!(cgroup_path(&groups("4:memory:/x\n")), None);
+        assert_eq!(
+            cgroup_path(&groups("9:name=systemd:/a.service\n0::/\n")).as_deref(),
+            Some("/a.service"),
+            "cgroup v1"
+        );
+        assert_eq!(
+            cgroup_path(&groups("9:name=systemd:/a.service\n")).as_deref(),
+            Some("/a.service"),
+            "cgroup v1 alone"
+        );
+        assert_eq!(cgroup_path(&groups("0::/\n")).as_deref(), Some("/"));
         assert_eq!(arguments(b"curl\0-s\0\0x\0"), ["curl", "-s", "", "x"]);
         assert_eq!(arguments(b"nginx: worker"), ["nginx: worker"]);
         assert!(arguments(b"").is_empty());

@@ -20,10 +20,13 @@ use crate::socket::request;
 const ATTEMPTS: u32 = 10;
 /// libnftnl's type of a comment in a rule's user data.
 const UDATA_RULE_COMMENT: u8 = 0;
+const INET: u8 = libc::NFPROTO_INET as u8;
 
 /// A table, as a listing shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableHead {
+    /// Its family, `NFPROTO_*`: 1 inet, 2 ip, 3 arp, 5 netdev, 7 bridge, 10 ip6.
+    pub family: u8,
     /// Its name.
     pub name: String,
     /// It belongs to a socket, or did ([`TableFlags::owner`](super::TableFlags::owner)).
@@ -45,6 +48,22 @@ pub struct TableDump {
     pub chains: Vec<ChainDump>,
     /// Sets and maps.
     pub sets: Vec<SetDump>,
+}
+
+impl TableHead {
+    /// The family as `nft` writes it.
+    #[must_use]
+    pub fn family_name(&self) -> &'static str {
+        match i32::from(self.family) {
+            libc::NFPROTO_INET => "inet",
+            libc::NFPROTO_IPV4 => "ip",
+            libc::NFPROTO_ARP => "arp",
+            libc::NFPROTO_NETDEV => "netdev",
+            libc::NFPROTO_BRIDGE => "bridge",
+            libc::NFPROTO_IPV6 => "ip6",
+            _ => "of an unknown family",
+        }
+    }
 }
 
 impl TableDump {
@@ -135,6 +154,7 @@ pub(super) fn generation_id(channel: &mut Channel) -> Result<u32, Error> {
     ask(
         channel,
         what,
+        INET,
         libc::NFT_MSG_GETGEN,
         libc::NLM_F_ACK,
         |_| {},
@@ -145,17 +165,18 @@ pub(super) fn generation_id(channel: &mut Channel) -> Result<u32, Error> {
     id.ok_or(Error::Incomplete { what })
 }
 
-pub(super) fn list_tables(channel: &mut Channel) -> Result<Vec<TableHead>, Error> {
+/// Tables of a family; of all for `NFPROTO_UNSPEC`.
+pub(super) fn list_tables(channel: &mut Channel, family: u8) -> Result<Vec<TableHead>, Error> {
     let mut tables = Vec::new();
     let what = "list the tables";
     steady(channel, what, |channel| {
         tables.clear();
-        ask(channel, what, libc::NFT_MSG_GETTABLE, libc::NLM_F_DUMP, |_| {}, |m| tables.extend(table_head(m)))
+        ask(channel, what, family, libc::NFT_MSG_GETTABLE, libc::NLM_F_DUMP, |_| {}, |m| tables.extend(table_head(m)))
     })?;
     Ok(tables)
 }
 
-pub(super) fn table(channel: &mut Channel, name: &str) -> Result<Option<TableDump>, Error> {
+pub(super) fn table(channel: &mut Channel, family: u8, name: &str) -> Result<Option<TableDump>, Error> {
     let what = "dump a table";
     let mut dump = None;
     let generation = steady(channel, what, |channel| {
@@ -163,6 +184,7 @@ pub(super) fn table(channel: &mut Channel, name: &str) -> Result<Option<TableDum
         let mut changed = ask(
             channel,
             what,
+            family,
             libc::NFT_MSG_GETTABLE,
             libc::NLM_F_DUMP,
             |_| {},
@@ -178,6 +200,7 @@ pub(super) fn table(channel: &mut Channel, name: &str) -> Result<Option<TableDum
         changed |= ask(
             channel,
             what,
+            family,
             libc::NFT_MSG_GETCHAIN,
             libc::NLM_F_DUMP,
             |_| {},
@@ -188,7 +211,7 @@ pub(super) fn table(channel: &mut Channel, name: &str) -> Result<Option<TableDum
         let ours = |w: &mut Writer| {
             w.strz(abi::NFTA_RULE_TABLE, name);
         };
-        changed |= ask(channel, what, libc::NFT_MSG_GETRULE, libc::NLM_F_DUMP, ours, |m| {
+        changed |= ask(channel, what, family, libc::NFT_MSG_GETRULE, libc::NLM_F_DUMP, ours, |m| {
             let Some((table, chain, rule)) = rule(m) else { return };
             if table == name
                 && let Some(c) = chains.iter_mut().find(|c| c.name == chain)
@@ -197,7 +220,7 @@ pub(super) fn table(channel: &mut Channel, name: &str) -> Result<Option<TableDum
             }
         })?;
         let mut sets = Vec::new();
-        changed |= ask(channel, what, libc::NFT_MSG_GETSET, libc::NLM_F_DUMP, ours, |m| {
+        changed |= ask(channel, what, family, libc::NFT_MSG_GETSET, libc::NLM_F_DUMP, ours, |m| {
             sets.extend(set(m).filter(|(table, _)| table == name).map(|(_, s)| s));
         })?;
         dump = Some(TableDump { head, generation: 0, chains, sets });
@@ -220,7 +243,7 @@ pub(super) fn elements(channel: &mut Channel, table: &str, set: &str) -> Result<
             let which = |w: &mut Writer| {
                 w.strz(abi::NFTA_SET_ELEM_LIST_TABLE, table).strz(abi::NFTA_SET_ELEM_LIST_SET, set);
             };
-            ask(channel, what, libc::NFT_MSG_GETSETELEM, libc::NLM_F_DUMP, which, |m| {
+            ask(channel, what, INET, libc::NFT_MSG_GETSETELEM, libc::NLM_F_DUMP, which, |m| {
                 messages += 1;
                 element_list(m, &mut elements);
             })
@@ -260,6 +283,7 @@ fn steady(
 fn ask(
     channel: &mut Channel,
     what: &'static str,
+    family: u8,
     message: i32,
     flags: i32,
     fill: impl FnOnce(&mut Writer),
@@ -268,7 +292,7 @@ fn ask(
     channel.drain();
     let seq = channel.next_seq();
     let mut w = Writer::new();
-    w.begin(abi::message_type(message), libc::NLM_F_REQUEST | flags, seq).nfgen(libc::NFPROTO_INET as u8, 0);
+    w.begin(abi::message_type(message), libc::NLM_F_REQUEST | flags, seq).nfgen(family, 0);
     fill(&mut w);
     w.end();
     request(channel, what, &w.buf, seq, each)
@@ -278,6 +302,7 @@ pub(super) fn table_head(m: Message<'_>) -> Option<TableHead> {
     let attrs = m.attrs(NFGEN);
     let flags = attrs.find(abi::NFTA_TABLE_FLAGS).and_then(|a| a.be32()).unwrap_or(0);
     Some(TableHead {
+        family: m.family(),
         name: attrs.find(abi::NFTA_TABLE_NAME)?.text(),
         owned: flags & abi::NFT_TABLE_F_OWNER != 0,
         persist: flags & abi::NFT_TABLE_F_PERSIST != 0,

@@ -106,7 +106,15 @@ impl Nft {
     /// # Errors
     /// [`Error`].
     pub fn list_tables(&mut self) -> Result<Vec<TableHead>, Error> {
-        dump::list_tables(&mut self.channel)
+        dump::list_tables(&mut self.channel, libc::NFPROTO_INET as u8)
+    }
+
+    /// The tables of every family.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn list_all_tables(&mut self) -> Result<Vec<TableHead>, Error> {
+        dump::list_tables(&mut self.channel, libc::NFPROTO_UNSPEC as u8)
     }
 
     /// Chains, rules and sets of a table of family inet, of one generation; `None` if there is no
@@ -115,7 +123,15 @@ impl Nft {
     /// # Errors
     /// [`Error::Unsteady`] if the ruleset changed during every one of a bounded number of attempts.
     pub fn dump(&mut self, table: &str) -> Result<Option<TableDump>, Error> {
-        dump::table(&mut self.channel, table)
+        dump::table(&mut self.channel, libc::NFPROTO_INET as u8, table)
+    }
+
+    /// As [`dump`](Self::dump) a table of any family.
+    ///
+    /// # Errors
+    /// As `dump`.
+    pub fn dump_of(&mut self, table: &TableHead) -> Result<Option<TableDump>, Error> {
+        dump::table(&mut self.channel, table.family, &table.name)
     }
 
     /// The elements of a set, of one generation, sorted by key. A set that does not fit into one

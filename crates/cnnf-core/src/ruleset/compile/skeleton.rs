@@ -83,6 +83,7 @@ impl Compiler<'_> {
             .collect();
         self.set("cgroups".into(), Set::Cgroups(cgroups));
         self.answers();
+        self.untracked();
         for way in [OUT, IN] {
             self.base(way);
             self.stamp(way);
@@ -101,7 +102,7 @@ impl Compiler<'_> {
         let sealed = Match::LabelBits { word: 3, mask: epoch, set: true };
         self.rule(way.base, vec![sealed], vec![Action::Accept], "judged and answered under this policy");
         for (state, action) in [
-            (state::UNTRACKED, Action::Accept),
+            (state::UNTRACKED, Action::Goto("untracked".into())),
             (state::NEW, Action::Jump(way.stamp.into())),
             (state::RELATED, Action::Jump(way.related.into())),
         ] {
@@ -125,6 +126,13 @@ impl Compiler<'_> {
         ] {
             self.rule("answers", vec![m], vec![Action::Accept], "");
         }
+    }
+
+    /// What somebody exempts from conntrack has no label and is not judged. conntrack itself exempts neighbour discovery.
+    fn untracked(&mut self) {
+        let discovery = Match::Protocol(Family::V6, Protocol::Icmp);
+        self.rule("untracked", vec![discovery], vec![Action::Accept], "");
+        self.rule("untracked", vec![], vec![Action::Counter, Action::Accept], "not tracked, so not judged");
     }
 
     /// Writes who is at this end into the label, once: nft can only OR.

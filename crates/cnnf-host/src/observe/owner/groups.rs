@@ -9,10 +9,10 @@ use cnnf_core::identity::of_cgroup;
 
 use crate::observe::{cgroups, process};
 
-/// The tree below the root of cgroup2.
+/// The tree below the root of cgroup2, if that is mounted.
 #[derive(Debug)]
 pub(super) struct Groups {
-    root: PathBuf,
+    root: Option<PathBuf>,
     paths: HashMap<u64, String>,
 }
 
@@ -27,16 +27,20 @@ pub(super) enum Candidates<'a> {
 }
 
 impl Groups {
-    pub(super) fn new(root: PathBuf) -> Self {
+    pub(super) fn new(root: Option<PathBuf>) -> Self {
         Self { root, paths: HashMap::new() }
     }
 
     fn directory(&self, path: &str) -> PathBuf {
-        self.root.join(path.trim_start_matches('/'))
+        // without a tree no group has processes, and an absolute path could be another tree's
+        self.root.as_ref().map_or_else(PathBuf::new, |root| root.join(path.trim_start_matches('/')))
     }
 
-    /// The path of the control group of this id; looks through the tree if it is a new one.
+    /// The path of the control group of this id; looks through the tree if it is a new one. Without a tree every socket is the root's.
     pub(super) fn path(&mut self, id: u64) -> Option<String> {
+        if self.root.is_none() {
+            return Some("/".into());
+        }
         let is = |path: &str| std::fs::metadata(self.directory(path)).is_ok_and(|m| m.ino() == id);
         if let Some(path) = self.paths.get(&id).filter(|path| is(path)) {
             return Some(path.clone());
@@ -53,8 +57,9 @@ impl Groups {
 
     fn read(&mut self) {
         self.paths.clear();
-        let root = self.root.clone();
-        self.walk(&root, "");
+        if let Some(root) = self.root.clone() {
+            self.walk(&root, "");
+        }
     }
 
     fn walk(&mut self, directory: &Path, path: &str) {

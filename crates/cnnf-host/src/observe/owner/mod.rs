@@ -42,6 +42,8 @@ pub struct Answer {
     pub cgroup: String,
     /// Its holder, where it had to be found.
     pub holder: Option<Process>,
+    /// Whether processes had to be asked.
+    pub asked: bool,
     /// What is not known, and why; for `ambiguous` who could be meant. Empty if nothing is missing.
     pub missing: String,
 }
@@ -66,15 +68,13 @@ pub struct Owners {
 }
 
 impl Owners {
-    /// Opens it; `units` are those of this host's systemd.
+    /// Opens it; `units` are those of this host's systemd. Where cgroup2 is not mounted only the holder of a socket tells its owner.
     ///
     /// # Errors
-    /// No netlink socket, or no cgroup2.
+    /// No netlink socket.
     pub fn open(units: Arc<SocketUnits>) -> io::Result<Self> {
         let mountinfo = std::fs::read_to_string("/proc/self/mountinfo")?;
-        let root = cgroups::mount_point(&mountinfo).ok_or_else(|| {
-            io::Error::new(io::ErrorKind::NotFound, "cgroup2 is not mounted: services cannot be told apart")
-        })?;
+        let root = cgroups::mount_point(&mountinfo);
         let diag = SockDiag::open().map_err(io::Error::other)?;
         Ok(Self { diag, groups: Groups::new(root), units, patience: PATIENCE, remembered: HashMap::new() })
     }
@@ -123,11 +123,11 @@ impl Owners {
 
     /// The owner of a socket.
     pub fn of_socket(&mut self, protocol: Protocol, sock: &Sock) -> Answer {
-        let path = sock.cgroup_id.and_then(|id| self.groups.path(id));
+        let path = self.group(sock);
         if let Some(path) = &path
             && let Some(key) = self.of_group(path)
         {
-            return Answer { key, cgroup: path.clone(), holder: None, missing: String::new() };
+            return Answer { key, cgroup: path.clone(), holder: None, asked: false, missing: String::new() };
         }
         if let Some(known) = self.remembered.get(&sock.cookie)
             && known.at.elapsed() < REMEMBERED
@@ -154,6 +154,11 @@ impl Owners {
         answer
     }
 
+    /// The path of the group in which a socket was made; the root's where the kernel does not say (before Linux 5.8). `None` if it is gone.
+    fn group(&mut self, sock: &Sock) -> Option<String> {
+        sock.cgroup_id.map_or(Some("/".into()), |id| self.groups.path(id))
+    }
+
     /// The service that a group decides.
     fn of_group(&self, path: &str) -> Option<ServiceKey> {
         match of_cgroup(path) {
@@ -176,7 +181,8 @@ impl Owners {
             self.units.want();
             return None;
         };
-        let answer = Answer { key, cgroup: path.unwrap_or_default(), holder: None, missing: String::new() };
+        let answer =
+            Answer { key, cgroup: path.unwrap_or_default(), holder: None, asked: true, missing: String::new() };
         Some((answer, Some(manager)))
     }
 
@@ -184,7 +190,7 @@ impl Owners {
     fn of_holders(&self, path: String, inode: u32) -> Answer {
         let Some(holders) = self.holders(&path, inode) else {
             let why = "there are more processes than can be asked in time";
-            return Answer { cgroup: path, ..unknown(why.into()) };
+            return Answer { cgroup: path, asked: true, ..unknown(why.into()) };
         };
         let keys: BTreeSet<ServiceKey> = holders.iter().map(|p| self.of_process(p)).collect();
         let mut keys = keys.into_iter();
@@ -194,10 +200,10 @@ impl Owners {
                     None => "no process holds the socket any more",
                     Some(_) => "no process but the service manager holds the socket",
                 };
-                Answer { cgroup: path, ..unknown(why.into()) }
+                Answer { cgroup: path, asked: true, ..unknown(why.into()) }
             }
             (Some(key), None) => {
-                Answer { key, cgroup: path, holder: holders.into_iter().next(), missing: String::new() }
+                Answer { key, cgroup: path, holder: holders.into_iter().next(), asked: true, missing: String::new() }
             }
             (Some(first), Some(second)) => {
                 let names: Vec<String> = [first, second].into_iter().chain(keys).map(|key| key.to_string()).collect();
@@ -205,6 +211,7 @@ impl Owners {
                     key: ServiceKey::ambiguous(),
                     cgroup: path,
                     holder: None,
+                    asked: true,
                     missing: format!("held by {}", names.join(", ")),
                 }
             }
@@ -230,7 +237,7 @@ impl Owners {
             Ok(None) => return missing("its socket was gone when the packet's copy came"),
             Err(why) => return missing(&why),
         };
-        let path = sock.cgroup_id.and_then(|id| self.groups.path(id)).unwrap_or_default();
+        let path = self.group(&sock).unwrap_or_default();
         let holders = self.of_started(&path, sock.inode).or_else(|| self.holders(&path, sock.inode));
         let Some(mut holders) = holders else {
             return event::Process { cgroup: path, ..missing("there are more processes than can be asked in time") };
@@ -311,7 +318,7 @@ fn passed_on(path: &str) -> Option<Candidates<'_>> {
 }
 
 fn unknown(why: String) -> Answer {
-    Answer { key: ServiceKey::unknown(), cgroup: String::new(), holder: None, missing: why }
+    Answer { key: ServiceKey::unknown(), cgroup: String::new(), holder: None, asked: false, missing: why }
 }
 
 fn missing(why: &str) -> event::Process {
