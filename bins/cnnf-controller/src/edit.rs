@@ -7,14 +7,26 @@ use std::sync::Arc;
 
 use cnnf_core::id::{HostId, ServiceKey};
 use cnnf_core::model::Model;
-use cnnf_core::policy::{Mode, Rule, RuleError, RuleId};
+use cnnf_core::policy::{Delta, Mode, Rule, RuleError, RuleId};
 use cnnf_rpc::convert::policy::{NameError, resolve_among};
 use cnnf_rpc::convert::{self, ConvertError};
-use cnnf_store::{ModelPatch, PolicyState};
+use cnnf_store::{Author, ModelPatch, PolicyState};
 use tonic::Status;
 
 use crate::clock::now;
 use crate::controller::{Controller, refuse};
+
+/// What an edit did, or would do.
+pub(crate) struct Edited<T> {
+    /// What the change said.
+    pub(crate) answer: T,
+    /// The revision in force.
+    pub(crate) revision: u64,
+    /// As it is now, or would be.
+    pub(crate) new: PolicyState,
+    /// What that changes.
+    pub(crate) delta: Delta,
+}
 
 /// A policy that is being changed.
 pub(crate) struct Draft {
@@ -57,6 +69,17 @@ impl Draft {
         rule.id = RuleId(self.new.last_rule);
     }
 
+    /// Refuses if the newest revision is another one than the caller has seen; 0 is a caller who does not care.
+    pub(crate) fn check_base(&self, seen: u64) -> Result<(), Status> {
+        let newest = self.old.revision;
+        if seen == 0 || seen == newest {
+            return Ok(());
+        }
+        Err(Status::aborted(format!(
+            "the rules have changed: they are at revision {newest}, not {seen}; 'cnnfctl rules history' shows by whom"
+        )))
+    }
+
     /// Names are unique.
     fn check_names(&self) -> Result<(), ConvertError> {
         let mut names = BTreeSet::new();
@@ -90,12 +113,13 @@ impl Draft {
 }
 
 impl Controller {
-    /// Changes rules and objects: `change` makes a draft of what will be; it is stored and then in force, or nothing has happened.
+    /// Changes rules and objects: `change` makes a draft of what will be; it is stored as `author`'s and then in force, or nothing has
+    /// happened. Without an author it only says what would change.
     pub(crate) async fn edit_policy<T>(
         self: &Arc<Self>,
-        keep: bool,
+        author: Option<Author>,
         change: impl FnOnce(&mut Draft) -> Result<T, Status>,
-    ) -> Result<(T, PolicyState), Status> {
+    ) -> Result<Edited<T>, Status> {
         let _guard = self.edits.lock().await;
         let mut draft = {
             let state = self.state();
@@ -106,10 +130,12 @@ impl Controller {
         draft.check_names()?;
         let changed = draft.stamp();
         let Draft { old, new, .. } = draft;
-        if !changed || !keep {
-            return Ok((answer, new));
-        }
-        self.store.save_policy(&old, &new).await.map_err(refuse)?;
+        let delta = Delta::between((&old.rules, &old.objects), (&new.rules, &new.objects));
+        let Some(author) = author.filter(|_| changed) else {
+            return Ok(Edited { answer, revision: old.revision, new, delta });
+        };
+        let who = author.who.clone();
+        self.store.save_policy(&old, &new, author).await.map_err(refuse)?;
         let queued = {
             let mut state = self.state();
             let kept: BTreeSet<RuleId> = new.rules.iter().map(|rule| rule.id).collect();
@@ -126,10 +152,10 @@ impl Controller {
             };
             self.queue(&state, learned)
         };
-        tracing::info!(revision = new.revision, rules = new.rules.len(), "the rules have changed");
+        tracing::info!(revision = new.revision, who, rules = new.rules.len(), change = %delta, "the rules have changed");
         self.resolve_now.notify_one();
         self.settle(queued).await;
-        Ok((answer, new))
+        Ok(Edited { answer, revision: new.revision, new, delta })
     }
 
     /// Sets a setting.

@@ -12,6 +12,8 @@ use crate::output::printable;
 pub(crate) enum Failure {
     /// The answer is no, or what was named is not there.
     No(String),
+    /// The answer was printed, and it is no.
+    Differs,
     /// What was asked for makes no sense.
     Usage(String),
     /// The controller cannot be reached or does not allow it.
@@ -25,7 +27,7 @@ impl Failure {
     pub(crate) fn code(&self) -> u8 {
         match self {
             Self::NobodyReads => 0,
-            Self::No(_) => 1,
+            Self::No(_) | Self::Differs => 1,
             Self::Usage(_) => 2,
             Self::Unreachable(_) => 3,
         }
@@ -37,7 +39,7 @@ impl Failure {
             Self::No(text) | Self::Usage(text) | Self::Unreachable(text) => {
                 Some(text.lines().map(printable).collect::<Vec<_>>().join("\n"))
             }
-            Self::NobodyReads => None,
+            Self::NobodyReads | Self::Differs => None,
         }
     }
 

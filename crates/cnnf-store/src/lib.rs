@@ -11,6 +11,7 @@
 mod column;
 mod error;
 mod event;
+mod history;
 mod host;
 mod model;
 mod pending;
@@ -31,6 +32,7 @@ use rusqlite::{Connection, OpenFlags};
 
 pub use error::StoreError;
 pub use event::{EventQuery, FOLD_WINDOW, MAX_SAMPLES, NewEvent, StoredEvent, Subject};
+pub use history::{Author, MAX_REVISION_BYTES, MAX_REVISIONS, Revision};
 pub use host::{Cursor, HostRow, Inventory};
 pub use model::ModelPatch;
 pub use pending::Pending;

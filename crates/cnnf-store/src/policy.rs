@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use cnnf_core::id::ServiceKey;
-use cnnf_core::policy::{AddressObject, Mode, Rule, RuleId};
+use cnnf_core::policy::{AddressObject, Delta, Mode, ObjectDelta, Placed, Rule, RuleDelta, RuleId};
 use cnnf_core::time::Timestamp;
 use rusqlite::{Connection, params};
 
 use crate::column::{collect, count, json, read_count, read_json, read_text, read_time, time};
+use crate::history::{self, Author};
 use crate::writer::Class;
 use crate::{Pending, Store, StoreError};
 
@@ -70,29 +71,17 @@ impl Store {
         })
     }
 
-    /// Replaces `old` by `new`, all or nothing; only the difference is written.
+    /// Replaces `old` by `new`, all or nothing; only the difference is written, and kept in the history as `author`'s.
     ///
     /// [`StoreError::Stale`] if the store is not at `old`'s revision.
-    pub fn save_policy(&self, old: &PolicyState, new: &PolicyState) -> Pending<()> {
+    pub fn save_policy(&self, old: &PolicyState, new: &PolicyState, author: Author) -> Pending<()> {
         let seen = old.revision;
         let (revision, last_rule) = (new.revision, new.last_rule);
-        let before: BTreeMap<RuleId, (usize, &Rule)> =
-            old.rules.iter().enumerate().map(|(n, r)| (r.id, (n, r))).collect();
-        let mut kept = std::collections::BTreeSet::new();
-        let mut moved = Vec::new();
-        let mut put = Vec::new();
-        for (position, rule) in new.rules.iter().enumerate() {
-            kept.insert(rule.id);
-            match before.get(&rule.id) {
-                Some((at, known)) if *known == rule && *at == position => {}
-                Some((_, known)) if *known == rule => moved.push((rule.id, position)),
-                _ => put.push((position, rule.clone())),
-            }
-        }
-        let gone: Vec<RuleId> = before.keys().filter(|id| !kept.contains(id)).copied().collect();
-        let lost: Vec<String> = old.objects.keys().filter(|name| !new.objects.contains_key(*name)).cloned().collect();
-        let objects: Vec<AddressObject> =
-            new.objects.values().filter(|object| old.objects.get(&object.name) != Some(object)).cloned().collect();
+        let delta = Delta::between((&old.rules, &old.objects), (&new.rules, &new.objects));
+        // A rule that was put in or taken out shifts those after it, which is no difference of theirs.
+        let before: BTreeMap<RuleId, usize> = old.rules.iter().enumerate().map(|(at, rule)| (rule.id, at)).collect();
+        let shifted = new.rules.iter().enumerate().filter(|(at, rule)| before.get(&rule.id).is_some_and(|b| b != at));
+        let shifted: Vec<(RuleId, usize)> = shifted.map(|(at, rule)| (rule.id, at)).collect();
         self.writer.submit(Class::Decision, move |connection| {
             let newest = counter(connection, "revision")?;
             if newest != seen {
@@ -100,29 +89,41 @@ impl Store {
             }
             set_counter(connection, "revision", revision)?;
             set_counter(connection, "rule", last_rule)?;
-            for id in gone {
-                connection.execute("DELETE FROM rules WHERE id = ?1", [count(id.0)])?;
-            }
-            let mut position_of = connection.prepare_cached("UPDATE rules SET position = ?2 WHERE id = ?1")?;
-            for (id, position) in moved {
-                position_of.execute(params![count(id.0), count(position as u64)])?;
-            }
+            history::add(connection, revision, &author, &delta)?;
+            let mut delete_rule = connection.prepare_cached("DELETE FROM rules WHERE id = ?1")?;
             let mut put_rule = connection.prepare_cached(
                 "INSERT INTO rules (id, position, body, hits, last_used) VALUES (?1, ?2, ?3, 0, 0)
                  ON CONFLICT (id) DO UPDATE SET position = excluded.position, body = excluded.body",
             )?;
-            for (position, rule) in put {
-                put_rule.execute(params![count(rule.id.0), count(position as u64), json(&rule)?])?;
+            for RuleDelta { before, after, .. } in delta.rules {
+                match (before, after) {
+                    (_, Some(Placed { at, rule })) => {
+                        put_rule.execute(params![count(rule.id.0), count(at as u64), json(&rule)?])?;
+                    }
+                    (Some(before), None) => {
+                        delete_rule.execute([count(before.rule.id.0)])?;
+                    }
+                    (None, None) => {}
+                }
             }
-            for name in lost {
-                connection.execute("DELETE FROM objects WHERE name = ?1", [name])?;
+            let mut position_of = connection.prepare_cached("UPDATE rules SET position = ?2 WHERE id = ?1")?;
+            for (id, position) in shifted {
+                position_of.execute(params![count(id.0), count(position as u64)])?;
             }
-            let mut put_object = connection.prepare_cached(
-                "INSERT INTO objects (name, addresses) VALUES (?1, ?2)
-                 ON CONFLICT (name) DO UPDATE SET addresses = excluded.addresses",
-            )?;
-            for object in objects {
-                put_object.execute(params![object.name, json(&object.addresses)?])?;
+            for ObjectDelta { before, after } in delta.objects {
+                match (before, after) {
+                    (_, Some(object)) => {
+                        connection.execute(
+                            "INSERT INTO objects (name, addresses) VALUES (?1, ?2)
+                             ON CONFLICT (name) DO UPDATE SET addresses = excluded.addresses",
+                            params![object.name, json(&object.addresses)?],
+                        )?;
+                    }
+                    (Some(object), None) => {
+                        connection.execute("DELETE FROM objects WHERE name = ?1", [object.name])?;
+                    }
+                    (None, None) => {}
+                }
             }
             Ok(())
         })

@@ -1,17 +1,22 @@
 //! Rules and address objects.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod history;
+mod object;
 
-use cnnf_core::policy::{AddressObject, Rule, RuleId};
-use cnnf_rpc::convert::ConvertError;
+use std::collections::BTreeMap;
+
+use cnnf_core::policy::{Rule, RuleId};
 use cnnf_rpc::convert::common::time_text;
+use cnnf_rpc::convert::{self, ConvertError};
+use cnnf_rpc::tls::{PeerConnection, PeerIdentity};
 use cnnf_rpc::v1;
 use cnnf_rpc::v1::policy_service_server::PolicyService;
-use cnnf_store::{PolicyState, RuleUse};
+use cnnf_store::{Author, RuleUse};
 use tonic::{Request, Response, Status};
 
 use super::Api;
-use crate::edit::Draft;
+use crate::clock::now;
+use crate::edit::{Draft, Edited};
 
 #[tonic::async_trait]
 impl PolicyService for Api {
@@ -23,6 +28,7 @@ impl PolicyService for Api {
     }
 
     async fn add_rule(&self, request: Request<v1::AddRuleRequest>) -> Result<Response<v1::Rule>, Status> {
+        let author = author(&request, &request.get_ref().reason)?;
         let written = request.into_inner().rule.ok_or_else(|| ConvertError::new("rule", "is missing"))?;
         let position = written.position;
         let add = |draft: &mut Draft| {
@@ -34,12 +40,12 @@ impl PolicyService for Api {
             draft.new.rules.insert(at, rule);
             Ok(id)
         };
-        let (id, new) = self.0.edit_policy(true, add).await?;
-        self.answer(id, &new)
+        self.answer(&self.0.edit_policy(Some(author), add).await?)
     }
 
     async fn update_rule(&self, request: Request<v1::UpdateRuleRequest>) -> Result<Response<v1::Rule>, Status> {
-        let v1::UpdateRuleRequest { rule, values, fields } = request.into_inner();
+        let author = author(&request, &request.get_ref().reason)?;
+        let v1::UpdateRuleRequest { rule, values, fields, reason: _ } = request.into_inner();
         let values = values.ok_or_else(|| ConvertError::new("values", "is missing"))?;
         if fields.is_empty() {
             return Err(ConvertError::new("fields", "is empty: name the fields to be changed").into());
@@ -62,12 +68,12 @@ impl PolicyService for Api {
             draft.new.rules.insert(to, changed);
             Ok(id)
         };
-        let (id, new) = self.0.edit_policy(true, update).await?;
-        self.answer(id, &new)
+        self.answer(&self.0.edit_policy(Some(author), update).await?)
     }
 
     async fn move_rule(&self, request: Request<v1::MoveRuleRequest>) -> Result<Response<v1::Rule>, Status> {
-        let v1::MoveRuleRequest { rule, position } = request.into_inner();
+        let author = author(&request, &request.get_ref().reason)?;
+        let v1::MoveRuleRequest { rule, position, reason: _ } = request.into_inner();
         let shift = |draft: &mut Draft| {
             let at = draft.find(&rule)?;
             let moved = draft.new.rules.remove(at);
@@ -76,37 +82,33 @@ impl PolicyService for Api {
             draft.new.rules.insert(to, moved);
             Ok(id)
         };
-        let (id, new) = self.0.edit_policy(true, shift).await?;
-        self.answer(id, &new)
+        self.answer(&self.0.edit_policy(Some(author), shift).await?)
     }
 
     async fn delete_rule(
         &self,
         request: Request<v1::DeleteRuleRequest>,
     ) -> Result<Response<v1::DeleteRuleResponse>, Status> {
+        let author = author(&request, &request.get_ref().reason)?;
         let rule = request.into_inner().rule;
         let delete = |draft: &mut Draft| {
             let at = draft.find(&rule)?;
             draft.new.rules.remove(at);
             Ok(())
         };
-        let ((), new) = self.0.edit_policy(true, delete).await?;
-        Ok(Response::new(v1::DeleteRuleResponse { revision: new.revision }))
+        let revision = self.0.edit_policy(Some(author), delete).await?.revision;
+        Ok(Response::new(v1::DeleteRuleResponse { revision }))
     }
 
     async fn apply_policy(
         &self,
         request: Request<v1::ApplyPolicyRequest>,
     ) -> Result<Response<v1::ApplyPolicyResponse>, Status> {
-        let v1::ApplyPolicyRequest { rules, objects, base_revision, dry_run } = request.into_inner();
+        let author = author(&request, &request.get_ref().reason)?;
+        let v1::ApplyPolicyRequest { rules, objects, base_revision, dry_run, reason: _ } = request.into_inner();
         let apply = |draft: &mut Draft| {
-            let newest = draft.old.revision;
-            if base_revision != 0 && base_revision != newest {
-                return Err(Status::aborted(format!(
-                    "the rules have changed: they are at revision {newest}, not {base_revision}: look at them and apply again"
-                )));
-            }
-            draft.new.objects = read_objects(objects)?;
+            draft.check_base(base_revision)?;
+            draft.new.objects = convert::policy::objects(objects)?;
             let known: BTreeMap<&str, RuleId> =
                 draft.old.rules.iter().map(|rule| (rule.name.as_str(), rule.id)).collect();
             let mut read = draft.read_all(rules)?;
@@ -123,11 +125,54 @@ impl PolicyService for Api {
                 }
             }
             draft.new.rules = read;
-            Ok(differences(&draft.old, &draft.new))
+            Ok(())
         };
-        let (mut answer, new) = self.0.edit_policy(!dry_run, apply).await?;
-        answer.revision = if dry_run { self.0.state().policy.revision } else { new.revision };
-        Ok(Response::new(answer))
+        let edited = self.0.edit_policy(Some(author).filter(|_| !dry_run), apply).await?;
+        Ok(Response::new(convert::history::applied(&edited.delta, edited.revision)))
+    }
+
+    async fn list_objects(
+        &self,
+        _: Request<v1::ListObjectsRequest>,
+    ) -> Result<Response<v1::ListObjectsResponse>, Status> {
+        Ok(Response::new(v1::ListObjectsResponse { objects: object::list(&self.0.state().policy) }))
+    }
+
+    async fn add_object(&self, request: Request<v1::AddObjectRequest>) -> Result<Response<v1::AddressObject>, Status> {
+        let author = author(&request, &request.get_ref().reason)?;
+        let v1::AddObjectRequest { object, replace, reason: _ } = request.into_inner();
+        let object = object::read(object)?;
+        let edited = self.0.edit_policy(Some(author), |draft| object::add(draft, object, replace)).await?;
+        Ok(Response::new(edited.answer))
+    }
+
+    async fn delete_object(
+        &self,
+        request: Request<v1::DeleteObjectRequest>,
+    ) -> Result<Response<v1::DeleteObjectResponse>, Status> {
+        let author = author(&request, &request.get_ref().reason)?;
+        let name = request.into_inner().name;
+        let revision = self.0.edit_policy(Some(author), |draft| object::delete(draft, &name)).await?.revision;
+        Ok(Response::new(v1::DeleteObjectResponse { revision }))
+    }
+
+    async fn list_revisions(
+        &self,
+        request: Request<v1::ListRevisionsRequest>,
+    ) -> Result<Response<v1::ListRevisionsResponse>, Status> {
+        self.revisions(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn get_revision(&self, request: Request<v1::GetRevisionRequest>) -> Result<Response<v1::Revision>, Status> {
+        self.revision(request.into_inner().revision).await.map(Response::new)
+    }
+
+    async fn rollback_policy(
+        &self,
+        request: Request<v1::RollbackPolicyRequest>,
+    ) -> Result<Response<v1::ApplyPolicyResponse>, Status> {
+        let author = author(&request, &request.get_ref().reason)?;
+        self.rollback(author, request.into_inner()).await.map(Response::new)
     }
 
     async fn explain(&self, request: Request<v1::ExplainRequest>) -> Result<Response<v1::ExplainResponse>, Status> {
@@ -136,11 +181,19 @@ impl PolicyService for Api {
 }
 
 impl Api {
-    fn answer(&self, id: RuleId, new: &PolicyState) -> Result<Response<v1::Rule>, Status> {
-        let found = new.rules.iter().enumerate().find(|(_, rule)| rule.id == id);
+    fn answer(&self, edited: &Edited<RuleId>) -> Result<Response<v1::Rule>, Status> {
+        let found = edited.new.rules.iter().enumerate().find(|(_, rule)| rule.id == edited.answer);
         let (n, rule) = found.ok_or_else(|| Status::internal("the rule is gone"))?;
         Ok(Response::new(message(rule, n, &self.0.state().uses)))
     }
+}
+
+/// Who asks for a change, and why.
+fn author<T>(request: &Request<T>, reason: &str) -> Result<Author, Status> {
+    let why = convert::common::text("reason", reason.to_owned())?;
+    let peer = request.extensions().get::<PeerConnection>();
+    let who = peer.map_or(PeerIdentity::Anonymous, |peer| peer.identity.clone()).to_string();
+    Ok(Author { at: now(), who, why })
 }
 
 fn message(rule: &Rule, index: usize, uses: &BTreeMap<RuleId, RuleUse>) -> v1::Rule {
@@ -191,40 +244,4 @@ fn overlay(into: &mut v1::Rule, from: v1::Rule, fields: &[String]) -> Result<(),
         }
     }
     Ok(())
-}
-
-fn read_objects(messages: Vec<v1::AddressObject>) -> Result<BTreeMap<String, AddressObject>, ConvertError> {
-    let mut objects = BTreeMap::new();
-    for (n, message) in messages.into_iter().enumerate() {
-        let object = AddressObject::try_from(message).map_err(|error| error.under_index("objects", n))?;
-        let name = object.name.clone();
-        if objects.insert(name.clone(), object).is_some() {
-            let error = format_args!("two objects are named '{name}': names are unique").to_string();
-            return Err(ConvertError::new("name", error).under_index("objects", n));
-        }
-    }
-    Ok(objects)
-}
-
-/// What turns `old` into `new`, by name. A rule is elsewhere if its order among those that stay is another one.
-fn differences(old: &PolicyState, new: &PolicyState) -> v1::ApplyPolicyResponse {
-    let before: BTreeMap<&str, &Rule> = old.rules.iter().map(|rule| (rule.name.as_str(), rule)).collect();
-    let after: BTreeSet<&str> = new.rules.iter().map(|rule| rule.name.as_str()).collect();
-    let stay_before = old.rules.iter().map(|rule| rule.name.as_str()).filter(|name| after.contains(name));
-    let stay_after = new.rules.iter().map(|rule| rule.name.as_str()).filter(|name| before.contains_key(name));
-    let elsewhere: BTreeSet<&str> = stay_before.zip(stay_after).filter(|(a, b)| a != b).map(|(_, b)| b).collect();
-    let differs = |rule: &&Rule| {
-        before.get(rule.name.as_str()).is_some_and(|known| {
-            let same = Rule { revision: known.revision, ..(*rule).clone() };
-            **known != same || elsewhere.contains(rule.name.as_str())
-        })
-    };
-    let names: BTreeSet<&String> = old.objects.keys().chain(new.objects.keys()).collect();
-    v1::ApplyPolicyResponse {
-        added: new.rules.iter().map(|r| &r.name).filter(|name| !before.contains_key(name.as_str())).cloned().collect(),
-        changed: new.rules.iter().filter(differs).map(|rule| rule.name.clone()).collect(),
-        deleted: old.rules.iter().map(|r| &r.name).filter(|name| !after.contains(name.as_str())).cloned().collect(),
-        objects: names.into_iter().filter(|name| old.objects.get(*name) != new.objects.get(*name)).cloned().collect(),
-        revision: 0,
-    }
 }

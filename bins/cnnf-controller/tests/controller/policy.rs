@@ -9,7 +9,10 @@ use tonic::{Code, Status};
 use crate::place::{Place, inventory, rule};
 
 async fn add(client: &mut PolicyServiceClient<Channel>, rule: v1::Rule) -> Result<v1::Rule, Status> {
-    client.add_rule(v1::AddRuleRequest { rule: Some(rule) }).await.map(tonic::Response::into_inner)
+    client
+        .add_rule(v1::AddRuleRequest { rule: Some(rule), ..Default::default() })
+        .await
+        .map(tonic::Response::into_inner)
 }
 
 async fn list(client: &mut PolicyServiceClient<Channel>) -> v1::ListRulesResponse {
@@ -72,6 +75,7 @@ async fn rules_are_changed_moved_and_deleted() {
         rule: rule.to_owned(),
         values: Some(values),
         fields: fields.iter().map(|field| (*field).to_owned()).collect(),
+        ..Default::default()
     };
     let values = v1::Rule { effect: "prevent".to_owned(), notes: "x".to_owned(), ..Default::default() };
     let changed = client.update_rule(update("b", values.clone(), &["effect"])).await.expect("changed").into_inner();
@@ -83,8 +87,14 @@ async fn rules_are_changed_moved_and_deleted() {
     assert!(error.message().starts_with("fields: 'hits'"), "{}", error.message());
     let error = client.update_rule(update("none", v1::Rule::default(), &["notes"])).await.expect_err("none");
     assert_eq!(error.code(), Code::NotFound);
-    client.move_rule(v1::MoveRuleRequest { rule: "c".to_owned(), position: 1 }).await.expect("moved");
-    client.delete_rule(v1::DeleteRuleRequest { rule: "a".to_owned() }).await.expect("deleted");
+    client
+        .move_rule(v1::MoveRuleRequest { rule: "c".to_owned(), position: 1, ..Default::default() })
+        .await
+        .expect("moved");
+    client
+        .delete_rule(v1::DeleteRuleRequest { rule: "a".to_owned(), reason: "not needed".to_owned() })
+        .await
+        .expect("deleted");
     let after = list(&mut client).await;
     assert_eq!((names(&after), after.revision), (vec!["c", "first", "b"], 7));
     assert_eq!(
@@ -100,12 +110,16 @@ async fn rules_are_changed_moved_and_deleted() {
 async fn a_policy_is_applied_whole_or_not_at_all() {
     let place = Place::new();
     let mut client = PolicyServiceClient::new(place.admin().await);
-    let object = |name: &str, net: &str| v1::AddressObject { name: name.to_owned(), addresses: vec![net.to_owned()] };
+    let object = |name: &str, net: &str| v1::AddressObject {
+        name: name.to_owned(),
+        addresses: vec![net.to_owned()],
+        used_by: Vec::new(),
+    };
     let request = |rules: Vec<v1::Rule>, base_revision| v1::ApplyPolicyRequest {
         rules,
         objects: vec![object("office", "10.8.0.0/16")],
         base_revision,
-        dry_run: false,
+        ..Default::default()
     };
     let two = vec![rule("a", "unit:a", "office", "alert"), rule("b", "unit:b", "any", "alert")];
     let dry = v1::ApplyPolicyRequest { dry_run: true, ..request(two.clone(), 0) };
@@ -140,6 +154,73 @@ async fn a_policy_is_applied_whole_or_not_at_all() {
     );
     let after = list(&mut client).await;
     assert_eq!((names(&after), after.rules[0].id, after.rules[0].revision), (vec!["b", "d"], 2, 2));
+}
+
+#[tokio::test]
+async fn every_change_is_in_the_history_and_can_be_undone() {
+    let place = Place::new();
+    let mut client = PolicyServiceClient::new(place.admin().await);
+    let object = |net: &str| v1::AddressObject {
+        name: "office".to_owned(),
+        addresses: vec![net.to_owned()],
+        ..Default::default()
+    };
+    let put =
+        |net: &str, replace| v1::AddObjectRequest { object: Some(object(net)), replace, reason: "moved in".into() };
+    client.add_object(put("10.8.0.0/16", false)).await.expect("added");
+    let twice = client.add_object(put("10.9.0.0/16", false)).await.expect_err("there is one");
+    assert_eq!(twice.code(), Code::AlreadyExists);
+    for name in ["a", "b", "c"] {
+        add(&mut client, rule(name, "unit:a", "office", "alert")).await.expect("added");
+    }
+    let used = client.delete_object(v1::DeleteObjectRequest { name: "office".into(), ..Default::default() }).await;
+    let used = used.expect_err("rules use it");
+    assert_eq!(used.code(), Code::FailedPrecondition);
+    assert!(used.message().contains("is used by 'a', 'b', 'c'"), "{}", used.message());
+    client.add_object(put("10.9.0.0/16", true)).await.expect("replaced");
+    let objects = client.list_objects(v1::ListObjectsRequest {}).await.expect("objects").into_inner().objects;
+    assert_eq!((objects[0].addresses[0].as_str(), objects[0].used_by.len()), ("10.9.0.0/16", 3));
+    let before = list(&mut client).await;
+    client
+        .delete_rule(v1::DeleteRuleRequest { rule: "b".to_owned(), reason: "OPS-7".to_owned() })
+        .await
+        .expect("deleted");
+
+    let page = Some(v1::PageRequest { size: 3, token: String::new() });
+    let kept = client.list_revisions(v1::ListRevisionsRequest { page }).await.expect("history").into_inner();
+    let newest = &kept.revisions[0];
+    assert_eq!((newest.revision, newest.reason.as_str(), newest.summary.as_str()), (6, "OPS-7", "1 deleted"));
+    assert!(newest.who.starts_with("admin "), "{}", newest.who);
+    assert_eq!((kept.revisions.len(), kept.next_token.as_str()), (3, "3"));
+    let replaced = client.get_revision(v1::GetRevisionRequest { revision: 5 }).await.expect("kept").into_inner();
+    let field = &replaced.changes[0].fields[0];
+    assert_eq!(
+        (replaced.changes[0].kind.as_str(), field.before.as_str(), field.after.as_str()),
+        ("object", "10.8.0.0/16", "10.9.0.0/16")
+    );
+
+    let back = |revision, base_revision, dry_run| v1::RollbackPolicyRequest {
+        revision,
+        base_revision,
+        dry_run,
+        reason: "undo".to_owned(),
+    };
+    let plan = client.rollback_policy(back(5, 0, true)).await.expect("would").into_inner();
+    assert_eq!((plan.added, plan.revision), (vec!["b".to_owned()], 6));
+    let stale = client.rollback_policy(back(5, 5, false)).await.expect_err("somebody was faster");
+    assert_eq!(stale.code(), Code::Aborted);
+    assert_eq!(client.rollback_policy(back(9, 0, false)).await.expect_err("never was").code(), Code::NotFound);
+    client.rollback_policy(back(5, 6, false)).await.expect("undone");
+    let after = list(&mut client).await;
+    let stampless = |list: &v1::ListRulesResponse| -> Vec<v1::Rule> {
+        list.rules.iter().map(|rule| v1::Rule { revision: 0, ..rule.clone() }).collect()
+    };
+    assert_eq!((stampless(&after), &after.objects, after.revision), (stampless(&before), &before.objects, 7));
+    client.rollback_policy(back(0, 0, false)).await.expect("to before the first");
+    let empty = list(&mut client).await;
+    assert_eq!((empty.rules.len(), empty.objects.len(), empty.revision), (0, 0, 8));
+    client.rollback_policy(back(7, 0, false)).await.expect("and back");
+    assert_eq!(stampless(&list(&mut client).await), stampless(&before));
 }
 
 #[tokio::test]

@@ -77,7 +77,7 @@ async fn a_kill_loses_nothing() {
     let mut stream = host.attach(&place).await;
     let mut rules = PolicyServiceClient::new(place.admin().await);
     rules
-        .add_rule(v1::AddRuleRequest { rule: Some(rule("watch", "unit:client", "any", "alert")) })
+        .add_rule(v1::AddRuleRequest { rule: Some(rule("watch", "unit:client", "any", "alert")), ..Default::default() })
         .await
         .expect("added");
     let setting = v1::SetSettingRequest { name: "dry_run_for".to_owned(), value: "7s".to_owned() };
@@ -133,7 +133,7 @@ async fn root_a_full_disk_loses_and_doubles_nothing() {
     while std::io::Write::write_all(&mut file, &[0; 512]).is_ok() {}
     let acknowledged = send_until_the_end(&mut stream, 2).await;
     let status = PolicyServiceClient::new(place.admin().await)
-        .add_rule(v1::AddRuleRequest { rule: Some(rule("watch", "unit:client", "any", "alert")) })
+        .add_rule(v1::AddRuleRequest { rule: Some(rule("watch", "unit:client", "any", "alert")), ..Default::default() })
         .await
         .expect_err("no space for a rule");
     assert_eq!(status.code(), tonic::Code::Unavailable);
@@ -150,7 +150,7 @@ async fn root_a_full_disk_loses_and_doubles_nothing() {
     assert_eq!(counted, acknowledged + 18, "{acknowledged} were acknowledged before the disk was full");
     let mut rules = PolicyServiceClient::new(place.admin().await);
     rules
-        .add_rule(v1::AddRuleRequest { rule: Some(rule("watch", "unit:client", "any", "alert")) })
+        .add_rule(v1::AddRuleRequest { rule: Some(rule("watch", "unit:client", "any", "alert")), ..Default::default() })
         .await
         .expect("added");
 }

@@ -28,7 +28,7 @@ async fn a_rule_is_pushed_within_a_second() {
     let mut rules = PolicyServiceClient::new(place.admin().await);
     let begin = Instant::now();
     let added = rules
-        .add_rule(v1::AddRuleRequest { rule: Some(rule("watch", "unit:a", "any", "alert")) })
+        .add_rule(v1::AddRuleRequest { rule: Some(rule("watch", "unit:a", "any", "alert")), ..Default::default() })
         .await
         .expect("added");
     let pushed = stream.policy().await;
@@ -126,7 +126,9 @@ async fn events_are_listed_at_once_folded_and_exactly_counted() {
     app_stream.deliver(1, inventory("10.9.0.1", &[("unit:client", 0)])).await;
     app_stream.deliver(2, flow("unit:client", "10.9.0.1", "10.9.0.2", 80)).await;
     let mut rules = PolicyServiceClient::new(place.admin().await);
-    let added = rules.add_rule(v1::AddRuleRequest { rule: Some(rule("watch", "client", "nginx", "alert")) }).await;
+    let added = rules
+        .add_rule(v1::AddRuleRequest { rule: Some(rule("watch", "client", "nginx", "alert")), ..Default::default() })
+        .await;
     let added = added.expect("added").into_inner();
     assert_eq!((added.from.as_str(), added.to.as_str()), ("unit:client", "unit:nginx"), "short names become keys");
 

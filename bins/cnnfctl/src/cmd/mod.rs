@@ -6,6 +6,7 @@ mod edges;
 mod events;
 mod explain;
 mod models;
+mod objects;
 mod radar;
 mod rules;
 mod services;
@@ -67,6 +68,9 @@ enum Command {
     /// What is allowed, alerted and prevented.
     #[command(subcommand)]
     Rules(rules::Rules),
+    /// Named addresses, CIDRs and ranges for rules.
+    #[command(subcommand)]
+    Objects(objects::Objects),
     /// Learned behaviour.
     #[command(subcommand)]
     Models(models::Models),
@@ -105,6 +109,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Services(command) => command.run(&asker).await,
         Command::Edges(command) => command.run(&asker).await,
         Command::Rules(command) => command.run(&asker).await,
+        Command::Objects(command) => command.run(&asker).await,
         Command::Models(command) => command.run(&asker).await,
         Command::Events(command) => command.run(&asker).await,
         Command::Defenders(command) => command.run(&asker).await,

@@ -2,9 +2,11 @@
 
 mod apply;
 mod change;
+mod history;
 mod people;
+mod plan;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use cnnf_rpc::v1;
 
 use super::Asker;
@@ -12,6 +14,21 @@ use crate::context::{Session, request};
 use crate::failure::Failure;
 use crate::output::{confirm, print, printable};
 use crate::policy_file;
+
+/// Why something is changed.
+#[derive(Debug, Args)]
+pub(super) struct Reason {
+    /// Why, for the history.
+    #[arg(short = 'm', long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+impl Reason {
+    /// As it is sent.
+    pub(super) fn text(&self) -> String {
+        self.reason.clone().unwrap_or_default()
+    }
+}
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Rules {
@@ -33,16 +50,22 @@ pub(super) enum Rules {
         /// Its new place, from 1.
         #[arg(value_parser = clap::value_parser!(u32).range(1..))]
         position: u32,
+        #[command(flatten)]
+        reason: Reason,
     },
     /// Let a rule count again.
     Enable {
         /// Its name or number.
         rule: String,
+        #[command(flatten)]
+        reason: Reason,
     },
     /// Keep a rule but let it not count.
     Disable {
         /// Its name or number.
         rule: String,
+        #[command(flatten)]
+        reason: Reason,
     },
     /// Delete a rule.
     Delete {
@@ -51,11 +74,19 @@ pub(super) enum Rules {
         /// Do not ask.
         #[arg(short, long)]
         yes: bool,
+        #[command(flatten)]
+        reason: Reason,
     },
     /// Print rules and objects as a policy file: applying it changes nothing.
     Export,
+    /// What applying a policy file would change. Exits with 1 if it would change anything.
+    Diff(apply::Diff),
     /// Make rules and objects equal to a policy file, all or nothing.
     Apply(apply::Apply),
+    /// Who changed rules and objects, when, why and how.
+    History(history::History),
+    /// Make rules and objects what they were after a revision.
+    Rollback(history::Rollback),
 }
 
 impl Rules {
@@ -73,20 +104,20 @@ impl Rules {
             }
             Self::Add(add) => add.run(asker).await,
             Self::Set(set) => set.run(asker).await,
-            Self::Move { rule, position } => {
+            Self::Move { rule, position, reason } => {
                 let session = asker.connect().await?;
-                let ask = v1::MoveRuleRequest { rule, position };
+                let ask = v1::MoveRuleRequest { rule, position, reason: reason.text() };
                 let rule = session.answer(session.policy().move_rule(request(ask))).await?;
                 out.done(&rule, || format!("rule '{}' is number {} in order", printable(&rule.name), rule.position))
             }
-            Self::Enable { rule } => change::switch(asker, rule, true).await,
-            Self::Disable { rule } => change::switch(asker, rule, false).await,
-            Self::Delete { rule, yes } => {
+            Self::Enable { rule, reason } => change::switch(asker, rule, true, &reason).await,
+            Self::Disable { rule, reason } => change::switch(asker, rule, false, &reason).await,
+            Self::Delete { rule, yes, reason } => {
                 let session = asker.connect().await?;
                 let rules = all(&session).await?;
                 let name = find(&rules.rules, &rule)?.name.clone();
                 confirm(&format!("delete rule '{}'", printable(&name)), yes)?;
-                let ask = v1::DeleteRuleRequest { rule: name.clone() };
+                let ask = v1::DeleteRuleRequest { rule: name.clone(), reason: reason.text() };
                 let answer = session.answer(session.policy().delete_rule(request(ask))).await?;
                 out.done(&answer, || format!("rule '{}' is deleted, revision {}", printable(&name), answer.revision))
             }
@@ -94,7 +125,10 @@ impl Rules {
                 let rules = all(&asker.connect().await?).await?;
                 print(policy_file::write(&rules.rules, &rules.objects)?.trim_end_matches('\n'))
             }
+            Self::Diff(diff) => diff.run(asker).await,
             Self::Apply(apply) => apply.run(asker).await,
+            Self::History(history) => history.run(asker).await,
+            Self::Rollback(rollback) => rollback.run(asker).await,
         }
     }
 }

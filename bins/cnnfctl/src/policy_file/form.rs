@@ -119,6 +119,7 @@ impl FileForm {
         let object = |form: &Spanned<ObjectForm>| v1::AddressObject {
             name: form.value.name.value.clone(),
             addresses: form.value.addresses.iter().map(|address| address.value.clone()).collect(),
+            used_by: Vec::new(),
         };
         Policy {
             rules: self.rules.iter().map(|form| form.value.to_rule()).collect(),

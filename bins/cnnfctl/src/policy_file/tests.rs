@@ -192,7 +192,7 @@ fn as_kept(rule: v1::Rule, objects: &[v1::AddressObject]) -> Option<v1::Rule> {
 proptest! {
     #[test]
     fn apply_takes_back_what_export_gave(rules in vec(any_rule(), 0..5)) {
-        let objects = vec![v1::AddressObject { name: "office".into(), addresses: vec!["10.8.0.0/16".into(), "2001:db8::/48".into()] }];
+        let objects = vec![v1::AddressObject { name: "office".into(), addresses: vec!["10.8.0.0/16".into(), "2001:db8::/48".into()], ..Default::default() }];
         let mut kept: Vec<v1::Rule> = rules.into_iter().filter_map(|rule| as_kept(rule, &objects)).collect();
         let mut names = std::collections::BTreeSet::new();
         kept.retain(|rule| names.insert(rule.name.clone()));

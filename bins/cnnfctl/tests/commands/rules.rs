@@ -86,6 +86,66 @@ fn a_policy_is_applied_whole_and_deletions_need_a_word() {
 }
 
 #[test]
+fn a_difference_reads_like_a_plan_and_is_an_exit_code() {
+    let bed = Bed::start();
+    let same = bed.file("same.yaml", &bed.ok(&["rules", "export"]));
+    assert_eq!(bed.ok(&["rules", "diff", "-f", &same]), "nothing to change\n");
+    let file = bed.file("policy.yaml", OTHER);
+    let ran = bed.run(&["rules", "diff", "-f", &file]);
+    assert_eq!((ran.code, ran.err.as_str()), (1, ""));
+    insta::assert_snapshot!(ran.out);
+    let stale = bed.run(&["rules", "apply", "-f", &file, "--yes", "--base", "6"]);
+    assert_eq!(stale.code, 2);
+    assert!(stale.err.ends_with("look at the rules as they are now and try again\n"), "{}", stale.err);
+}
+
+#[test]
+fn the_history_says_who_why_and_what_and_can_be_gone_back_in() {
+    let bed = Bed::start();
+    insta::assert_snapshot!(
+        [
+            bed.ok(&["rules", "history"]),
+            bed.ok(&["rules", "history", "--limit", "1", "-o", "json"]),
+            bed.ok(&["rules", "history", "1"]),
+        ]
+        .join("\n")
+    );
+    assert_eq!(bed.run(&["rules", "history", "9"]).code, 1);
+    let ran = bed.run(&["rules", "rollback", "3"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.err.contains("what they were after revision 3: nobody is there to ask"), "{}", ran.err);
+    let before = bed.ok(&["rules", "export"]);
+    let would = bed.ok(&["rules", "rollback", "3", "--dry-run"]);
+    assert!(would.contains("- nobody else, number"), "{would}");
+    assert_eq!(bed.ok(&["rules", "export"]), before);
+    let done = bed.ok(&["rules", "rollback", "3", "--yes"]);
+    assert!(done.ends_with("back to revision 3, as revision 8\n"), "{done}");
+    assert_eq!(bed.ok(&["rules", "rollback", "8", "--yes", "-m", "again"]), "nothing to change, revision 8\n");
+    assert!(bed.requests.lock().expect("lock").iter().any(|r| r.contains(r#"reason: "back to revision 3""#)));
+}
+
+#[test]
+fn objects_are_listed_added_and_deleted() {
+    let bed = Bed::start();
+    insta::assert_snapshot!([bed.ok(&["objects", "list"]), bed.ok(&["objects", "list", "-o", "json"])].join("\n"));
+    let added = bed.ok(&["objects", "add", "lab", "10.7.0.0/16", "10.6.0.1-10.6.0.9", "-m", "moved in"]);
+    assert_eq!(added, "object 'lab' is added\n");
+    assert!(bed.requests.lock().expect("lock").last().expect("asked").contains(r#"reason: "moved in""#));
+    for (args, code, part) in [
+        (vec!["objects", "add", "lab", "10.7.0.1/16"], 2, "has host bits set: write 10.7.0.0/16"),
+        (vec!["objects", "add", "lab", "10.5.0.0/16"], 2, "there is an object 'lab' already"),
+        (vec!["objects", "add", "any", "10.5.0.0/16"], 2, "'any' is not usable"),
+        (vec!["objects", "delete", "office", "--yes"], 2, "is used by 'nobody else'"),
+        (vec!["objects", "delete", "lab"], 2, "nobody is there to ask"),
+    ] {
+        let ran = bed.run(&args);
+        assert_eq!(ran.code, code, "{args:?}");
+        assert!(ran.err.contains(part), "{args:?}: {}", ran.err);
+    }
+    assert_eq!(bed.ok(&["objects", "delete", "lab", "--yes"]), "object 'lab' is deleted, revision 8\n");
+}
+
+#[test]
 fn a_policy_comes_from_standard_input_too() {
     let bed = Bed::start();
     let mut child = bed

@@ -3,6 +3,7 @@
 //! [`evaluate`] is the one meaning of a policy; everything else agrees with it by test. [`resolve`] cuts from it the part that one
 //! host needs, as a [`HostPolicy`].
 
+mod delta;
 mod evaluate;
 mod group;
 mod host_policy;
@@ -12,6 +13,7 @@ mod sight;
 #[cfg(test)]
 mod tests;
 
+pub use delta::{Delta, Misfit, ObjectDelta, Placed, RuleDelta};
 pub use evaluate::{Connection, Considered, Decision, Party, Reason, Step, Trail, Vantage, evaluate, evaluate_trail};
 pub(crate) use group::{fnv, overlap};
 pub use host_policy::{Group, GroupEntry, GroupId, HostPolicy, HostRule, LocalMatch, PeerMatch};

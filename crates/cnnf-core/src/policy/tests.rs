@@ -1,4 +1,5 @@
 //! The sentences of the semantics as examples, and the laws of their words.
 
+mod deltas;
 mod examples;
 mod laws;

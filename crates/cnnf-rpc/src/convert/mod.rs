@@ -6,6 +6,7 @@
 pub mod common;
 pub mod event;
 pub mod flow;
+pub mod history;
 pub mod host_policy;
 pub mod policy;
 #[cfg(test)]

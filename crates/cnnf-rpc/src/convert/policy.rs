@@ -236,7 +236,11 @@ pub fn rules(
 
 impl From<&AddressObject> for v1::AddressObject {
     fn from(object: &AddressObject) -> Self {
-        Self { name: object.name.clone(), addresses: object.addresses.iter().map(ToString::to_string).collect() }
+        Self {
+            name: object.name.clone(),
+            addresses: object.addresses.iter().map(ToString::to_string).collect(),
+            used_by: Vec::new(),
+        }
     }
 }
 

@@ -136,7 +136,8 @@ fn any_end() -> impl Strategy<Value = End> {
 }
 
 fn the_objects() -> BTreeMap<String, AddressObject> {
-    let message = v1::AddressObject { name: "office".into(), addresses: vec!["10.8.0.0/16".into()] };
+    let message =
+        v1::AddressObject { name: "office".into(), addresses: vec!["10.8.0.0/16".into()], ..Default::default() };
     policy::objects(vec![message]).expect("objects")
 }
 
@@ -291,7 +292,7 @@ proptest! {
         };
         let _ = policy::rule(rule.clone(), &BTreeMap::new(), &nobody);
         let _ = policy::rule(v1::Rule { ports: Vec::new(), expires: String::new(), ..rule }, &BTreeMap::new(), &nobody);
-        let _ = AddressObject::try_from(v1::AddressObject { name: text.clone(), addresses: vec![text.clone()] });
+        let _ = AddressObject::try_from(v1::AddressObject { name: text.clone(), addresses: vec![text.clone()], ..Default::default() });
         let _ = Peer::try_from(v1::Peer { address: text.clone(), ..v1::Peer::default() });
         let _ = Endpoint::try_from(v1::Endpoint { protocol: text.clone(), address: text.clone(), port: number });
         let _ = FlowRecord::try_from(v1::FlowRecord { client_address: text, port: number, ..v1::FlowRecord::default() });
@@ -398,10 +399,11 @@ fn errors_in_lists_name_the_entry() {
     assert_eq!(tonic::Status::from(error).code(), tonic::Code::InvalidArgument);
     let error = policy::rules(vec![good_rule(), good_rule()], &the_objects(), &resolve).expect_err("twice");
     assert_eq!(error.to_string(), "rules[1].name: two rules are named 'r': names are unique");
-    let bad = v1::AddressObject { name: "o".into(), addresses: vec!["10.0.0.1".into(), "x".into()] };
+    let bad =
+        v1::AddressObject { name: "o".into(), addresses: vec!["10.0.0.1".into(), "x".into()], ..Default::default() };
     assert_eq!(policy::objects(vec![bad]).expect_err("address").field, "objects[0].addresses[1]");
     for name in ["any", "internet", "10.0.0.1", "unit:x", "a b", "", "fd86::1", "a*"] {
-        let bad = v1::AddressObject { name: name.into(), addresses: vec!["10.0.0.1".into()] };
+        let bad = v1::AddressObject { name: name.into(), addresses: vec!["10.0.0.1".into()], ..Default::default() };
         assert_eq!(policy::objects(vec![bad]).expect_err(name).field, "objects[0].name");
     }
     let entry = v1::GroupEntry { addresses: "10.0.0.0/99".into(), ..v1::GroupEntry::default() };

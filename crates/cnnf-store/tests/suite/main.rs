@@ -2,6 +2,7 @@
 
 mod events;
 mod fleet;
+mod history;
 mod kill;
 mod learning;
 mod migration;

@@ -11,7 +11,7 @@ use cnnf_core::net::Protocol;
 use cnnf_core::policy::{Mode, Reason, RuleId, Vantage};
 use cnnf_core::time::Timestamp;
 use cnnf_core::topology::{Edge, Peer};
-use cnnf_store::{Cursor, EdgePatch, Intake, NewEvent, NewHost, Store, Subject};
+use cnnf_store::{Author, Cursor, EdgePatch, Intake, NewEvent, NewHost, Store, Subject};
 
 /// A folder with a store in it, which can be shut and opened again.
 pub(crate) struct Place {
@@ -106,4 +106,9 @@ pub(crate) fn event(at: u64, pid: u32) -> NewEvent {
 
 pub(crate) fn no_labels() -> Labels {
     Labels::default()
+}
+
+/// Somebody who changes rules.
+pub(crate) fn author() -> Author {
+    Author { at: Timestamp(77), who: "admin root".to_owned(), why: "because".to_owned() }
 }

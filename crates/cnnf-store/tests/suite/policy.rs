@@ -6,9 +6,9 @@ use cnnf_core::policy::{AddressObject, Effect, End, Mode, OnFailure, Rule, RuleI
 use cnnf_core::time::Timestamp;
 use cnnf_store::{PolicyState, RuleUse, StoreError};
 
-use crate::place::{Place, event};
+use crate::place::{Place, author, event};
 
-fn rule(id: u64, name: &str) -> Rule {
+pub(crate) fn rule(id: u64, name: &str) -> Rule {
     Rule {
         id: RuleId(id),
         name: name.to_owned(),
@@ -30,7 +30,7 @@ fn rule(id: u64, name: &str) -> Rule {
     }
 }
 
-fn state(revision: u64, rules: Vec<Rule>) -> PolicyState {
+pub(crate) fn state(revision: u64, rules: Vec<Rule>) -> PolicyState {
     PolicyState { revision, last_rule: 9, rules, objects: Default::default() }
 }
 
@@ -42,9 +42,9 @@ fn rules_keep_order_and_content() {
     let mut one = state(1, vec![rule(1, "a"), rule(2, "b"), rule(3, "c")]);
     let office = AddressObject { name: "office".to_owned(), addresses: vec!["10.8.0.0/16".parse().expect("net")] };
     one.objects.insert("office".to_owned(), office);
-    store.save_policy(&empty, &one).wait().expect("saved");
+    store.save_policy(&empty, &one, author()).wait().expect("saved");
     let two = state(2, vec![rule(3, "c"), rule(4, "d"), Rule { effect: Effect::Allow, ..rule(1, "a") }]);
-    store.save_policy(&one, &two).wait().expect("saved");
+    store.save_policy(&one, &two, author()).wait().expect("saved");
     drop(store);
     assert_eq!(place.reopen().policy().expect("policy"), two);
 }
@@ -54,8 +54,8 @@ fn a_change_on_an_old_revision_is_refused_whole() {
     let (_place, store) = Place::new();
     let empty = PolicyState::default();
     let one = state(1, vec![rule(1, "a")]);
-    store.save_policy(&empty, &one).wait().expect("saved");
-    let late = store.save_policy(&empty, &state(1, vec![rule(2, "b")])).wait();
+    store.save_policy(&empty, &one, author()).wait().expect("saved");
+    let late = store.save_policy(&empty, &state(1, vec![rule(2, "b")]), author()).wait();
     assert!(matches!(late, Err(StoreError::Stale { seen: 0, newest: 1 })), "{late:?}");
     assert_eq!(store.policy().expect("policy"), one);
 }
@@ -65,10 +65,10 @@ fn uses_are_counted_and_survive_changes() {
     let (_place, store) = Place::new();
     let empty = PolicyState::default();
     let one = state(1, vec![rule(1, "a"), rule(2, "b")]);
-    store.save_policy(&empty, &one).wait().expect("saved");
+    store.save_policy(&empty, &one, author()).wait().expect("saved");
     store.add_events(vec![event(500, 1), event(400, 2)]).wait().expect("events");
     let two = state(2, vec![rule(2, "b"), Rule { enabled: false, ..rule(1, "a") }]);
-    store.save_policy(&one, &two).wait().expect("saved");
+    store.save_policy(&one, &two, author()).wait().expect("saved");
     let uses = store.rule_uses().expect("uses");
     assert_eq!(uses[&RuleId(1)], RuleUse { hits: 2, last_used: Some(Timestamp(500)) });
     assert_eq!(uses[&RuleId(2)], RuleUse::default());

@@ -1,4 +1,4 @@
-//! `cnnfctl rules apply`.
+//! `cnnfctl rules diff|apply`.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -7,10 +7,19 @@ use clap::Args;
 use cnnf_rpc::v1;
 
 use super::super::Asker;
-use crate::context::request;
+use super::Reason;
+use super::plan::{is_empty, people};
+use crate::context::{Session, request};
 use crate::failure::Failure;
-use crate::output::{Output, Tone, confirm, count, print, printable};
-use crate::policy_file;
+use crate::output::{confirm, count, print, printable};
+use crate::policy_file::{self, Policy};
+
+#[derive(Debug, Args)]
+pub(in crate::cmd) struct Diff {
+    /// The policy file; - for standard input.
+    #[arg(short, long, value_name = "FILE")]
+    file: PathBuf,
+}
 
 #[derive(Debug, Args)]
 pub(in crate::cmd) struct Apply {
@@ -23,19 +32,42 @@ pub(in crate::cmd) struct Apply {
     /// Do not ask before rules are deleted.
     #[arg(short, long)]
     yes: bool,
+    /// Refuse if the rules are at another revision than this, which the file was made from.
+    #[arg(long, value_name = "REVISION", value_parser = clap::value_parser!(u64).range(1..))]
+    base: Option<u64>,
+    #[command(flatten)]
+    reason: Reason,
+}
+
+/// What applying `policy` to `base_revision` would do, or does.
+async fn send(
+    session: &Session,
+    policy: &Policy,
+    base_revision: u64,
+    dry_run: bool,
+    reason: &str,
+) -> Result<v1::ApplyPolicyResponse, Failure> {
+    let (rules, objects, reason) = (policy.rules.clone(), policy.objects.clone(), reason.to_owned());
+    let ask = v1::ApplyPolicyRequest { rules, objects, base_revision, dry_run, reason };
+    session.answer(session.policy().apply_policy(request(ask))).await
+}
+
+impl Diff {
+    pub(super) async fn run(self, asker: &Asker) -> Result<(), Failure> {
+        let out = &asker.out;
+        let policy = read_policy(&self.file)?;
+        let plan = send(&asker.connect().await?, &policy, 0, true, "").await?;
+        out.show(&plan, || people(&plan, out))?;
+        if is_empty(&plan) { Ok(()) } else { Err(Failure::Differs) }
+    }
 }
 
 impl Apply {
     pub(super) async fn run(self, asker: &Asker) -> Result<(), Failure> {
         let out = &asker.out;
-        let (text, name) = read(&self.file)?;
-        let policy = policy_file::read(&text, &name)?;
+        let policy = read_policy(&self.file)?;
         let session = asker.connect().await?;
-        let ask = |base_revision, dry_run| {
-            let (rules, objects) = (policy.rules.clone(), policy.objects.clone());
-            request(v1::ApplyPolicyRequest { rules, objects, base_revision, dry_run })
-        };
-        let plan = session.answer(session.policy().apply_policy(ask(0, true))).await?;
+        let plan = send(&session, &policy, self.base.unwrap_or_default(), true, "").await?;
         if self.dry_run {
             return out.show(&plan, || people(&plan, out));
         }
@@ -49,10 +81,15 @@ impl Apply {
             let what = count(plan.deleted.len(), "rule");
             confirm(&format!("delete {what} ({})", printable(&plan.deleted.join(", "))), self.yes)?;
         }
-        // The plan that was agreed to, or nothing.
-        let done = session.answer(session.policy().apply_policy(ask(plan.revision, false))).await?;
+        // The plan that was agreed to, or nothing. Before the first change there is no revision to name.
+        let done = send(&session, &policy, plan.revision, false, &self.reason.text()).await?;
         out.done(&done, || format!("{}\napplied, revision {}", people(&done, out), done.revision))
     }
+}
+
+pub(super) fn read_policy(file: &Path) -> Result<Policy, Failure> {
+    let (text, name) = read(file)?;
+    policy_file::read(&text, &name)
 }
 
 fn read(file: &Path) -> Result<(String, String), Failure> {
@@ -64,25 +101,4 @@ fn read(file: &Path) -> Result<(String, String), Failure> {
     };
     result.map_err(|error| Failure::Usage(format!("cannot read {name}: {error}: check -f")))?;
     Ok((text, name))
-}
-
-fn is_empty(plan: &v1::ApplyPolicyResponse) -> bool {
-    plan.added.is_empty() && plan.changed.is_empty() && plan.deleted.is_empty() && plan.objects.is_empty()
-}
-
-/// The plan, a line each.
-fn people(plan: &v1::ApplyPolicyResponse, out: &Output) -> String {
-    if is_empty(plan) {
-        return "nothing to change".into();
-    }
-    let mut lines = Vec::new();
-    for (sign, tone, names) in
-        [("+", Tone::Good, &plan.added), ("~", Tone::Warn, &plan.changed), ("-", Tone::Bad, &plan.deleted)]
-    {
-        lines.extend(names.iter().map(|name| tone.paint(&format!("{sign} {}", printable(name)), out)));
-    }
-    lines.extend(plan.objects.iter().map(|name| Tone::Warn.paint(&format!("~ object {}", printable(name)), out)));
-    let numbers = [(&plan.added, "added"), (&plan.changed, "changed"), (&plan.deleted, "deleted")];
-    lines.push(numbers.map(|(names, what)| format!("{} {what}", names.len())).join(", "));
-    lines.join("\n")
 }

@@ -8,6 +8,7 @@ use cnnf_rpc::convert::policy;
 use cnnf_rpc::v1;
 
 use super::super::Asker;
+use super::Reason;
 use crate::context::request;
 use crate::failure::Failure;
 use crate::output::printable;
@@ -44,6 +45,8 @@ struct Values {
     /// Free text.
     #[arg(long, value_name = "TEXT")]
     notes: Option<String>,
+    #[command(flatten)]
+    reason: Reason,
 }
 
 #[derive(Debug, Args)]
@@ -102,6 +105,7 @@ fn check(rule: &v1::Rule) -> Result<(), Failure> {
 impl Add {
     pub(super) async fn run(self, asker: &Asker) -> Result<(), Failure> {
         let values = self.values;
+        let reason = values.reason.text();
         let rule = v1::Rule {
             name: self.name,
             position: self.position.unwrap_or_default(),
@@ -122,7 +126,7 @@ impl Add {
         };
         check(&rule)?;
         let session = asker.connect().await?;
-        let ask = v1::AddRuleRequest { rule: Some(rule) };
+        let ask = v1::AddRuleRequest { rule: Some(rule), reason };
         let rule = session.answer(session.policy().add_rule(request(ask))).await?;
         asker
             .out
@@ -182,6 +186,7 @@ impl Set {
 
     pub(super) async fn run(self, asker: &Asker) -> Result<(), Failure> {
         let name = self.rule.clone();
+        let reason = self.values.reason.text();
         let (values, fields) = self.changes();
         if fields.is_empty() {
             return Err(Failure::Usage(format!(
@@ -189,19 +194,25 @@ impl Set {
             )));
         }
         check(&values)?;
-        update(asker, name, values, fields).await
+        update(asker, name, values, fields, reason).await
     }
 }
 
 /// Lets a rule count, or not.
-pub(super) async fn switch(asker: &Asker, rule: String, enabled: bool) -> Result<(), Failure> {
-    update(asker, rule, v1::Rule { enabled, ..v1::Rule::default() }, vec!["enabled".into()]).await
+pub(super) async fn switch(asker: &Asker, rule: String, enabled: bool, reason: &Reason) -> Result<(), Failure> {
+    update(asker, rule, v1::Rule { enabled, ..v1::Rule::default() }, vec!["enabled".into()], reason.text()).await
 }
 
-async fn update(asker: &Asker, rule: String, values: v1::Rule, fields: Vec<String>) -> Result<(), Failure> {
+async fn update(
+    asker: &Asker,
+    rule: String,
+    values: v1::Rule,
+    fields: Vec<String>,
+    reason: String,
+) -> Result<(), Failure> {
     let session = asker.connect().await?;
     let changed = fields.join(", ");
-    let ask = v1::UpdateRuleRequest { rule, values: Some(values), fields };
+    let ask = v1::UpdateRuleRequest { rule, values: Some(values), fields, reason };
     let rule = session.answer(session.policy().update_rule(request(ask))).await?;
     asker.out.done(&rule, || match changed.as_str() {
         "enabled" => {

@@ -266,7 +266,11 @@ pub(crate) fn rules() -> Vec<Rule> {
 }
 
 pub(crate) fn objects() -> Vec<AddressObject> {
-    vec![AddressObject { name: "office".into(), addresses: vec!["10.8.0.0/16".into(), "2001:db8:8::/48".into()] }]
+    vec![AddressObject {
+        name: "office".into(),
+        addresses: vec!["10.8.0.0/16".into(), "2001:db8:8::/48".into()],
+        ..Default::default()
+    }]
 }
 
 pub(crate) fn explanation() -> ExplainResponse {
@@ -280,4 +284,57 @@ pub(crate) fn explanation() -> ExplainResponse {
         steps: vec![step("rule 'watch the page' (alert)", false), step("rule 'nobody else' (prevent)", true)],
         ..ExplainResponse::default()
     }
+}
+
+pub(crate) fn revisions() -> Vec<Revision> {
+    let field = |field: &str, before: &str, after: &str| FieldChange {
+        field: field.into(),
+        before: before.into(),
+        after: after.into(),
+    };
+    let revision = |revision, who: &str, reason: &str, summary: &str| Revision {
+        revision,
+        at: format!("2026-11-24T06:3{revision}:00Z"),
+        who: who.into(),
+        reason: reason.into(),
+        summary: summary.into(),
+        changes: Vec::new(),
+    };
+    let change = |change: &str, kind: &str, name: &str, positions: (u32, u32), fields| PolicyChange {
+        change: change.into(),
+        kind: kind.into(),
+        name: name.into(),
+        position_before: positions.0,
+        position_after: positions.1,
+        fields,
+    };
+    let changes = vec![
+        change("changed", "object", "office", (0, 0), vec![field("addresses", "10.8.0.0/16", "10.9.0.0/16, 10.8.0.1")]),
+        change(
+            "added",
+            "rule",
+            "watch the page",
+            (0, 1),
+            vec![
+                field("from", "", "unit:fetch"),
+                field("to", "", "unit:nginx where env=prod"),
+                field("ports", "", "tcp/80"),
+                field("effect", "", "alert"),
+            ],
+        ),
+        change(
+            "changed",
+            "rule",
+            "nobody else",
+            (1, 2),
+            vec![field("effect", "alert", "prevent"), field("owner", "", "dba\u{1b}[2J")],
+        ),
+        change("moved", "rule", "first", (3, 1), Vec::new()),
+        change("deleted", "rule", "old", (4, 0), vec![field("from", "any", ""), field("to", "unit:db", "")]),
+    ];
+    vec![
+        revision(3, "admin root", "OPS-7: \u{1b}[2J", "1 added, 1 changed, 1 moved, 1 deleted, 1 object"),
+        revision(2, "admin ann", "", "1 changed"),
+        Revision { changes, ..revision(1, "admin root", "first", "1 added") },
+    ]
 }

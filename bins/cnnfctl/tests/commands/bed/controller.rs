@@ -1,10 +1,13 @@
 //! The controller's services. Rules are kept and judged with the real conversions, everything else is fixed.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use cnnf_core::id::ServiceKey;
+use cnnf_core::policy::Delta;
+use cnnf_rpc::convert::history::applied;
 use cnnf_rpc::convert::policy::{objects, resolve_among, rule, rules};
 use cnnf_rpc::tls::{PeerConnection, PeerIdentity};
 use cnnf_rpc::v1::event_service_server::{EventService, EventServiceServer};
@@ -132,6 +135,37 @@ fn number(rules: &mut [Rule]) {
     }
 }
 
+/// Replaces the policy, or says what that would change.
+fn replace(
+    policy: &mut ListRulesResponse,
+    mut new: Vec<cnnf_core::policy::Rule>,
+    wanted: BTreeMap<String, cnnf_core::policy::AddressObject>,
+    dry_run: bool,
+) -> ApplyPolicyResponse {
+    let all: Vec<ServiceKey> = known();
+    let old_objects = objects(policy.objects.clone()).expect("objects");
+    let old = rules(policy.rules.clone(), &old_objects, &|name| resolve_among(name, &all)).expect("rules");
+    for (n, rule) in new.iter_mut().enumerate() {
+        rule.id.0 = 100 + n as u64;
+        if let Some(known) = old.iter().find(|known| known.name == rule.name) {
+            (rule.id, rule.revision) = (known.id, known.revision);
+        }
+    }
+    let delta = Delta::between((&old, &old_objects), (&new, &wanted));
+    if !dry_run && !delta.is_empty() {
+        let hits: BTreeMap<u64, Rule> = policy.rules.iter().map(|rule| (rule.id, rule.clone())).collect();
+        policy.revision += 1;
+        let same = |message: Rule| match hits.get(&message.id) {
+            Some(old) => Rule { hits: old.hits, last_used: old.last_used.clone(), ..message },
+            None => message,
+        };
+        policy.rules = new.iter().map(|rule| same(rule.into())).collect();
+        policy.objects = wanted.values().map(Into::into).collect();
+        number(&mut policy.rules);
+    }
+    applied(&delta, policy.revision)
+}
+
 #[tonic::async_trait]
 impl PolicyService for Controller {
     async fn list_rules(&self, request: Request<ListRulesRequest>) -> Answer<ListRulesResponse> {
@@ -207,31 +241,65 @@ impl PolicyService for Controller {
             return Err(Status::aborted(format!("the rules changed to revision {}", policy.revision)));
         }
         let (keys, wanted) = (known(), objects(ask.objects.clone())?);
-        let mut new: Vec<Rule> =
-            rules(ask.rules, &wanted, &|name| resolve_among(name, &keys))?.iter().map(Rule::from).collect();
-        number(&mut new);
-        let content = |rule: &Rule| Rule { id: 0, revision: 0, hits: 0, last_used: String::new(), ..rule.clone() };
-        let mut answer = ApplyPolicyResponse { revision: policy.revision, ..ApplyPolicyResponse::default() };
-        for rule in &mut new {
-            match policy.rules.iter().find(|old| old.name == rule.name) {
-                None => answer.added.push(rule.name.clone()),
-                Some(old) if content(old) != content(rule) => answer.changed.push(rule.name.clone()),
-                Some(old) => *rule = old.clone(),
-            }
+        let new = rules(ask.rules, &wanted, &|name| resolve_among(name, &keys))?;
+        Ok(Response::new(replace(&mut policy, new, wanted, ask.dry_run)))
+    }
+
+    async fn list_objects(&self, request: Request<ListObjectsRequest>) -> Answer<ListObjectsResponse> {
+        self.admit(request)?;
+        let mut objects = self.policy.lock().expect("lock").objects.clone();
+        objects[0].used_by = vec!["watch the page".into(), "nobody else".into()];
+        Ok(Response::new(ListObjectsResponse { objects }))
+    }
+
+    async fn add_object(&self, request: Request<AddObjectRequest>) -> Answer<AddressObject> {
+        let ask = self.admit(request)?;
+        let object = ask.object.unwrap_or_default();
+        let mut policy = self.policy.lock().expect("lock");
+        if !ask.replace && policy.objects.iter().any(|known| known.name == object.name) {
+            return Err(Status::already_exists(format!("there is an object '{}' already", object.name)));
         }
-        let gone = policy.rules.iter().filter(|old| new.iter().all(|rule| rule.name != old.name));
-        answer.deleted = gone.map(|rule| rule.name.clone()).collect();
-        let changed = ask.objects.iter().filter(|object| !policy.objects.contains(object));
-        answer.objects = changed.map(|object| object.name.clone()).collect();
-        let gone = policy.objects.iter().filter(|old| ask.objects.iter().all(|object| object.name != old.name));
-        answer.objects.extend(gone.map(|object| object.name.clone()));
-        let same =
-            [&answer.added, &answer.changed, &answer.deleted, &answer.objects].iter().all(|list| list.is_empty());
-        if !ask.dry_run && !same {
-            answer.revision += 1;
-            *policy = ListRulesResponse { rules: new, objects: ask.objects, revision: answer.revision };
+        policy.objects.retain(|known| known.name != object.name);
+        policy.objects.push(object.clone());
+        Ok(Response::new(object))
+    }
+
+    async fn delete_object(&self, request: Request<DeleteObjectRequest>) -> Answer<DeleteObjectResponse> {
+        let name = self.admit(request)?.name;
+        if name == "office" {
+            return Err(Status::failed_precondition(
+                "object 'office' is used by 'nobody else': change this rule first",
+            ));
         }
-        Ok(Response::new(answer))
+        let mut policy = self.policy.lock().expect("lock");
+        policy.objects.retain(|known| known.name != name);
+        policy.revision += 1;
+        Ok(Response::new(DeleteObjectResponse { revision: policy.revision }))
+    }
+
+    async fn list_revisions(&self, request: Request<ListRevisionsRequest>) -> Answer<ListRevisionsResponse> {
+        let all: Vec<_> = answers::revisions().into_iter().map(|r| Revision { changes: Vec::new(), ..r }).collect();
+        let (revisions, next_token) = page(&all, self.admit(request)?.page);
+        Ok(Response::new(ListRevisionsResponse { revisions, next_token }))
+    }
+
+    async fn get_revision(&self, request: Request<GetRevisionRequest>) -> Answer<Revision> {
+        let wanted = self.admit(request)?.revision;
+        let found = answers::revisions().into_iter().find(|revision| revision.revision == wanted);
+        found.map(Response::new).ok_or_else(|| Status::not_found(format!("revision {wanted} is not kept")))
+    }
+
+    /// Every revision but the newest had no rule.
+    async fn rollback_policy(&self, request: Request<RollbackPolicyRequest>) -> Answer<ApplyPolicyResponse> {
+        let ask = self.admit(request)?;
+        let mut policy = self.policy.lock().expect("lock");
+        if ask.base_revision != 0 && ask.base_revision != policy.revision {
+            return Err(Status::aborted(format!("the rules changed to revision {}", policy.revision)));
+        }
+        if ask.revision == policy.revision {
+            return Ok(Response::new(ApplyPolicyResponse { revision: policy.revision, ..Default::default() }));
+        }
+        Ok(Response::new(replace(&mut policy, Vec::new(), BTreeMap::new(), ask.dry_run)))
     }
 
     async fn explain(&self, request: Request<ExplainRequest>) -> Answer<ExplainResponse> {

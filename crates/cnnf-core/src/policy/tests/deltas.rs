@@ -1,0 +1,85 @@
+//! Laws of differences: there and back, and no more than needed.
+
+use std::collections::BTreeMap;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use crate::label::Labels;
+use crate::net::Ports;
+use crate::policy::{AddressObject, Delta, Effect, End, Misfit, OnFailure, Rule, RuleId, ServicePattern};
+
+type Content = (Vec<Rule>, BTreeMap<String, AddressObject>);
+
+fn rule(id: u64, effect: Effect) -> Rule {
+    Rule {
+        id: RuleId(id),
+        name: format!("rule {id}"),
+        enabled: true,
+        source: End::Any,
+        destination: End::Service { pattern: ServicePattern("unit:db".into()), labels: Labels::default() },
+        ports: Ports::Any,
+        effect,
+        on_failure: OnFailure::Open,
+        learned_allow: false,
+        expires_at: None,
+        owner: String::new(),
+        ticket: String::new(),
+        notes: String::new(),
+        revision: 1,
+    }
+}
+
+fn content() -> impl Strategy<Value = Content> {
+    let rules = prop::sample::subsequence((1_u64..12).collect::<Vec<_>>(), 0..11).prop_shuffle();
+    let rules = rules.prop_flat_map(|ids| {
+        ids.into_iter()
+            .map(|id| prop::sample::select(Effect::ALL).prop_map(move |effect| rule(id, effect)))
+            .collect::<Vec<_>>()
+    });
+    let objects = prop::collection::btree_map("[abc]", vec(0_u8..4, 1..3), 0..3).prop_map(|objects| {
+        let object = |(name, nets): (String, Vec<u8>)| {
+            let addresses = nets.iter().map(|n| format!("10.{n}.0.0/16").parse().expect("net")).collect();
+            (name.clone(), AddressObject { name, addresses })
+        };
+        objects.into_iter().map(object).collect()
+    });
+    (rules, objects)
+}
+
+fn between(old: &Content, new: &Content) -> Delta {
+    Delta::between((&old.0, &old.1), (&new.0, &new.1))
+}
+
+proptest! {
+    #[test]
+    fn a_difference_leads_there_and_back(old in content(), new in content()) {
+        let delta = between(&old, &new);
+        prop_assert_eq!(delta.is_empty(), old == new);
+        let mut there = old.clone();
+        prop_assert_eq!(delta.clone().apply(&mut there.0, &mut there.1), Ok(()));
+        prop_assert_eq!(&there, &new);
+        prop_assert_eq!(delta.reversed().apply(&mut there.0, &mut there.1), Ok(()));
+        prop_assert_eq!(there, old);
+    }
+
+    #[test]
+    fn one_rule_that_moves_is_one_difference(n in 2_usize..20, from in 0_usize..20, to in 0_usize..20) {
+        let (from, to) = (from % n, to % n);
+        let old: Content = ((1..=n as u64).map(|id| rule(id, Effect::Alert)).collect(), BTreeMap::new());
+        let mut new = old.clone();
+        let moved = new.0.remove(from);
+        new.0.insert(to, moved);
+        prop_assert_eq!(between(&old, &new).rules.len(), usize::from(from != to));
+    }
+}
+
+#[test]
+fn a_difference_fits_only_what_it_was_made_of() {
+    let old: Content = (vec![rule(1, Effect::Alert), rule(2, Effect::Alert)], BTreeMap::new());
+    let new: Content = (vec![rule(2, Effect::Prevent), rule(3, Effect::Allow)], BTreeMap::new());
+    let delta = between(&old, &new);
+    assert_eq!(delta.to_string(), "1 added, 1 changed, 1 deleted");
+    let mut other = (vec![rule(2, Effect::Alert)], BTreeMap::new());
+    assert_eq!(delta.apply(&mut other.0, &mut other.1), Err(Misfit));
+}
