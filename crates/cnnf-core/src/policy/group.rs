@@ -10,7 +10,7 @@ use crate::directory::{Directory, Host, Instance};
 use crate::id::{HostId, ServiceKey};
 use crate::label::Labels;
 use crate::net::{AddrRange, Ports, Protocol, next};
-use crate::topology::{Edge, Peer};
+use crate::topology::{DYNAMIC, EPHEMERAL, Edge, Peer, ports_of};
 
 /// Members of a group while it is made.
 pub(super) type Entries = BTreeSet<GroupEntry>;
@@ -173,9 +173,22 @@ pub(super) fn of_addresses(ranges: impl IntoIterator<Item = AddrRange>) -> Entri
     ranges.into_iter().map(|addresses| GroupEntry { addresses, own: false, port: None }).collect()
 }
 
-/// Those of `endpoints` that are on these ports.
+/// Those of `endpoints` that are on these ports of edges.
 pub(super) fn on_ports(endpoints: &Entries, ports: &BTreeSet<(Protocol, u16)>) -> Entries {
-    endpoints.iter().filter(|e| e.port.is_some_and(|port| ports.contains(&port))).copied().collect()
+    let is_on = |(protocol, port): (Protocol, u16)| {
+        ports.contains(&(protocol, port)) || (port >= EPHEMERAL && ports.contains(&(protocol, DYNAMIC)))
+    };
+    endpoints.iter().filter(|e| e.port.is_some_and(is_on)).copied().collect()
+}
+
+/// The port that is in both, if there is one; all ports for `None`.
+fn both_ports(a: Option<(Protocol, u16)>, b: Option<(Protocol, u16)>) -> Option<Option<(Protocol, u16)>> {
+    let (Some(x), Some(y)) = (a, b) else { return Some(a.or(b)) };
+    let in_dynamic = |(wide, narrow): ((Protocol, u16), (Protocol, u16))| {
+        wide.0 == narrow.0 && wide.0.has_ports() && wide.1 == DYNAMIC && narrow.1 >= EPHEMERAL
+    };
+    let narrower = if x == y || in_dynamic((y, x)) { Some(x) } else { in_dynamic((x, y)).then_some(y) };
+    narrower.map(Some)
 }
 
 /// What is in both.
@@ -188,11 +201,25 @@ pub(super) fn intersect(a: &Entries, b: &Entries) -> Entries {
     for x in a {
         let candidates: Vec<&GroupEntry> = match x.port {
             None => b.iter().collect(),
-            port => [port, None].iter().filter_map(|port| by_port.get(port)).flatten().copied().collect(),
+            Some((protocol, DYNAMIC)) if protocol.has_ports() => {
+                let ports = by_port.range(Some((protocol, DYNAMIC))..=Some((protocol, u16::MAX)));
+                ports
+                    .flat_map(|(_, entries)| entries)
+                    .chain(by_port.get(&None).into_iter().flatten())
+                    .copied()
+                    .collect()
+            }
+            port => {
+                let dynamic = port.map(|(protocol, _)| (protocol, DYNAMIC)).filter(|dynamic| Some(*dynamic) != port);
+                let keys = [port, None].into_iter().chain(dynamic.map(Some));
+                keys.filter_map(|port| by_port.get(&port)).flatten().copied().collect()
+            }
         };
         for y in candidates {
-            if let Some(addresses) = overlap(x.addresses, y.addresses) {
-                both.insert(GroupEntry { addresses, own: x.own || y.own, port: x.port.or(y.port) });
+            if let Some(port) = both_ports(x.port, y.port)
+                && let Some(addresses) = overlap(x.addresses, y.addresses)
+            {
+                both.insert(GroupEntry { addresses, own: x.own || y.own, port });
             }
         }
     }
@@ -318,9 +345,7 @@ pub(crate) fn fnv(bytes: &[u8]) -> u32 {
 
 /// Ports as a group's meaning names them.
 pub(super) fn text_of(ports: &BTreeSet<(Protocol, u16)>) -> String {
-    let ranges =
-        ports.iter().map(|(protocol, port)| crate::net::PortRange { protocol: *protocol, low: *port, high: *port });
-    Ports::only(ranges).to_string()
+    Ports::only(ports.iter().map(|(protocol, port)| ports_of(*protocol, *port))).to_string()
 }
 
 #[cfg(test)]

@@ -84,6 +84,7 @@ pub struct GroupEntry {
     pub addresses: AddrRange,
     /// Only those of `addresses` that are this host's own, loopback included. The controller does not know them all (bridges).
     pub own: bool,
-    /// Only connections to this server port, or all.
+    /// Only connections to this server port, or all. As in an edge, [`DYNAMIC`](crate::topology::DYNAMIC) stands for every ephemeral
+    /// one.
     pub port: Option<(Protocol, u16)>,
 }

@@ -6,7 +6,7 @@ use crate::directory::{Directory, Host};
 use crate::id::{HostId, ServiceKey};
 use crate::label::Labels;
 use crate::net::is_private;
-use crate::topology::{Edge, Peer};
+use crate::topology::Peer;
 
 /// An end of a connection.
 #[derive(Clone, Copy)]
@@ -97,17 +97,12 @@ impl<'a> Sight<'a> {
         let Some((key, model)) = key.and_then(|key| Some((key, self.policy.models.get(key)?))) else { return false };
         let is_end = |peer: &Peer| matches!(peer, Peer::Service(service) if service == key);
         model.edges.keys().any(|edge| {
-            self.on_the_port(edge)
+            edge.is_on(self.connection.protocol, self.connection.port)
                 && match role {
                     Role::Client => is_end(&edge.client) && self.server_meets(&edge.server),
                     Role::Server => is_end(&edge.server) && self.client_meets(&edge.client),
                 }
         })
-    }
-
-    fn on_the_port(&self, edge: &Edge) -> bool {
-        let Connection { protocol, port, .. } = self.connection;
-        edge.protocol == *protocol && (!protocol.has_ports() || edge.port == *port)
     }
 
     fn server_meets(&self, peer: &Peer) -> bool {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::edge::{Edge, Peer};
+use super::edge::{DYNAMIC, EPHEMERAL, Edge, Peer};
 use crate::directory::Directory;
 use crate::flow::{FlowRecord, FlowStats};
 use crate::id::HostId;
@@ -14,12 +14,32 @@ use crate::policy::AddressObject;
 /// `internet` as a whole, so that a public server's edges stay few.
 pub const MAX_BUCKETS: usize = 32;
 
+/// How many distinct ephemeral server ports two peers may have before the others become [`DYNAMIC`].
+pub const MAX_PORTS: usize = 8;
+
+/// The same for one service and all private, or all other, addresses together: who talks to a new address on a new port each time is
+/// bounded too.
+pub const MAX_PORTS_OF_ALL: usize = 64;
+
+/// How many edges are kept; connections on others are only counted. A scan of all ports of all neighbours is what comes near.
+pub const MAX_EDGES: usize = 500_000;
+
 /// All edges that were ever reported and not yet forgotten.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Topology {
     edges: BTreeMap<Edge, FlowStats>,
     buckets: BTreeMap<Fan, BTreeSet<AddrRange>>,
     wide: BTreeSet<Fan>,
+    ports: BTreeMap<Pair, BTreeSet<u16>>,
+    overflow: u64,
+}
+
+/// Two peers with their distinct ephemeral server ports.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Pair {
+    client: Peer,
+    server: Peer,
+    protocol: Protocol,
 }
 
 /// External addresses at one end of edges that are otherwise equal.
@@ -59,10 +79,16 @@ impl Topology {
         &self.edges
     }
 
+    /// Connections that were not counted for an edge as there were [`MAX_EDGES`] already.
+    #[must_use]
+    pub fn overflow(&self) -> u64 {
+        self.overflow
+    }
+
     /// Counts one line of `reporter`'s report.
     ///
     /// `None` if it only confirms what another host counts: where both ends have defenders the client's host counts. Also for flows
-    /// that have no service at either end.
+    /// that have no service at either end, and for a new edge beyond [`MAX_EDGES`].
     pub fn absorb(
         &mut self,
         reporter: &HostId,
@@ -87,7 +113,11 @@ impl Topology {
         if !matches!(client, Peer::Service(_)) && !matches!(server, Peer::Service(_)) {
             return None;
         }
-        let edge = self.widen(Edge { client, server, protocol: key.protocol, port: key.port });
+        let edge = self.widen(self.widen_port(Edge { client, server, protocol: key.protocol, port: key.port }));
+        if self.edges.len() >= MAX_EDGES && !self.edges.contains_key(&edge) {
+            self.overflow = self.overflow.saturating_add(record.stats.connections);
+            return None;
+        }
         self.merge(edge.clone(), &record.stats);
         Some(Absorbed { edge, stats: record.stats })
     }
@@ -128,9 +158,10 @@ impl Topology {
     /// Removes edges last seen before `limit`; returns them.
     pub fn forget_before(&mut self, limit: crate::time::Timestamp) -> Vec<Edge> {
         let old: Vec<Edge> = self.edges.iter().filter(|(_, s)| s.last < limit).map(|(edge, _)| edge.clone()).collect();
-        for edge in &old {
-            self.edges.remove(edge);
-            self.forget_bucket(edge);
+        if !old.is_empty() {
+            let mut edges = std::mem::take(&mut self.edges);
+            edges.retain(|_, stats| stats.last >= limit);
+            *self = Self { overflow: self.overflow, ..Self::from_edges(edges) };
         }
         old
     }
@@ -141,6 +172,9 @@ impl Topology {
     }
 
     fn note(&mut self, edge: &Edge) {
+        for pair in pairs(edge) {
+            self.ports.entry(pair).or_default().insert(edge.port);
+        }
         if let Some((fan, bucket)) = fan(edge) {
             match bucket {
                 Some(bucket) => {
@@ -154,11 +188,24 @@ impl Topology {
     }
 
     fn forget_bucket(&mut self, edge: &Edge) {
+        if let Some(pair) = pairs(edge).next()
+            && let Some(ports) = self.ports.get_mut(&pair)
+        {
+            ports.remove(&edge.port);
+        }
         if let Some((fan, Some(bucket))) = fan(edge)
             && let Some(buckets) = self.buckets.get_mut(&fan)
         {
             buckets.remove(&bucket);
         }
+    }
+
+    /// An ephemeral port becomes [`DYNAMIC`] once its peers have [`MAX_PORTS`] others.
+    fn widen_port(&self, edge: Edge) -> Edge {
+        let is_full = pairs(&edge).zip([MAX_PORTS, MAX_PORTS_OF_ALL]).any(|(pair, most)| {
+            self.ports.get(&pair).is_some_and(|ports| ports.len() >= most && !ports.contains(&edge.port))
+        });
+        if is_full { Edge { port: DYNAMIC, ..edge } } else { edge }
     }
 
     /// An address becomes `private` or `internet` once its port has [`MAX_BUCKETS`] others.
@@ -173,6 +220,21 @@ impl Topology {
         let far = if fan.private { Peer::Private } else { Peer::Internet };
         if fan.outward { Edge { server: far, ..edge } } else { Edge { client: far, ..edge } }
     }
+}
+
+/// Who has the ephemeral port of an edge: its two ends, and where one is an address, the other with all such addresses.
+fn pairs(edge: &Edge) -> impl Iterator<Item = Pair> {
+    let counts = edge.protocol.has_ports() && edge.port >= EPHEMERAL;
+    let class = |peer: &Peer| match peer {
+        Peer::Address(range) if is_private(range.low()) => Peer::Private,
+        Peer::Address(_) => Peer::Internet,
+        peer => peer.clone(),
+    };
+    let pair = |client: Peer, server: Peer| Pair { client, server, protocol: edge.protocol };
+    let exact = pair(edge.client.clone(), edge.server.clone());
+    let all = pair(class(&edge.client), class(&edge.server));
+    let all = (all != exact).then_some(all);
+    [Some(exact), all].into_iter().flatten().filter(move |_| counts)
 }
 
 /// The fan an edge belongs to if one of its ends is external, and the bucket it takes in it.

@@ -4,7 +4,26 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::id::ServiceKey;
-use crate::net::{AddrRange, ParseError, Protocol};
+use crate::net::{AddrRange, ParseError, PortRange, Protocol, is_private};
+
+/// The port of an edge to one of many ports that are chosen anew each time (FTP, NFS, RMI): every port from [`EPHEMERAL`] on. No
+/// server listens on port 0.
+pub const DYNAMIC: u16 = 0;
+
+/// The first port that a kernel gives by itself: where `net.ipv4.ip_local_port_range` begins unless it is set (Linux,
+/// Documentation/networking/ip-sysctl.rst); IANA's own range, from 49152, lies within.
+pub const EPHEMERAL: u16 = 32_768;
+
+/// The ports that `port` of an edge stands for.
+#[must_use]
+pub fn ports_of(protocol: Protocol, port: u16) -> PortRange {
+    let (low, high) = match port {
+        _ if !protocol.has_ports() => (0, u16::MAX),
+        DYNAMIC => (EPHEMERAL, u16::MAX),
+        port => (port, port),
+    };
+    PortRange { protocol, low, high }
+}
 
 /// One end of an edge.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
@@ -74,6 +93,55 @@ pub struct Edge {
     pub server: Peer,
     /// The protocol.
     pub protocol: Protocol,
-    /// The server's port, 0 where the protocol has none.
+    /// The server's port: [`DYNAMIC`] for one of many, 0 where the protocol has none.
     pub port: u16,
+}
+
+impl Edge {
+    /// Whether the server's port is one of many that are chosen anew each time.
+    #[must_use]
+    pub fn is_dynamic(&self) -> bool {
+        self.protocol.has_ports() && self.port == DYNAMIC
+    }
+
+    /// The server ports it stands for.
+    #[must_use]
+    pub fn ports(&self) -> PortRange {
+        ports_of(self.protocol, self.port)
+    }
+
+    /// Whether a connection over `protocol` to the server's `port` may be one of this edge's, as far as the port says.
+    #[must_use]
+    pub fn is_on(&self, protocol: Protocol, port: u16) -> bool {
+        let PortRange { low, high, .. } = self.ports();
+        self.protocol == protocol && (!protocol.has_ports() || (low..=high).contains(&port))
+    }
+
+    /// Whether every connection of `other` is one that this edge stands for, by what the two say alone: no object is looked into.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        let same_port = self.protocol == other.protocol && self.port == other.port;
+        (same_port || self.is_on(other.protocol, other.port))
+            && self.client.covers(&other.client)
+            && self.server.covers(&other.server)
+    }
+}
+
+impl Peer {
+    /// Whether everybody that `other` stands for is meant by this, by what the two say alone.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Address(all), Self::Address(some)) => all.contains(some.low()) && all.contains(some.high()),
+            (Self::Private, Self::Address(some)) => is_private(some.low()),
+            (Self::Internet, Self::Address(some)) => !is_private(some.low()),
+            _ => self == other,
+        }
+    }
+
+    /// Whether this stands for addresses, known or not.
+    #[must_use]
+    pub fn is_external(&self) -> bool {
+        matches!(self, Self::Address(_) | Self::Private | Self::Internet)
+    }
 }

@@ -8,6 +8,7 @@ use super::super::{Family, Match, Set, Side};
 use super::Compiler;
 use crate::net::{AddrRange, PortRange, Ports, Protocol};
 use crate::policy::{GroupId, fnv, overlap};
+use crate::topology::{DYNAMIC, ports_of};
 
 /// Ranges of at most so many ports become elements of a set instead of a rule of their own.
 const SMALL_RANGE: u16 = 16;
@@ -19,6 +20,8 @@ struct Shape {
     endpoints: BTreeSet<(IpAddr, Protocol, u16)>,
     /// Ports that have the same ranges of addresses, by the ranges.
     on_ports: BTreeMap<Vec<AddrRange>, BTreeSet<(Protocol, u16)>>,
+    /// Addresses that are meant on the ephemeral ports of a protocol.
+    dynamic: BTreeMap<Protocol, Vec<AddrRange>>,
 }
 
 impl Compiler<'_> {
@@ -87,8 +90,7 @@ impl Compiler<'_> {
         }
         for (ranges, on) in shape.on_ports {
             let meant: BTreeSet<_> = on.into_iter().filter(|(p, port)| ports.contains(*p, *port)).collect();
-            let text = ranges.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
-            let name = format!("r{:08x}", fnv(text.as_bytes()));
+            let name = name_of(&ranges);
             let (with, without): (BTreeSet<_>, BTreeSet<_>) = meant.into_iter().partition(|(p, _)| p.has_ports());
             let by_port: Vec<Match> = self.single_ports(with, None).into_iter().collect();
             for (family, addresses) in self.address_sets(&name, side, ranges) {
@@ -96,6 +98,15 @@ impl Compiler<'_> {
                 for port in by_protocol.chain(by_port.iter().cloned()) {
                     alternatives.extend(join(family, &addresses, &[port]));
                 }
+            }
+        }
+        for (protocol, ranges) in shape.dynamic {
+            let by_port = match meet(ports, ports_of(protocol, DYNAMIC)) {
+                Ports::Only(none) if none.is_empty() => continue,
+                meant => self.ports(&meant, None),
+            };
+            for (family, addresses) in self.address_sets(&name_of(&ranges), side, ranges) {
+                alternatives.extend(by_port.iter().filter_map(|port| join(family, &addresses, port)));
             }
         }
         alternatives
@@ -134,6 +145,9 @@ impl Compiler<'_> {
         for (addresses, port) in self.members(group) {
             match port {
                 None => shape.addresses.push(addresses),
+                Some((protocol, DYNAMIC)) if protocol.has_ports() => {
+                    shape.dynamic.entry(protocol).or_default().push(addresses);
+                }
                 Some((protocol, port)) if addresses.is_single() && protocol.has_ports() => {
                     shape.endpoints.insert((addresses.low(), protocol, port));
                 }
@@ -143,8 +157,25 @@ impl Compiler<'_> {
         for (port, ranges) in ranged {
             shape.on_ports.entry(AddrRange::merge(ranges)).or_default().insert(port);
         }
+        for ranges in shape.dynamic.values_mut() {
+            *ranges = AddrRange::merge(std::mem::take(ranges));
+        }
         shape
     }
+}
+
+/// The name of a set of addresses, by its content.
+fn name_of(ranges: &[AddrRange]) -> String {
+    let text = ranges.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    format!("r{:08x}", fnv(text.as_bytes()))
+}
+
+/// Those of `ports` that are in `range`.
+fn meet(ports: &Ports, range: PortRange) -> Ports {
+    let Ports::Only(ranges) = ports else { return Ports::only([range]) };
+    let of_protocol = ranges.iter().filter(|r| r.protocol == range.protocol);
+    let both = of_protocol.map(|r| PortRange { low: r.low.max(range.low), high: r.high.min(range.high), ..range });
+    Ports::only(both.filter(|r| r.low <= r.high))
 }
 
 /// Both matches together; `None` if they speak of different families.

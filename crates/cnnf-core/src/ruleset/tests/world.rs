@@ -16,23 +16,35 @@ use crate::net::{AddrRange, Ports, Protocol};
 use crate::policy::{AddressObject, Effect, End, Mode, OnFailure, PolicySet, Rule, RuleId, ServicePattern};
 use crate::ruleset::{HostFacts, LocalEnd, LocalService, QueueBackend, Slot};
 use crate::time::Timestamp;
-use crate::topology::{Edge, Peer};
+use crate::topology::{DYNAMIC, Edge, Peer};
 
 pub(super) const NOW: Timestamp = Timestamp(1_000);
 
 const SERVICES: [&str; 5] = ["unit:web", "exe:/usr/bin/curl", "unit:pg@a", "unit:pg@b", "container:redis"];
 const PATTERNS: [&str; 9] =
     ["unit:web", "exe:/usr/bin/curl", "unit:pg@*", "unit:*", "*", "container:redis", "unknown", "kernel", "ambiguous"];
-const PORTS: [(Protocol, u16); 6] = [
+const PORTS: [(Protocol, u16); 7] = [
     (Protocol::Tcp, 80),
     (Protocol::Tcp, 443),
     (Protocol::Tcp, 5432),
     (Protocol::Udp, 53),
     (Protocol::Udp, 5432),
+    (Protocol::Tcp, 40_000),
     (Protocol::Icmp, 0),
 ];
-const PORT_TEXTS: [&str; 8] =
-    ["any", "tcp/80", "tcp/443,5432", "udp/53", "tcp/1-1000", "udp", "icmp", "tcp/5000-6000 udp/53 icmp"];
+/// What only a model knows: ports that are chosen anew each time.
+const DYNAMICS: [(Protocol, u16); 2] = [(Protocol::Tcp, DYNAMIC), (Protocol::Udp, DYNAMIC)];
+const PORT_TEXTS: [&str; 9] = [
+    "any",
+    "tcp/80",
+    "tcp/443,5432",
+    "udp/53",
+    "tcp/1-1000",
+    "udp",
+    "icmp",
+    "tcp/5000-6000 udp/53 icmp",
+    "tcp/443,39990-40010,50000-60000",
+];
 const RANGES: [&str; 9] = [
     "10.0.0.1",
     "10.0.0.0/30",
@@ -111,7 +123,7 @@ fn host(n: u8) -> impl Strategy<Value = Host> {
     let own = [address(&format!("10.0.0.{n}")), address(&format!("fd00::{n}"))];
     let bound = [None, Some("0.0.0.0"), Some("::"), Some("127.0.0.1"), Some("::1")];
     let bound = bound.into_iter().map(|a| a.map(address)).chain(own.map(Some)).collect::<Vec<_>>();
-    let endpoint = (select(&PORTS[..5]), select(bound)).prop_map(|((protocol, port), address)| Endpoint {
+    let endpoint = (select(&PORTS[..6]), select(bound)).prop_map(|((protocol, port), address)| Endpoint {
         protocol,
         address,
         port,
@@ -178,7 +190,8 @@ fn peer() -> impl Strategy<Value = Peer> {
 
 fn model(key: ServiceKey) -> impl Strategy<Value = (ServiceKey, Model)> {
     let phase = prop_oneof![4 => Just(Phase::Active), 1 => select(Phase::ALL)];
-    let edges = vec((peer(), select(&PORTS[..]), any::<bool>()), 0..9);
+    let port = prop_oneof![5 => select(&PORTS[..]), 1 => select(&DYNAMICS[..])];
+    let edges = vec((peer(), port, any::<bool>()), 0..9);
     (phase, edges, prop::option::of(effect())).prop_map(move |(phase, edges, anomaly_effect)| {
         let seen = Seen { first: NOW, last: NOW, connections: 1 };
         let edges = edges.into_iter().map(|(peer, (protocol, port), client)| {
@@ -251,7 +264,7 @@ fn case_on(directory: &Directory, id: HostId, queue: QueueBackend) -> impl Strat
         host.addresses.iter().flat_map(|address| at(*address)).collect()
     };
     let anywhere = |address: IpAddr, inside: bool| {
-        let ports = PORTS.into_iter().chain([(Protocol::Tcp, 5433), (Protocol::Other(47), 0)]);
+        let ports = PORTS.into_iter().chain([(Protocol::Tcp, 5433), (Protocol::Udp, 50_000), (Protocol::Other(47), 0)]);
         ports.map(move |at| Far { address, inside, at })
     };
     let elsewhere: Vec<&Host> = directory.hosts.iter().filter(|(of, _)| **of != id).map(|(_, host)| host).collect();
