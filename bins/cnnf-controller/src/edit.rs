@@ -1,20 +1,22 @@
 //! Changes that operators make: checked, stored, then in force.
 
 mod fleet;
+mod model;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use cnnf_core::id::{HostId, ServiceKey};
-use cnnf_core::model::Model;
 use cnnf_core::policy::{Delta, Mode, Rule, RuleError, RuleId};
 use cnnf_rpc::convert::policy::{NameError, resolve_among};
 use cnnf_rpc::convert::{self, ConvertError};
-use cnnf_store::{Author, ModelPatch, PolicyState};
+use cnnf_store::{Author, PolicyState};
 use tonic::Status;
 
 use crate::clock::now;
 use crate::controller::{Controller, refuse};
+
+pub(crate) use model::no_model;
 
 /// What an edit did, or would do.
 pub(crate) struct Edited<T> {
@@ -202,24 +204,5 @@ impl Controller {
         tracing::info!(host = %id, %mode, "a host's mode has changed");
         self.resolve_now.notify_one();
         Ok(())
-    }
-
-    /// Ends a model's learning.
-    pub(crate) async fn activate_model(&self, key: &ServiceKey) -> Result<Model, Status> {
-        let _guard = self.edits.lock().await;
-        let (model, pending) = {
-            let mut state = self.state();
-            let Some(model) = Arc::make_mut(&mut state.policy).models.get_mut(key) else {
-                return Err(Status::not_found(format!("{key} has no model: it has one once it runs or talks")));
-            };
-            model.activate(now());
-            // Queued under the lock: see Controller::queue. Should it fail, the next clocks to be stored bring it.
-            let model = model.clone();
-            (model.clone(), self.store.patch_models(vec![ModelPatch::head(key, &model)], true))
-        };
-        pending.await.map_err(refuse)?;
-        tracing::info!(service = %key, "a model was made active");
-        self.resolve_now.notify_one();
-        Ok(model)
     }
 }

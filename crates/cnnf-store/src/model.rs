@@ -22,31 +22,24 @@ pub struct ModelPatch {
 }
 
 impl ModelPatch {
-    /// What turns `old` into `new`; `None` if they are equal.
+    /// Makes what is stored of these edges, and of everything but edges, equal to `model`; `None` for a model that is no more.
     #[must_use]
-    pub fn between(service: &ServiceKey, old: Option<&Model>, new: Option<&Model>) -> Option<Self> {
-        if old == new {
-            return None;
+    pub fn of<'a>(service: &ServiceKey, model: Option<&Model>, edges: impl IntoIterator<Item = &'a Edge>) -> Self {
+        let Some(model) = model else { return Self::removal(service) };
+        let mut patch = Self::head(service, model);
+        for edge in edges {
+            match model.edges.get(edge) {
+                Some(seen) => patch.put.push((edge.clone(), *seen)),
+                None => patch.gone.push(edge.clone()),
+            }
         }
-        let none = BTreeMap::new();
-        let before = old.map_or(&none, |model| &model.edges);
-        let after = new.map_or(&none, |model| &model.edges);
-        Some(Self {
-            service: service.clone(),
-            head: new.map(|model| Model { edges: BTreeMap::new(), ..*model }),
-            put: after
-                .iter()
-                .filter(|(edge, seen)| before.get(edge) != Some(seen))
-                .map(|(edge, seen)| (edge.clone(), *seen))
-                .collect(),
-            gone: before.keys().filter(|edge| !after.contains_key(edge)).cloned().collect(),
-        })
+        patch
     }
 
     /// Sets everything of `model` but its edges.
     #[must_use]
     pub fn head(service: &ServiceKey, model: &Model) -> Self {
-        let head = Some(Model { edges: BTreeMap::new(), ..*model });
+        let head = Some(head_of(model));
         Self { service: service.clone(), head, put: Vec::new(), gone: Vec::new() }
     }
 
@@ -76,6 +69,9 @@ impl Store {
                     connections: read_count(row, "connections")?,
                     anomaly_effect: read_optional(row, "effect")?,
                     resume: read_text(row, "resume")?,
+                    manual: row.get("manual")?,
+                    live_since: read_time(row, "live_since")?,
+                    exposed_ms: read_count(row, "exposed_ms")?,
                 };
                 Ok((read_text::<ServiceKey>(row, "service")?, model))
             })?;
@@ -85,6 +81,7 @@ impl Store {
                     first: read_time(row, "first_seen")?,
                     last: read_time(row, "last_seen")?,
                     connections: read_count(row, "connections")?,
+                    origin: read_text(row, "origin")?,
                 };
                 if let Some(model) = models.get_mut(&read_text::<ServiceKey>(row, "service")?) {
                     model.edges.insert(read_edge(row)?, seen);
@@ -102,6 +99,11 @@ impl Store {
     }
 }
 
+/// A model without its edges; copies none.
+fn head_of(model: &Model) -> Model {
+    Model { edges: BTreeMap::new(), ..*model }
+}
+
 pub(crate) fn apply(connection: &Connection, patch: &ModelPatch) -> Result<(), StoreError> {
     let service = patch.service.as_str();
     let Some(head) = &patch.head else {
@@ -109,11 +111,13 @@ pub(crate) fn apply(connection: &Connection, patch: &ModelPatch) -> Result<(), S
         return Ok(());
     };
     let mut put_head = connection.prepare_cached(
-        "INSERT INTO models (service, phase, since, observed_ms, runs, last_live, live, connections, effect, resume)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+        "INSERT INTO models (service, phase, since, observed_ms, runs, last_live, live, connections, effect, resume,
+         manual, live_since, exposed_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
          ON CONFLICT (service) DO UPDATE SET phase = excluded.phase, since = excluded.since,
          observed_ms = excluded.observed_ms, runs = excluded.runs, last_live = excluded.last_live, live = excluded.live,
-         connections = excluded.connections, effect = excluded.effect, resume = excluded.resume",
+         connections = excluded.connections, effect = excluded.effect, resume = excluded.resume,
+         manual = excluded.manual, live_since = excluded.live_since, exposed_ms = excluded.exposed_ms",
     )?;
     put_head.execute(params![
         service,
@@ -126,6 +130,9 @@ pub(crate) fn apply(connection: &Connection, patch: &ModelPatch) -> Result<(), S
         count(head.connections),
         head.anomaly_effect.map_or("", |effect| effect.as_str()),
         head.resume.as_str(),
+        head.manual,
+        time(head.live_since),
+        count(head.exposed_ms),
     ])?;
     let mut delete = connection.prepare_cached(
         "DELETE FROM model_edges WHERE service = ?1 AND client = ?2 AND server = ?3 AND protocol = ?4 AND port = ?5",
@@ -135,10 +142,11 @@ pub(crate) fn apply(connection: &Connection, patch: &ModelPatch) -> Result<(), S
         delete.execute(params![service, edge.client.to_string(), edge.server.to_string(), protocol, edge.port])?;
     }
     let mut put = connection.prepare_cached(
-        "INSERT INTO model_edges (service, client, server, protocol, port, connections, first_seen, last_seen)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+        "INSERT INTO model_edges (service, client, server, protocol, port, connections, first_seen, last_seen, origin)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
          ON CONFLICT (service, client, server, protocol, port) DO UPDATE SET
-         connections = excluded.connections, first_seen = excluded.first_seen, last_seen = excluded.last_seen",
+         connections = excluded.connections, first_seen = excluded.first_seen, last_seen = excluded.last_seen,
+         origin = excluded.origin",
     )?;
     for (edge, seen) in &patch.put {
         put.execute(params![
@@ -150,6 +158,7 @@ pub(crate) fn apply(connection: &Connection, patch: &ModelPatch) -> Result<(), S
             count(seen.connections),
             time(seen.first),
             time(seen.last),
+            seen.origin.as_str(),
         ])?;
     }
     Ok(())

@@ -49,3 +49,41 @@ fn root_a_learned_service_objects_to_a_stranger() {
     child.kill().expect("the worker ends");
     child.wait().expect("the worker is gone");
 }
+
+/// How many anomalies of this client at redis are told, over all its events.
+fn anomalies(world: &World, client: &str) -> u64 {
+    let told = list(world, &["events", "list"], "events");
+    let own = told.iter().filter(|e| {
+        let kind = e["kind"].as_str().unwrap_or_default();
+        kind.starts_with("anomaly") && e["client"]["service"] == client && e["server"]["service"] == "unit:redis"
+    });
+    own.map(|e| e["count"].as_str().and_then(|n| n.parse::<u64>().ok()).unwrap_or(1)).sum()
+}
+
+#[test]
+fn root_an_approved_edge_is_an_anomaly_no_more() {
+    let world = World::up(OFFICE).expect("the world comes up");
+    known(&world, "unit:redis");
+    within(SOON * 3, "redis has a model", || world.ctl(&["models", "activate", "unit:redis"]).success());
+    assert!(world.ctl(&["models", "effect", "unit:redis", "prevent"]).success());
+    within(SOON * 3, "the stranger is refused", || !ping(&world, "app1", "stranger", "web1").success());
+    within(SOON * 3, "and told of", || anomalies(&world, "unit:stranger") > 0);
+
+    let told = events(&world, "anomaly_prevent");
+    let event = told.iter().find(|e| e["client"]["service"] == "unit:stranger").expect("its event");
+    let id = event["id"].as_str().map_or_else(|| event["id"].to_string(), str::to_owned);
+    let approved = world.ctl(&["models", "approve", "unit:redis", "--event", &id]);
+    assert!(approved.success(), "{}", approved.stderr);
+    within(SOON * 3, "the approved edge passes", || ping(&world, "app1", "stranger", "web1").text() == "PONG");
+
+    let before = anomalies(&world, "unit:stranger");
+    for _ in 0..3 {
+        assert_eq!(ping(&world, "app1", "stranger", "web1").text(), "PONG");
+    }
+    assert!(!ping(&world, "app1", "foe", "web1").success(), "nobody else was approved");
+    within(SOON * 3, "the foe is told of", || anomalies(&world, "unit:foe") > 0);
+    assert_eq!(anomalies(&world, "unit:stranger"), before, "what was approved is no event");
+
+    assert!(world.ctl(&["models", "forget", "unit:redis", "from", "unit:stranger", "tcp/6379", "--yes"]).success());
+    within(SOON * 3, "what is forgotten is refused again", || !ping(&world, "app1", "stranger", "web1").success());
+}

@@ -2,17 +2,26 @@
 
 use std::time::Duration;
 
+use cnnf_core::event::EventParty;
 use cnnf_core::id::ServiceKey;
-use cnnf_core::model::Model;
+use cnnf_core::model::{Model, Phase, Refusal};
+use cnnf_core::net::AddrRange;
 use cnnf_core::policy::Effect;
+use cnnf_core::time::Timestamp;
+use cnnf_core::topology::{Edge, Peer, parse_port};
+use cnnf_rpc::convert::ConvertError;
 use cnnf_rpc::convert::common::time_text;
 use cnnf_rpc::v1;
 use cnnf_rpc::v1::model_service_server::ModelService;
+use cnnf_store::Subject;
 use tonic::{Request, Response, Status};
 
 use super::page::page;
 use super::{Api, service};
+use crate::controller::refuse;
+use crate::edit::no_model;
 use crate::settings::duration_text;
+use crate::state::State;
 
 #[tonic::async_trait]
 impl ModelService for Api {
@@ -32,17 +41,133 @@ impl ModelService for Api {
     async fn get_model(&self, request: Request<v1::GetModelRequest>) -> Result<Response<v1::Model>, Status> {
         let state = self.0.state();
         let key = service(&state, "service", &request.into_inner().service)?;
-        let model = state.policy.models.get(&key);
-        let model =
-            model.ok_or_else(|| Status::not_found(format!("{key} has no model: it has one once it runs or talks")))?;
+        let model = state.policy.models.get(&key).ok_or_else(|| no_model(&key))?;
         Ok(Response::new(whole(&key, model, state.policy.anomaly_effect)))
     }
 
-    async fn activate_model(&self, request: Request<v1::ActivateModelRequest>) -> Result<Response<v1::Model>, Status> {
+    async fn activate_model(&self, request: Request<v1::ActivateModelRequest>) -> Answer {
+        self.edit(&request.into_inner().service, "active", |model, now| model.activate(now)).await
+    }
+
+    async fn relearn_model(&self, request: Request<v1::RelearnModelRequest>) -> Answer {
+        self.edit(&request.into_inner().service, "relearn", |model, now| model.relearn(now)).await
+    }
+
+    async fn reset_model(&self, request: Request<v1::ResetModelRequest>) -> Answer {
+        self.edit(&request.into_inner().service, "reset", |model, now| model.reset(now)).await
+    }
+
+    async fn start_learning(&self, request: Request<v1::StartLearningRequest>) -> Answer {
+        self.edit(&request.into_inner().service, "learn by hand", |model, now| model.start_learning(now)).await
+    }
+
+    async fn stop_learning(&self, request: Request<v1::StopLearningRequest>) -> Answer {
         let key = service(&self.0.state(), "service", &request.into_inner().service)?;
-        let model = self.0.activate_model(&key).await?;
+        self.try_edit(&key, "end learning by hand", Model::stop_learning).await
+    }
+
+    async fn approve_edge(&self, request: Request<v1::ApproveEdgeRequest>) -> Answer {
+        let v1::ApproveEdgeRequest { service: name, edge: written, event } = request.into_inner();
+        let key = service(&self.0.state(), "service", &name)?;
+        let edge = match (written, event) {
+            (Some(written), 0) => edge(&self.0.state(), &key, &written)?,
+            (None, id) if id > 0 => self.edge_of_event(&key, id).await?,
+            _ => return Err(ConvertError::new("edge", "or event: exactly one of them is needed").into()),
+        };
+        let what = format!("approve {edge}");
+        self.try_edit(&key, &what, |model, now| model.approve(&key, &edge, now).map(|_| ())).await
+    }
+
+    async fn forget_edge(&self, request: Request<v1::ForgetEdgeRequest>) -> Answer {
+        let v1::ForgetEdgeRequest { service: name, edge: written } = request.into_inner();
+        let (key, edge) = {
+            let state = self.0.state();
+            let key = service(&state, "service", &name)?;
+            let written = written.ok_or_else(|| ConvertError::new("edge", "is missing"))?;
+            let edge = edge(&state, &key, &written)?;
+            (key, edge)
+        };
+        let what = format!("forget {edge}");
+        self.try_edit(&key, &what, |model, _| model.forget(&edge)).await
+    }
+
+    async fn set_anomaly_effect(&self, request: Request<v1::SetAnomalyEffectRequest>) -> Answer {
+        let v1::SetAnomalyEffectRequest { service, effect } = request.into_inner();
+        let effect = match effect.as_str() {
+            "" => None,
+            "alert" => Some(Effect::Alert),
+            "prevent" => Some(Effect::Prevent),
+            _ => return Err(ConvertError::new("effect", "is none of: alert, prevent, or nothing").into()),
+        };
+        self.edit(&service, "anomaly effect", |model, _| model.set_effect(effect)).await
+    }
+}
+
+type Answer = Result<Response<v1::Model>, Status>;
+
+impl Api {
+    async fn edit(&self, name: &str, what: &str, change: impl FnOnce(&mut Model, Timestamp)) -> Answer {
+        let key = service(&self.0.state(), "service", name)?;
+        let change = |model: &mut Model, now| {
+            change(model, now);
+            Ok(())
+        };
+        self.try_edit(&key, what, change).await
+    }
+
+    async fn try_edit(
+        &self,
+        key: &ServiceKey,
+        what: &str,
+        change: impl FnOnce(&mut Model, Timestamp) -> Result<(), Refusal>,
+    ) -> Answer {
+        let model = self.0.edit_model(key, what, change).await?;
         let effect = self.0.state().policy.anomaly_effect;
-        Ok(Response::new(whole(&key, &model, effect)))
+        Ok(Response::new(whole(key, &model, effect)))
+    }
+
+    /// The edge that an event is about, as a service's model would have it: never wider than its addresses' buckets.
+    async fn edge_of_event(&self, key: &ServiceKey, id: u64) -> Result<Edge, Status> {
+        let found = self.0.aside(move |controller| controller.store.event(id).map_err(refuse)).await?;
+        let event = found.ok_or_else(|| Status::not_found(format!("there is no event {id}")))?;
+        let Subject::Connection { client, server, protocol, .. } = event.subject else {
+            return Err(Status::failed_precondition(format!("event {id} is not about a connection")));
+        };
+        let state = self.0.state();
+        let peer = |party: &EventParty| match &party.service {
+            Some(key) => Peer::Service(key.clone()),
+            None if party.host.is_some() => Peer::Address(AddrRange::single(party.address)),
+            None => Peer::of_address(party.address, &state.policy.objects),
+        };
+        let edge = Edge { client: peer(&client), server: peer(&server), protocol, port: server.port };
+        let own = Peer::Service(key.clone());
+        if edge.client != own && edge.server != own {
+            return Err(Status::failed_precondition(format!(
+                "event {id} is about {edge}, which has {key} at neither end"
+            )));
+        }
+        Ok(edge)
+    }
+}
+
+/// An edge as a caller writes it.
+fn edge(state: &State, key: &ServiceKey, written: &v1::EdgeOfService) -> Result<Edge, Status> {
+    let v1::EdgeOfService { direction, peer, port } = written;
+    let own = Peer::Service(key.clone());
+    let far = match peer.parse::<Peer>() {
+        Ok(Peer::Object(name)) if !state.policy.objects.contains_key(&name) => {
+            let name: String = name.escape_debug().take(80).collect();
+            return Err(ConvertError::new("edge.peer", format_args!("there is no address object '{name}'")).into());
+        }
+        Ok(far) => far,
+        Err(_) if state.policy.objects.contains_key(peer) => Peer::Object(peer.clone()),
+        Err(_) => Peer::Service(service(state, "edge.peer", peer)?),
+    };
+    let (protocol, port) = parse_port(port).map_err(|error| ConvertError::new("edge.port", error))?;
+    match direction.as_str() {
+        "to" => Ok(Edge { client: own, server: far, protocol, port }),
+        "from" => Ok(Edge { client: far, server: own, protocol, port }),
+        _ => Err(ConvertError::new("edge.direction", "is none of: to, from").into()),
     }
 }
 
@@ -59,6 +184,10 @@ fn message(key: &ServiceKey, model: &Model, effect: Effect) -> v1::Model {
         anomaly_effect: model.anomaly_effect.unwrap_or(effect).to_string(),
         unseen_probability: model.unseen_probability(),
         edges: Vec::new(),
+        expected_events: model.expected_events(),
+        manual: model.manual,
+        resume: if model.phase == Phase::Archived { model.resume.to_string() } else { String::new() },
+        exposed: duration_text(Duration::from_secs(model.exposed_ms / 1000)),
     }
 }
 
@@ -68,6 +197,7 @@ fn whole(key: &ServiceKey, model: &Model, effect: Effect) -> v1::Model {
         first_seen: time_text(seen.first),
         last_seen: time_text(seen.last),
         connections: seen.connections,
+        origin: seen.origin.to_string(),
     });
     v1::Model { edges: edges.collect(), ..message(key, model, effect) }
 }

@@ -10,7 +10,9 @@ use cnnf_core::id::ServiceKey;
 use cnnf_core::net::{AddrRange, Protocol, is_private};
 use cnnf_core::policy::{Mode, PolicySet};
 use cnnf_core::time::Timestamp;
-use cnnf_core::topology::{Edge, EdgeStatus, Grouping, NodeKind, Peer, Radar, RadarEdge, Topology, View, view};
+use cnnf_core::topology::{
+    DYNAMIC, EPHEMERAL, Edge, EdgeStatus, Grouping, NodeKind, Peer, Radar, RadarEdge, Topology, View, view,
+};
 use cnnf_rpc::convert::ConvertError;
 use cnnf_rpc::convert::common::{time_range, time_text};
 use cnnf_rpc::v1;
@@ -234,7 +236,11 @@ fn edge_of(
     };
     let (clients, servers) = (candidates(client), candidates(server));
     let all = clients.iter().flat_map(|c| servers.iter().map(move |s| (c, s)));
-    let mut edges = all.map(|(c, s)| Edge { client: c.clone(), server: s.clone(), protocol, port: server.port });
+    let dynamic = (protocol.has_ports() && server.port >= EPHEMERAL).then_some(DYNAMIC);
+    let ports = [server.port].into_iter().chain(dynamic);
+    let mut edges = all.flat_map(|(c, s)| {
+        ports.clone().map(move |port| Edge { client: c.clone(), server: s.clone(), protocol, port })
+    });
     let first = edges.next()?;
     if topology.edges().contains_key(&first) {
         return Some(first);

@@ -1,6 +1,6 @@
 //! What reports and time add to the topology and the models.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,26 +31,43 @@ impl Learned {
     }
 }
 
-/// Models as they were before they were touched.
+/// What was touched of the models.
 #[derive(Default)]
-struct Before(BTreeMap<ServiceKey, Option<Model>>);
+struct Touched {
+    edges: BTreeMap<ServiceKey, BTreeSet<Edge>>,
+    /// Services that had no model.
+    new: BTreeSet<ServiceKey>,
+}
 
-impl Before {
-    fn touch(&mut self, edge: &Edge, models: &BTreeMap<ServiceKey, Model>) {
+impl Touched {
+    /// Notes, before it happens, that an edge may change the models of its ends.
+    fn note(&mut self, edge: &Edge, models: &BTreeMap<ServiceKey, Model>) {
         for peer in [&edge.client, &edge.server] {
-            if let Peer::Service(key) = peer {
-                self.0.entry(key.clone()).or_insert_with(|| models.get(key).cloned());
+            let Peer::Service(key) = peer else { continue };
+            if !self.edges.contains_key(key) {
+                self.edges.insert(key.clone(), BTreeSet::new());
+                if !models.contains_key(key) {
+                    self.new.insert(key.clone());
+                }
+            }
+            if let Some(edges) = self.edges.get_mut(key)
+                && !edges.contains(edge)
+            {
+                edges.insert(edge.clone());
             }
         }
     }
 
     fn finish(self, models: &BTreeMap<ServiceKey, Model>, learned: &mut Learned, now: Timestamp) {
-        for (key, old) in &self.0 {
-            let new = models.get(key);
-            if old.is_none() && new.is_some() {
+        for key in &self.new {
+            if models.contains_key(key) {
                 learned.events.extend(new_service(key, models, now));
             }
-            learned.models.extend(ModelPatch::between(key, old.as_ref(), new));
+        }
+        for (key, edges) in &self.edges {
+            if let Some(model) = models.get(key) {
+                learned.models.push(ModelPatch::of(key, Some(model), edges));
+            }
         }
     }
 }
@@ -59,8 +76,8 @@ impl State {
     /// Counts a report's flows.
     pub(crate) fn absorb(&mut self, reporter: &HostId, records: &[FlowRecord], now: Timestamp) -> Learned {
         let mut learned = Learned::default();
-        let mut before = Before::default();
-        let mut touched = std::collections::BTreeSet::new();
+        let mut models = Touched::default();
+        let mut touched = BTreeSet::new();
         let topology = Arc::make_mut(&mut self.topology);
         let policy = Arc::make_mut(&mut self.policy);
         for record in records {
@@ -70,7 +87,7 @@ impl State {
             record.stats.first = record.stats.first.min(record.stats.last);
             let Some(absorbed) = topology.absorb(reporter, &record, &self.directory, &policy.objects) else { continue };
             if self.settings.learning {
-                before.touch(&absorbed.edge, &policy.models);
+                models.note(&absorbed.edge, &policy.models);
                 let changed = model::absorb(&mut policy.models, &absorbed.edge, &absorbed.stats, now);
                 learned.policy_changed |= !changed.is_empty();
             }
@@ -80,26 +97,26 @@ impl State {
             .into_iter()
             .filter_map(|edge| topology.edges().get(&edge).map(|stats| (edge.clone(), *stats)))
             .collect();
-        before.finish(&policy.models, &mut learned, now);
+        models.finish(&policy.models, &mut learned, now);
         learned
     }
 
     /// Names ends of edges anew after the directory or the objects have changed.
     pub(crate) fn reresolve(&mut self, now: Timestamp) -> Learned {
         let mut learned = Learned { policy_changed: true, ..Learned::default() };
-        let mut before = Before::default();
+        let mut models = Touched::default();
         let topology = Arc::make_mut(&mut self.topology);
         let policy = Arc::make_mut(&mut self.policy);
         for (old, new) in topology.reresolve(&self.directory, &policy.objects) {
-            before.touch(&old, &policy.models);
-            before.touch(&new, &policy.models);
+            models.note(&old, &policy.models);
+            models.note(&new, &policy.models);
             model::rename(&mut policy.models, &old, &new, now);
             if let Some(stats) = topology.edges().get(&new) {
                 learned.edges.put.push((new, *stats));
             }
             learned.edges.gone.push(old);
         }
-        before.finish(&policy.models, &mut learned, now);
+        models.finish(&policy.models, &mut learned, now);
         learned
     }
 

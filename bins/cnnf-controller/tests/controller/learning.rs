@@ -63,3 +63,77 @@ async fn learning_can_be_ended() {
     assert_eq!(all.len(), 1);
     assert!(all[0].edges.is_empty() && all[0].edge_count == 1);
 }
+
+fn written(direction: &str, peer: &str, port: &str) -> Option<v1::EdgeOfService> {
+    Some(v1::EdgeOfService { direction: direction.into(), peer: peer.into(), port: port.into() })
+}
+
+/// Whether the client's own model lets it reach this server.
+fn allows(policy: &v1::HostPolicy, address: &str, port: u32) -> bool {
+    let groups = policy.egress.iter().filter(|e| e.model == "unit:client" && e.effect == "allow").map(|e| e.peer_group);
+    let groups: Vec<u32> = groups.collect();
+    let members = policy.groups.iter().filter(|group| groups.contains(&group.id)).flat_map(|group| &group.entries);
+    members.into_iter().any(|entry| entry.addresses == address && entry.protocol == "tcp" && entry.port == port)
+}
+
+#[tokio::test]
+async fn what_is_decided_about_a_model_reaches_the_host_and_outlives_a_restart() {
+    let mut place = Place::new();
+    let host = place.enrol("app").await;
+    let mut stream = host.attach(&place).await;
+    stream.deliver(1, inventory("10.9.0.1", &[("unit:client", 0)])).await;
+    stream.deliver(2, flow("unit:client", "10.9.0.1", "10.9.0.2", 80)).await;
+    let mut client = ModelServiceClient::new(place.admin().await);
+    let service = || "client".to_owned();
+    client.activate_model(v1::ActivateModelRequest { service: service() }).await.expect("active");
+    stream.policy_with(|policy| allows(policy, "10.9.0.2", 80) && judges(policy, "alert")).await;
+
+    let approve = |edge, event| v1::ApproveEdgeRequest { service: service(), edge, event };
+    let model = client.approve_edge(approve(written("to", "10.9.0.3", "tcp/dynamic"), 0)).await.expect("approved");
+    let origins: Vec<String> = model.into_inner().edges.into_iter().map(|edge| edge.origin).collect();
+    assert_eq!(origins, ["learned", "approved"]);
+    stream.policy_with(|policy| allows(policy, "10.9.0.3", 0)).await;
+    let forget = |edge| v1::ForgetEdgeRequest { service: service(), edge };
+    client.forget_edge(forget(written("to", "10.9.0.2", "tcp/80"))).await.expect("forgotten");
+    stream.policy_with(|policy| !allows(policy, "10.9.0.2", 80) && allows(policy, "10.9.0.3", 0)).await;
+    let effect = v1::SetAnomalyEffectRequest { service: service(), effect: "prevent".into() };
+    client.set_anomaly_effect(effect).await.expect("set");
+    stream.policy_with(|policy| judges(policy, "prevent")).await;
+
+    for (edge, event, code, part) in [
+        (written("to", "10.9.0.2", "tcp/0"), 0, Code::InvalidArgument, "edge.port"),
+        (written("at", "10.9.0.2", "tcp/80"), 0, Code::InvalidArgument, "to, from"),
+        (written("to", "object:none", "tcp/80"), 0, Code::InvalidArgument, "no address object"),
+        (written("to", "nobody", "tcp/80"), 0, Code::NotFound, "no service"),
+        (None, 99, Code::NotFound, "no event 99"),
+        (None, 0, Code::InvalidArgument, "exactly one"),
+    ] {
+        let refused = client.approve_edge(approve(edge, event)).await.expect_err(part);
+        assert_eq!(refused.code(), code, "{refused:?}");
+        assert!(refused.message().contains(part), "{refused:?}");
+    }
+    let again = client.forget_edge(forget(written("to", "10.9.0.2", "tcp/80"))).await.expect_err("gone");
+    assert_eq!(again.code(), Code::NotFound);
+    let stop = v1::StopLearningRequest { service: service() };
+    let not_by_hand = client.stop_learning(stop.clone()).await.expect_err("not begun");
+    assert_eq!(not_by_hand.code(), Code::FailedPrecondition);
+    client.start_learning(v1::StartLearningRequest { service: service() }).await.expect("begun");
+
+    drop(stream);
+    place.kill();
+    place.start();
+    let known = model_of(&place).await;
+    assert_eq!((known.phase.as_str(), known.manual, known.edge_count), ("learning", true, 1));
+    assert_eq!((known.anomaly_effect.as_str(), known.edges[0].origin.as_str()), ("prevent", "approved"));
+    let mut client = ModelServiceClient::new(place.admin().await);
+    assert_eq!(client.stop_learning(stop).await.expect("ended").into_inner().phase, "dry_run");
+    let relearn = v1::RelearnModelRequest { service: service() };
+    let relearnt = client.relearn_model(relearn).await.expect("relearn").into_inner();
+    assert_eq!((relearnt.phase.as_str(), relearnt.edge_count), ("learning", 1));
+    let reset = client.reset_model(v1::ResetModelRequest { service: service() }).await.expect("reset").into_inner();
+    assert_eq!((reset.phase.as_str(), reset.edge_count, reset.expected_events), ("learning", 0, None));
+}
+
+async fn model_of(place: &Place) -> v1::Model {
+    model(place, "client").await.expect("a model")
+}

@@ -161,10 +161,13 @@ fn peer(peer: Option<&v1::Peer>) -> String {
     set.cloned().unwrap_or_default()
 }
 
-/// `tcp/80`, or the protocol alone where it has no ports.
+/// `tcp/80`, `tcp/dynamic` for ephemeral ports, or the protocol alone where it has no ports.
 fn port(protocol: &str, port: u32) -> String {
-    let has_ports = matches!(protocol, "tcp" | "udp" | "sctp");
-    if has_ports { format!("{protocol}/{port}") } else { protocol.to_owned() }
+    match (protocol, port) {
+        ("tcp" | "udp" | "sctp", 0) => format!("{protocol}/dynamic"),
+        ("tcp" | "udp" | "sctp", port) => format!("{protocol}/{port}"),
+        _ => protocol.to_owned(),
+    }
 }
 
 /// `env=prod, site=fra`.

@@ -49,6 +49,9 @@ golden! {
     edges: "edges list --from nginx --since 1h";
     rules: "rules list", "rules show 2";
     models: "models list", "models show nginx", "models activate nginx";
+    decided_models: "models relearn nginx", "models reset nginx --yes", "models learn start nginx", "models learn stop nginx",
+        "models approve nginx to unit:postgresql tcp/5432", "models approve nginx --event 12",
+        "models forget nginx from 10.0.0.0/8 tcp/443 --yes", "models effect nginx prevent", "models effect nginx default";
     events: "events list", "events show 12", "events show 10";
     acknowledged_events: "events ack 10 --note seen", "events ack 12";
     defenders: "defenders list", "defenders show db", "defenders mode web1 observe";
@@ -132,4 +135,30 @@ fn colours_can_be_had_and_left_out() {
     assert!(!with("TERM", "xterm", &["radar"]), "a pipe is no terminal");
     let output = bed.command(&["radar"]).env("CLICOLOR_FORCE", "1").env("NO_COLOR", "1").output().expect("run");
     assert!(!output.stdout.contains(&0x1b));
+}
+
+#[test]
+fn an_edge_is_sent_as_it_is_written_or_refused_before_anything_is_sent() {
+    let bed = Bed::start();
+    bed.ok(&["models", "approve", "nginx", "to unit:postgresql tcp/5432"]);
+    bed.ok(&["models", "forget", "nginx", "--yes", "from", "internet", "udp/dynamic"]);
+    let asked = bed.requests.lock().expect("requests").clone();
+    let written = |direction: &str, peer: &str, port: &str| {
+        format!("EdgeOfService {{ direction: {direction:?}, peer: {peer:?}, port: {port:?} }}")
+    };
+    assert!(asked[0].contains(&written("to", "unit:postgresql", "tcp/5432")), "{asked:?}");
+    assert!(asked[1].contains(&written("from", "internet", "udp/dynamic")), "{asked:?}");
+    for (args, part) in [
+        (&["models", "approve", "nginx", "unit:postgresql tcp/5432"][..], "is no edge: write for example"),
+        (&["models", "approve", "nginx"], "required"),
+        (&["models", "approve", "nginx", "--event", "0"], "0 is not in"),
+        (&["models", "forget", "nginx", "from", "internet", "udp/53"], "say --yes"),
+        (&["models", "reset", "nginx"], "say --yes"),
+        (&["models", "effect", "nginx", "allow"], "possible values: alert, prevent, default"),
+    ] {
+        let ran = bed.run(args);
+        assert_eq!(ran.code, 2, "{ran:?}");
+        assert!(ran.err.contains(part), "{}", ran.err);
+    }
+    assert_eq!(bed.requests.lock().expect("requests").len(), 2, "nothing more was sent");
 }

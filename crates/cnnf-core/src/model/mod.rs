@@ -1,19 +1,27 @@
-//! The learned behaviour of a service.
+//! The learned behaviour of a service: what it was seen to do, and how far learning is.
+//!
+//! Four things move a model, each a file: what is seen ([`absorb`], [`rename`]), time ([`tick`]), and an operator's decisions.
+
+mod decide;
+mod learn;
+mod readiness;
+#[cfg(test)]
+mod tests;
+mod tick;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::flow::FlowStats;
-use crate::id::ServiceKey;
-use crate::net::{ParseError, is_private};
+use crate::net::ParseError;
 use crate::policy::{Effect, words};
 use crate::time::Timestamp;
-use crate::topology::{Edge, Peer};
+use crate::topology::{DYNAMIC, Edge};
 
-#[cfg(test)]
-mod tests;
+pub use decide::Refusal;
+pub use learn::{absorb, rename};
+pub use tick::{Change, tick};
 
 words! {
     /// How far a model is.
@@ -29,6 +37,18 @@ words! {
     } default Learning
 }
 
+words! {
+    /// How an edge came into a model.
+    Origin {
+        /// It was seen while learning.
+        Learned = "learned",
+        /// It was seen in the dry run: had the model been active, it would have alerted.
+        WouldAlert = "would_alert",
+        /// An operator approved it.
+        Approved = "approved",
+    } default Learned
+}
+
 /// What a service was seen to do, over all its instances.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Model {
@@ -36,33 +56,43 @@ pub struct Model {
     pub phase: Phase,
     /// Since when it is in this phase; in a dry run since its newest surprise.
     pub since: Timestamp,
-    /// Observed time with a live process in this phase, in milliseconds, summed over at most [`MAX_OBSERVERS`] instances.
+    /// Observed time with a live process in this phase, in milliseconds, summed over at most [`MAX_OBSERVERS`] instances. Being
+    /// archived in between takes nothing away.
     pub observed_ms: u64,
-    /// How often the service went from no process to one or more.
+    /// How often the service went from no process to one or more, since learning began.
     pub runs: u32,
     /// When it last had a process or an edge.
     pub last_live: Timestamp,
     /// Whether it had a process at the last tick.
     pub live: bool,
+    /// Since when it has had a process without a break.
+    pub live_since: Timestamp,
     /// What it was seen to do.
     pub edges: BTreeMap<Edge, Seen>,
-    /// Connections seen while not yet active.
+    /// Connections seen on edges that it knows.
     pub connections: u64,
+    /// Time with a live process in which these were seen, in milliseconds; not summed over instances.
+    pub exposed_ms: u64,
     /// What an anomaly does; `None` for the global setting.
     pub anomaly_effect: Option<Effect>,
     /// The phase that an archived service returns to.
     pub resume: Phase,
+    /// Whether an operator started learning: then only an operator ends it.
+    pub manual: bool,
 }
 
 /// How often and when an edge was seen by a model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Seen {
-    /// First.
+    /// First; when it was approved, if it was not seen before.
     pub first: Timestamp,
     /// Last.
     pub last: Timestamp,
     /// Connections.
     pub connections: u64,
+    /// How it came into the model.
+    #[serde(default)]
+    pub origin: Origin,
 }
 
 impl Seen {
@@ -78,6 +108,9 @@ pub const MAX_OBSERVERS: u32 = 4;
 
 /// A service that comes and goes is learnt over at least so many runs.
 pub const MIN_RUNS: u32 = 3;
+
+/// A model knows at most so many edges. What it could not learn is an anomaly once it is active: it fails on the safe side.
+pub const MAX_LEARNED: usize = 20_000;
 
 /// How long learning takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,17 +137,6 @@ impl Default for LearnSettings {
     }
 }
 
-/// What became of a model in a tick.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// It was made.
-    Made,
-    /// It went to this phase.
-    Entered(Phase),
-    /// It was archived for so long that it is deleted.
-    Deleted,
-}
-
 impl Model {
     /// A model that knows nothing yet.
     #[must_use]
@@ -126,46 +148,34 @@ impl Model {
             runs: 0,
             last_live: now,
             live: false,
+            live_since: now,
             edges: BTreeMap::new(),
             connections: 0,
+            exposed_ms: 0,
             anomaly_effect: None,
             resume: Phase::Learning,
+            manual: false,
         }
     }
 
-    /// Whether the model knows an edge, itself or by a wider peer: a network, `private` or `internet`.
+    /// Whether the model knows an edge, itself or by a wider one: a network, `private`, `internet`, or dynamic ports.
     #[must_use]
     pub fn knows(&self, edge: &Edge) -> bool {
-        self.edges.contains_key(edge) || self.wider(edge).any(|wider| self.edges.contains_key(&wider))
-    }
-
-    fn wider(&self, edge: &Edge) -> impl Iterator<Item = Edge> {
-        let class = |peer: &Peer| match peer {
-            Peer::Address(range) if is_private(range.low()) => Some(Peer::Private),
-            Peer::Address(_) => Some(Peer::Internet),
-            _ => None,
-        };
-        let client = class(&edge.client).map(|client| Edge { client, ..edge.clone() });
-        let server = class(&edge.server).map(|server| Edge { server, ..edge.clone() });
-        client.into_iter().chain(server)
-    }
-
-    /// The chance that the next connection is on an unseen edge: edges seen once ÷ connections (Good 1953, after Turing). 1 while
-    /// nothing was seen.
-    #[must_use]
-    pub fn unseen_probability(&self) -> f64 {
-        if self.connections == 0 {
-            return 1.0;
+        if self.edges.contains_key(edge) {
+            return true;
         }
-        let once = self.edges.values().filter(|seen| seen.connections == 1).count();
-        #[allow(clippy::cast_precision_loss)] // an estimate; 2^53 connections are far away
-        let chance = once as f64 / self.connections as f64;
-        chance
+        let external = edge.client.is_external() || edge.server.is_external();
+        let ephemeral = Edge { port: DYNAMIC, ..edge.clone() };
+        if !external {
+            return ephemeral.covers(edge) && self.edges.contains_key(&ephemeral);
+        }
+        self.edges.keys().any(|known| known.covers(edge))
     }
 
-    /// Ends learning now.
-    pub fn activate(&mut self, now: Timestamp) {
-        self.enter(Phase::Active, now);
+    /// The phase that the model is in, or was in before its service went away.
+    #[must_use]
+    pub fn stage(&self) -> Phase {
+        if self.phase == Phase::Archived { self.resume } else { self.phase }
     }
 
     fn enter(&mut self, phase: Phase, now: Timestamp) {
@@ -173,138 +183,4 @@ impl Model {
         self.since = now;
         self.observed_ms = 0;
     }
-
-    fn see(&mut self, edge: &Edge, stats: &FlowStats, now: Timestamp) {
-        let known = self.knows(edge);
-        let learns = match self.phase {
-            Phase::Learning => true,
-            Phase::DryRun => {
-                if !known {
-                    self.enter(Phase::DryRun, now);
-                }
-                true
-            }
-            Phase::Active | Phase::Archived => self.edges.contains_key(edge),
-        };
-        if !learns {
-            return;
-        }
-        if self.phase != Phase::Active {
-            self.connections = self.connections.saturating_add(stats.connections);
-        }
-        let seen = Seen { first: stats.first, last: stats.last, connections: stats.connections };
-        self.edges.entry(edge.clone()).and_modify(|known| known.merge(&seen)).or_insert(seen);
-    }
-}
-
-/// Learns from what was counted for an edge: each end that is a service and has not finished learning adds it. Returns the
-/// services whose model changed in what it knows.
-pub fn absorb(
-    models: &mut BTreeMap<ServiceKey, Model>,
-    edge: &Edge,
-    stats: &FlowStats,
-    now: Timestamp,
-) -> Vec<ServiceKey> {
-    let mut changed = Vec::new();
-    for key in ends(edge) {
-        let model = models.entry(key.clone()).or_insert_with(|| Model::new(now));
-        model.last_live = model.last_live.max(now);
-        let before = model.edges.len();
-        model.see(edge, stats, now);
-        if model.edges.len() != before {
-            changed.push(key.clone());
-        }
-    }
-    changed
-}
-
-/// Gives an edge its new name in the models that know it by the old one; returns these models' services.
-pub fn rename(models: &mut BTreeMap<ServiceKey, Model>, old: &Edge, new: &Edge, now: Timestamp) -> Vec<ServiceKey> {
-    let mut knew = BTreeMap::new();
-    for key in ends(old) {
-        if let Some(seen) = models.get_mut(key).and_then(|model| model.edges.remove(old)) {
-            knew.insert(key, seen);
-        }
-    }
-    let Some(seen) = knew.values().next().copied() else { return Vec::new() };
-    let mut changed = Vec::new();
-    for key in ends(new) {
-        let model = models.entry(key.clone()).or_insert_with(|| Model::new(now));
-        if knew.contains_key(key) || matches!(model.phase, Phase::Learning | Phase::DryRun) {
-            model.edges.entry(new.clone()).and_modify(|known| known.merge(&seen)).or_insert(seen);
-            changed.push(key.clone());
-        }
-    }
-    changed
-}
-
-/// Lets time pass: `live` has the number of instances with a process for each service, `elapsed` is the time since the last tick.
-pub fn tick(
-    models: &mut BTreeMap<ServiceKey, Model>,
-    live: &BTreeMap<ServiceKey, u32>,
-    elapsed: Duration,
-    settings: &LearnSettings,
-    now: Timestamp,
-) -> Vec<(ServiceKey, Change)> {
-    let mut changes = Vec::new();
-    for key in live.keys().filter(|key| key.is_named()) {
-        if !models.contains_key(key) {
-            models.insert(key.clone(), Model::new(now));
-            changes.push((key.clone(), Change::Made));
-        }
-    }
-    let mut deleted = Vec::new();
-    for (key, model) in models.iter_mut() {
-        let instances = live.get(key).copied().unwrap_or(0);
-        if instances > 0 {
-            if !model.live {
-                model.runs = model.runs.saturating_add(1);
-            }
-            model.last_live = now;
-            let observed = elapsed.as_millis() * u128::from(instances.min(MAX_OBSERVERS));
-            model.observed_ms = model.observed_ms.saturating_add(u64::try_from(observed).unwrap_or(u64::MAX));
-        }
-        model.live = instances > 0;
-        let absent = now.since(model.last_live);
-        let next = match model.phase {
-            Phase::Archived if instances > 0 => Some(model.resume),
-            Phase::Archived if absent >= settings.delete_after => {
-                deleted.push(key.clone());
-                None
-            }
-            Phase::Archived => None,
-            _ if absent >= settings.archive_after => {
-                model.resume = model.phase;
-                Some(Phase::Archived)
-            }
-            Phase::Learning => {
-                let steady = model.runs <= 1 && model.live;
-                let enough = Duration::from_millis(model.observed_ms) >= settings.learn_for;
-                (enough && (steady || model.runs >= MIN_RUNS)).then_some(Phase::DryRun)
-            }
-            Phase::DryRun => (now.since(model.since) >= settings.dry_run_for).then_some(Phase::Active),
-            Phase::Active => None,
-        };
-        if let Some(phase) = next {
-            model.enter(phase, now);
-            changes.push((key.clone(), Change::Entered(phase)));
-        }
-    }
-    for key in deleted {
-        models.remove(&key);
-        changes.push((key, Change::Deleted));
-    }
-    changes
-}
-
-/// The ends of an edge that have models, each once.
-fn ends(edge: &Edge) -> impl Iterator<Item = &ServiceKey> {
-    fn named(peer: &Peer) -> Option<&ServiceKey> {
-        match peer {
-            Peer::Service(key) if key.is_named() => Some(key),
-            _ => None,
-        }
-    }
-    let (client, server) = (named(&edge.client), named(&edge.server));
-    client.into_iter().chain(server.filter(|_| server != client))
 }

@@ -1,7 +1,11 @@
+mod laws;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::*;
+use crate::flow::FlowStats;
+use crate::id::ServiceKey;
 use crate::net::Protocol;
 
 fn edge(client: &str, server: &str) -> Edge {
@@ -60,11 +64,115 @@ fn at_most_four_instances_add_up() {
 #[test]
 fn a_service_that_comes_and_goes_needs_three_runs() {
     let mut models = BTreeMap::new();
+    run(&mut models, 1, 8, 1);
+    run(&mut models, 9, 1, 0);
+    assert!(run(&mut models, 10, 9, 1).is_empty(), "two runs are not enough");
+    run(&mut models, 19, 1, 0);
+    assert_eq!(run(&mut models, 20, 1, 1), [(20, Change::Entered(Phase::DryRun))]);
+}
+
+#[test]
+fn a_service_that_was_restarted_once_stays_steady() {
+    let mut models = BTreeMap::new();
     run(&mut models, 1, 5, 1);
     run(&mut models, 6, 1, 0);
-    assert!(run(&mut models, 7, 20, 1).is_empty(), "two runs are not enough");
-    run(&mut models, 27, 1, 0);
-    assert_eq!(run(&mut models, 28, 1, 1), [(28, Change::Entered(Phase::DryRun))]);
+    assert_eq!(run(&mut models, 7, 20, 1), [(17, Change::Entered(Phase::DryRun))], "one run as long as learning takes");
+}
+
+#[test]
+fn observed_time_outlives_the_archive() {
+    let mut models = BTreeMap::new();
+    run(&mut models, 1, 9, 1);
+    assert_eq!(run(&mut models, 10, 150, 0), [(109, Change::Entered(Phase::Archived))]);
+    assert_eq!(run(&mut models, 160, 1, 1), [(160, Change::Entered(Phase::Learning))]);
+    assert_eq!(models[&ServiceKey::unit("web")].observed_ms, 10_000);
+}
+
+#[test]
+fn widening_is_no_surprise() {
+    let web = ServiceKey::unit("web");
+    let mut models = BTreeMap::new();
+    absorb(&mut models, &edge("8.8.8.0/24", "unit:web"), &stats(1), Timestamp(1));
+    run(&mut models, 1, 15, 1);
+    assert_eq!(models[&web].phase, Phase::DryRun);
+    let since = models[&web].since;
+    absorb(&mut models, &edge("internet", "unit:web"), &stats(1), Timestamp(15_500));
+    assert_eq!((models[&web].since, models[&web].edges.len()), (since, 2));
+    absorb(&mut models, &edge("private", "unit:web"), &stats(1), Timestamp(15_600));
+    assert_eq!(models[&web].since, Timestamp(15_600), "no private address was known");
+    assert_eq!(models[&web].edges[&edge("private", "unit:web")].origin, Origin::WouldAlert);
+    let port = |port| Edge { port, ..edge("unit:web", "unit:ftp") };
+    absorb(&mut models, &port(50_000), &stats(1), Timestamp(15_700));
+    absorb(&mut models, &port(DYNAMIC), &stats(1), Timestamp(15_800));
+    assert_eq!(models[&web].since, Timestamp(15_700));
+    assert!(models[&web].knows(&port(60_000)) && !models[&web].knows(&port(80)));
+}
+
+#[test]
+fn relearning_forgets_nothing_and_reset_everything() {
+    let web = ServiceKey::unit("web");
+    let mut models = BTreeMap::new();
+    absorb(&mut models, &edge("unit:a", "unit:web"), &stats(1), Timestamp(1));
+    run(&mut models, 1, 40, 1);
+    let model = models.get_mut(&web).expect("model");
+    model.set_effect(Some(Effect::Prevent));
+    model.relearn(Timestamp(40_000));
+    assert_eq!((model.phase, model.edges.len(), model.observed_ms), (Phase::Learning, 1, 0));
+    assert_eq!(run(&mut models, 41, 10, 1), [(50, Change::Entered(Phase::DryRun))], "the whole of it again");
+    let model = models.get_mut(&web).expect("model");
+    model.reset(Timestamp(51_000));
+    assert!(model.edges.is_empty() && model.expected_events().is_none());
+    assert_eq!((model.phase, model.anomaly_effect), (Phase::Learning, Some(Effect::Prevent)));
+}
+
+#[test]
+fn learning_by_hand_ends_by_hand() {
+    let web = ServiceKey::unit("web");
+    let mut models = BTreeMap::new();
+    run(&mut models, 1, 40, 1);
+    let model = models.get_mut(&web).expect("model");
+    assert_eq!(model.stop_learning(Timestamp(40_000)), Err(Refusal::NotManual));
+    model.start_learning(Timestamp(40_000));
+    assert!(run(&mut models, 41, 5000, 1).is_empty(), "no time limit");
+    let model = models.get_mut(&web).expect("model");
+    assert_eq!(model.stop_learning(Timestamp(5_041_000)), Ok(()));
+    assert_eq!(model.phase, Phase::DryRun);
+}
+
+#[test]
+fn decisions_about_an_archived_model_count_when_it_returns() {
+    let web = ServiceKey::unit("web");
+    let mut models = BTreeMap::new();
+    run(&mut models, 1, 1, 1);
+    run(&mut models, 2, 200, 0);
+    let model = models.get_mut(&web).expect("model");
+    model.activate(Timestamp(202_000));
+    assert_eq!((model.phase, model.stage()), (Phase::Archived, Phase::Active));
+    assert_eq!(run(&mut models, 203, 1, 1), [(203, Change::Entered(Phase::Active))]);
+}
+
+#[test]
+fn an_approved_edge_is_known_until_it_is_forgotten() {
+    let web = ServiceKey::unit("web");
+    let mut model = Model::new(Timestamp(0));
+    model.activate(Timestamp(1));
+    let net = edge("10.1.0.0/16", "unit:web");
+    assert_eq!(model.approve(&web, &net, Timestamp(2)), Ok(true));
+    assert_eq!(model.approve(&web, &net, Timestamp(3)), Ok(false));
+    assert_eq!(model.approve(&web, &edge("unit:a", "unit:b"), Timestamp(3)), Err(Refusal::NotAtAnEnd));
+    assert!(model.knows(&edge("10.1.2.3", "unit:web")) && !model.knows(&edge("10.2.2.3", "unit:web")));
+    assert_eq!(model.forget(&edge("10.1.2.3", "unit:web")), Err(Refusal::NotKnown));
+    assert_eq!(model.forget(&net), Ok(()));
+    assert!(!model.knows(&edge("10.1.2.3", "unit:web")));
+}
+
+#[test]
+fn a_model_is_bounded() {
+    let mut models = BTreeMap::new();
+    for port in 1..=30_000 {
+        absorb(&mut models, &Edge { port, ..edge("unit:scanner", "10.0.0.1") }, &stats(1), Timestamp(1));
+    }
+    assert_eq!(models[&ServiceKey::unit("scanner")].edges.len(), MAX_LEARNED);
 }
 
 #[test]
@@ -114,6 +222,8 @@ fn readiness_is_the_good_turing_estimate() {
     absorb(&mut models, &edge("unit:b", "unit:web"), &stats(1), Timestamp(1));
     absorb(&mut models, &edge("unit:c", "unit:web"), &stats(1), Timestamp(1));
     assert!((models[&key].unseen_probability() - 0.02).abs() < 1e-9);
+    models.get_mut(&key).expect("model").exposed_ms = 12 * 3_600_000;
+    assert!((models[&key].expected_events().expect("seen") - 4.0).abs() < 1e-9, "two new edges in half a day");
     assert!((Model::new(Timestamp(0)).unseen_probability() - 1.0).abs() < f64::EPSILON);
 }
 

@@ -100,14 +100,14 @@ impl Topology {
         let client = match &key.client_service {
             Some(service) => Peer::Service(service.clone()),
             None if directory.host_of(key.client).is_some_and(|(host, _)| host != reporter) => return None,
-            None => external(key.client, objects),
+            None => Peer::of_address(key.client, objects),
         };
         let server = match &key.server_service {
             Some(service) => Peer::Service(service.clone()),
             None => match directory.service_at(key.protocol, key.server, key.port) {
                 Some((_, service)) => Peer::Service(service.clone()),
                 None if directory.host_of(key.server).is_some() => Peer::Address(AddrRange::single(key.server)),
-                None => external(key.server, objects),
+                None => Peer::of_address(key.server, objects),
             },
         };
         if !matches!(client, Peer::Service(_)) && !matches!(server, Peer::Service(_)) {
@@ -253,18 +253,21 @@ fn fan(edge: &Edge) -> Option<(Fan, Option<AddrRange>)> {
     Some((Fan { near, outward, protocol: edge.protocol, port: edge.port, private }, bucket))
 }
 
-/// The peer behind an address that no defended host has.
-fn external(address: IpAddr, objects: &BTreeMap<String, AddressObject>) -> Peer {
-    let bits = match (is_private(address), address.is_ipv4()) {
-        (false, true) => 24,
-        (false, false) => 48,
-        (true, true) => 32,
-        (true, false) => 128,
-    };
-    object_of(AddrRange::single(address), objects).unwrap_or_else(|| {
-        let net = ipnet::IpNet::new(address, bits).map(|net| net.trunc());
-        Peer::Address(net.map_or_else(|_| AddrRange::single(address), AddrRange::net))
-    })
+impl Peer {
+    /// The peer behind an address that no defended host has: an object that has it, or its bucket.
+    #[must_use]
+    pub fn of_address(address: IpAddr, objects: &BTreeMap<String, AddressObject>) -> Self {
+        let bits = match (is_private(address), address.is_ipv4()) {
+            (false, true) => 24,
+            (false, false) => 48,
+            (true, true) => 32,
+            (true, false) => 128,
+        };
+        object_of(AddrRange::single(address), objects).unwrap_or_else(|| {
+            let net = ipnet::IpNet::new(address, bits).map(|net| net.trunc());
+            Self::Address(net.map_or_else(|_| AddrRange::single(address), AddrRange::net))
+        })
+    }
 }
 
 /// The first object, by name, that has all of `range`.

@@ -25,6 +25,30 @@ pub fn ports_of(protocol: Protocol, port: u16) -> PortRange {
     PortRange { protocol, low, high }
 }
 
+/// Reads a protocol and port as people write an edge's: `tcp/5432`, `udp/dynamic`, `icmp`.
+///
+/// # Errors
+/// The text is none; says what would be.
+pub fn parse_port(text: &str) -> Result<(Protocol, u16), ParseError> {
+    let (protocol, port) = text.split_once('/').map_or((text, None), |(protocol, port)| (protocol, Some(port)));
+    let protocol: Protocol = protocol.parse()?;
+    let port = match port {
+        None if protocol.has_ports() => {
+            return Err(ParseError(format!("'{protocol}' alone is no port: write for example {protocol}/443")));
+        }
+        Some(_) if !protocol.has_ports() => {
+            return Err(ParseError(format!("{protocol} has no ports: write '{protocol}'")));
+        }
+        None => 0,
+        Some("dynamic") => DYNAMIC,
+        Some(number) => number.parse().ok().filter(|port| *port != 0).ok_or_else(|| {
+            let number: String = number.escape_debug().take(20).collect();
+            ParseError(format!("'{number}' is not a port: a port is a number from 1 to 65535, or 'dynamic'"))
+        })?,
+    };
+    Ok((protocol, port))
+}
+
 /// One end of an edge.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -143,5 +167,17 @@ impl Peer {
     #[must_use]
     pub fn is_external(&self) -> bool {
         matches!(self, Self::Address(_) | Self::Private | Self::Internet)
+    }
+}
+
+impl fmt::Display for Edge {
+    /// `unit:app → unit:postgresql tcp/5432`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} → {} {}", self.client, self.server, self.protocol)?;
+        match self.port {
+            _ if !self.protocol.has_ports() => Ok(()),
+            DYNAMIC => f.write_str("/dynamic"),
+            port => write!(f, "/{port}"),
+        }
     }
 }

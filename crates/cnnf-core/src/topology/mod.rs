@@ -7,5 +7,5 @@ mod tests;
 mod view;
 
 pub use absorb::{Absorbed, MAX_BUCKETS, MAX_EDGES, MAX_PORTS, MAX_PORTS_OF_ALL, Topology};
-pub use edge::{DYNAMIC, EPHEMERAL, Edge, Peer, ports_of};
+pub use edge::{DYNAMIC, EPHEMERAL, Edge, Peer, parse_port, ports_of};
 pub use view::{EdgeStatus, Grouping, Node, NodeKind, Radar, RadarEdge, View, view};

@@ -137,3 +137,57 @@ fn an_edge_that_was_only_refused_is_drawn() {
     let radar = view(&Topology::default(), &two_hosts(), &PolicySet::default(), &marks, &View::default(), now);
     assert_eq!((radar.edges.len(), radar.edges[0].stats.connections), (1, 0));
 }
+
+#[test]
+fn many_ephemeral_ports_become_dynamic() {
+    let (directory, objects) = (two_hosts(), BTreeMap::new());
+    let mut topology = Topology::default();
+    for port in 40_000..40_100 {
+        topology.absorb(
+            &HostId::new("a"),
+            &record((Some("client"), "10.0.0.1"), (None, "10.0.0.9"), port),
+            &directory,
+            &objects,
+        );
+    }
+    for port in 1000..1020 {
+        topology.absorb(
+            &HostId::new("a"),
+            &record((Some("client"), "10.0.0.1"), (None, "10.0.0.9"), port),
+            &directory,
+            &objects,
+        );
+    }
+    let dynamic: Vec<u64> =
+        topology.edges().iter().filter(|(e, _)| e.is_dynamic()).map(|(_, s)| s.connections).collect();
+    assert_eq!(dynamic, [92], "eight are told apart");
+    assert_eq!(topology.edges().len(), MAX_PORTS + 1 + 20, "well-known ports stay");
+    assert_eq!(Topology::from_edges(topology.edges().clone()), topology);
+}
+
+#[test]
+fn new_addresses_on_new_ports_are_bounded() {
+    let mut topology = Topology::default();
+    for n in 0..5000u32 {
+        let server = std::net::Ipv4Addr::from(0x0800_0000 + n * 256).to_string();
+        let port = 33_000 + u16::try_from(n * 7 % 30_000).expect("small");
+        let seen = record((Some("client"), "10.0.0.1"), (None, &server), port);
+        topology.absorb(&HostId::new("a"), &seen, &two_hosts(), &BTreeMap::new());
+    }
+    assert!(topology.edges().len() <= MAX_PORTS_OF_ALL + MAX_BUCKETS + 1, "{}", topology.edges().len());
+    assert_eq!(topology.edges().values().map(|s| s.connections).sum::<u64>(), 5000);
+}
+
+#[test]
+fn ports_read_as_they_are_written() {
+    for (text, port) in
+        [("tcp/5432", (Protocol::Tcp, 5432)), ("udp/dynamic", (Protocol::Udp, DYNAMIC)), ("icmp", (Protocol::Icmp, 0))]
+    {
+        assert_eq!(parse_port(text), Ok(port));
+        let edge = Edge { client: Peer::Private, server: Peer::Internet, protocol: port.0, port: port.1 };
+        assert_eq!(edge.to_string(), format!("private → internet {text}"));
+    }
+    for text in ["tcp", "tcp/0", "tcp/65536", "icmp/8", "5432", ""] {
+        assert!(parse_port(text).is_err(), "{text}");
+    }
+}

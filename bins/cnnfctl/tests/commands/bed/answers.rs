@@ -115,6 +115,19 @@ pub(crate) fn models() -> Vec<Model> {
         first_seen: "2026-11-24T06:00:01Z".into(),
         last_seen: "2026-11-24T06:30:00Z".into(),
         connections: 120,
+        origin: "learned".into(),
+    };
+    let transfer = LearnedEdge {
+        edge: Some(Edge {
+            client: service_peer("unit:nginx"),
+            server: Some(Peer { address: "192.0.2.0/24".into(), ..Peer::default() }),
+            protocol: "tcp".into(),
+            port: 0,
+        }),
+        first_seen: "2026-11-24T06:09:00Z".into(),
+        last_seen: "2026-11-24T06:09:00Z".into(),
+        connections: 1,
+        origin: "would_alert".into(),
     };
     vec![
         Model {
@@ -122,13 +135,23 @@ pub(crate) fn models() -> Vec<Model> {
             phase: "active".into(),
             since: "2026-11-24T06:10:00Z".into(),
             observed: "20m".into(),
-            edge_count: 1,
-            connections: 120,
+            edge_count: 2,
+            connections: 121,
             anomaly_effect: "alert".into(),
             unseen_probability: 0.008_333,
-            edges: vec![edge],
+            edges: vec![edge, transfer],
+            expected_events: Some(1.25),
+            exposed: "19h 12m".into(),
+            ..Model::default()
         },
-        Model { service: "unit:redis".into(), phase: "learning".into(), observed: "42s".into(), ..Model::default() },
+        Model {
+            service: "unit:redis".into(),
+            phase: "learning".into(),
+            observed: "42s".into(),
+            manual: true,
+            ..Model::default()
+        },
+        Model { service: "unit:old".into(), phase: "archived".into(), resume: "dry_run".into(), ..Model::default() },
     ]
 }
 

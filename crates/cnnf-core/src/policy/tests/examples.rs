@@ -100,7 +100,7 @@ fn rules(rules: impl IntoIterator<Item = Rule>) -> PolicySet {
 }
 
 fn model(phase: Phase, edges: &[(Peer, Peer)]) -> Model {
-    let seen = Seen { first: NOW, last: NOW, connections: 1 };
+    let seen = Seen { first: NOW, last: NOW, connections: 1, ..Seen::default() };
     let edge = |(client, server): &(Peer, Peer)| Edge {
         client: client.clone(),
         server: server.clone(),

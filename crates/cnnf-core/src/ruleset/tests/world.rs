@@ -193,7 +193,7 @@ fn model(key: ServiceKey) -> impl Strategy<Value = (ServiceKey, Model)> {
     let port = prop_oneof![5 => select(&PORTS[..]), 1 => select(&DYNAMICS[..])];
     let edges = vec((peer(), port, any::<bool>()), 0..9);
     (phase, edges, prop::option::of(effect())).prop_map(move |(phase, edges, anomaly_effect)| {
-        let seen = Seen { first: NOW, last: NOW, connections: 1 };
+        let seen = Seen { first: NOW, last: NOW, connections: 1, ..Seen::default() };
         let edges = edges.into_iter().map(|(peer, (protocol, port), client)| {
             let own = Peer::Service(key.clone());
             let (client, server) = if client { (own, peer) } else { (peer, own) };

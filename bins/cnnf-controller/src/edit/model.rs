@@ -1,0 +1,64 @@
+//! Changes of learned models.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use cnnf_core::id::ServiceKey;
+use cnnf_core::model::{Model, Refusal};
+use cnnf_core::time::Timestamp;
+use cnnf_core::topology::Edge;
+use cnnf_store::ModelPatch;
+use tonic::Status;
+
+use crate::clock::now;
+use crate::controller::{Controller, refuse};
+
+impl Controller {
+    /// Changes a model: stored, then in force. `what` says what was done, for the log.
+    pub(crate) async fn edit_model(
+        self: &Arc<Self>,
+        key: &ServiceKey,
+        what: &str,
+        change: impl FnOnce(&mut Model, Timestamp) -> Result<(), Refusal>,
+    ) -> Result<Model, Status> {
+        let _guard = self.edits.lock().await;
+        let (model, pending) = {
+            let mut state = self.state();
+            let Some(model) = Arc::make_mut(&mut state.policy).models.get_mut(key) else {
+                return Err(no_model(key));
+            };
+            let old = model.clone();
+            change(model, now()).map_err(|refusal| refused(key, refusal))?;
+            let edges = differing(&old, model);
+            // Queued under the lock: see Controller::queue.
+            (model.clone(), self.store.patch_models(vec![ModelPatch::of(key, Some(model), &edges)], true))
+        };
+        if let Err(error) = pending.await {
+            self.take_back().await;
+            return Err(refuse(error));
+        }
+        tracing::info!(service = %key, what, "a model was changed by hand");
+        self.resolve_now.notify_one();
+        Ok(model)
+    }
+}
+
+/// A service that has no model.
+pub(crate) fn no_model(key: &ServiceKey) -> Status {
+    Status::not_found(format!("{key} has no model: it has one once it runs or talks"))
+}
+
+fn refused(key: &ServiceKey, refusal: Refusal) -> Status {
+    let message = format!("{key}: {refusal}");
+    match refusal {
+        Refusal::NotAtAnEnd => Status::invalid_argument(message),
+        Refusal::NotKnown => Status::not_found(message),
+        Refusal::Full | Refusal::NotManual => Status::failed_precondition(message),
+    }
+}
+
+fn differing(old: &Model, new: &Model) -> BTreeSet<Edge> {
+    let changed = |(edge, seen)| (old.edges.get(edge) != Some(seen)).then(|| edge.clone());
+    let gone = old.edges.keys().filter(|edge| !new.edges.contains_key(edge)).cloned();
+    new.edges.iter().filter_map(changed).chain(gone).collect()
+}
