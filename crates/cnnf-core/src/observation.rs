@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use crate::directory::Endpoint;
 use crate::id::ServiceKey;
+use crate::identity::Container;
 use crate::net::Protocol;
 use crate::ruleset::Label;
 use crate::time::Timestamp;
@@ -29,6 +30,13 @@ pub enum Observation {
         socket: String,
         /// The service that its sockets belong to.
         service: ServiceKey,
+    },
+    /// It was decided what a container is called. The first word counts for as long as the container has a control group.
+    ContainerNamed {
+        /// The container.
+        container: Container,
+        /// Its service.
+        key: ServiceKey,
     },
     /// A connection, as conntrack reports it.
     Flow(FlowSeen),

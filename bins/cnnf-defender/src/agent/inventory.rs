@@ -53,13 +53,11 @@ impl Inventory {
         }
         self.said = now;
         self.changed = false;
-        let with_process: BTreeSet<ServiceKey> =
-            resolver.services().into_iter().filter(|s| !s.cgroups.is_empty()).map(|s| s.key).collect();
         let instances = resolver
             .endpoints()
             .map(|(key, endpoints)| {
                 let recent = self.programs.get(key).is_some_and(|at| now.since(*at) < PROGRAM_LIVES);
-                let live = with_process.contains(key) || !endpoints.is_empty() || recent;
+                let live = resolver.has_cgroup(key) || !endpoints.is_empty() || recent;
                 (key.clone(), Instance { endpoints: endpoints.clone(), live })
             })
             .collect();

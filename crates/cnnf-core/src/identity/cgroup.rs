@@ -2,27 +2,39 @@
 
 use std::net::IpAddr;
 
+use super::container::Container;
 use crate::id::ServiceKey;
 
 /// What a cgroup says about the processes in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CgroupOwner {
-    /// They are this service: a systemd unit, or a container by the first 12 digits of its id.
+    /// They are this service: a systemd unit, or a machine or container whose name is in the path.
     Service(ServiceKey),
     /// Sockets were made in it for the service that this socket unit of systemd's starts; the name is without `.socket`. What it starts
     /// only systemd knows ([`super::socket_units`]): by default the service of the same name.
     SocketUnit(String),
+    /// They are a container, which its runtime has to name.
+    Container(Container),
     /// It holds programs that have nothing to do with each other: a login session, a cron job, a scope, the root.
     ByProgram,
 }
 
 impl CgroupOwner {
-    /// The service, if the cgroup alone decides it.
+    /// The service, if the cgroup's path alone decides it.
     #[must_use]
     pub fn service(&self) -> Option<&ServiceKey> {
         match self {
             Self::Service(key) => Some(key),
-            Self::SocketUnit(_) | Self::ByProgram => None,
+            Self::SocketUnit(_) | Self::Container(_) | Self::ByProgram => None,
+        }
+    }
+
+    /// The container, if it is one that a runtime has to name.
+    #[must_use]
+    pub fn container(&self) -> Option<&Container> {
+        match self {
+            Self::Container(container) => Some(container),
+            Self::Service(_) | Self::SocketUnit(_) | Self::ByProgram => None,
         }
     }
 }
@@ -43,32 +55,52 @@ fn of_each_connection(unit: &str) -> Option<&str> {
 
 /// Says what the cgroup at `path` (below the cgroup2 root, such as `/system.slice/nginx.service`) means.
 ///
-/// A container anywhere in the path wins, the deepest one. Else the outermost scope, service or socket unit decides: below it the names belong to
-/// whom the subtree was delegated, and a user's own `nginx.service` under `user@1000.service` must not pass for the system's.
+/// The outermost component that means something decides: below it the names belong to whom the subtree was delegated. A container's own
+/// `nginx.service`, or a group that it names after another container, must not pass for that; neither must a user's under
+/// `user@1000.service`. What the host's own container engines keep below their units is theirs to name.
 #[must_use]
 pub fn of_cgroup(path: &str) -> CgroupOwner {
-    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).map(unescaped).collect();
-    for n in (0..parts.len()).rev() {
-        if let Some(id) = container(parts[n], n.checked_sub(1).map(|above| parts[above])) {
-            return CgroupOwner::Service(ServiceKey::container(&id[..12]));
+    let mut above = None;
+    let (mut user, mut engine) = (None, None);
+    for part in path.split('/').filter(|part| !part.is_empty()).map(unescaped) {
+        if let Some(container) = container(part, above).and_then(|id| Container::new(id, user)) {
+            return CgroupOwner::Container(container);
         }
+        // below a user's manager or an engine only containers are told apart
+        if user.is_none() && engine.is_none() {
+            if let Some(name) = machine(part, above) {
+                return CgroupOwner::Service(ServiceKey::container(&name));
+            }
+            if part.ends_with(".scope") {
+                return CgroupOwner::ByProgram;
+            }
+            if let Some(unit) = part.strip_suffix(".service").filter(|unit| !unit.is_empty()) {
+                user = unit.strip_prefix("user@").and_then(|uid| uid.parse().ok());
+                if is_engine(unit) {
+                    engine = Some(ServiceKey::unit(unit));
+                } else if runs_programs_of_others(unit) && user.is_none() {
+                    return CgroupOwner::ByProgram;
+                } else if user.is_none() {
+                    return CgroupOwner::Service(ServiceKey::unit(of_each_connection(unit).unwrap_or(unit)));
+                }
+            }
+            if let Some(unit) = part.strip_suffix(".socket").filter(|unit| !unit.is_empty()) {
+                return CgroupOwner::SocketUnit(unit.to_owned());
+            }
+        }
+        above = Some(part);
     }
-    for part in parts {
-        if part.ends_with(".scope") {
-            return CgroupOwner::ByProgram;
-        }
-        if let Some(unit) = part.strip_suffix(".service").filter(|unit| !unit.is_empty()) {
-            return if runs_programs_of_others(unit) {
-                CgroupOwner::ByProgram
-            } else {
-                CgroupOwner::Service(ServiceKey::unit(of_each_connection(unit).unwrap_or(unit)))
-            };
-        }
-        if let Some(unit) = part.strip_suffix(".socket").filter(|unit| !unit.is_empty()) {
-            return CgroupOwner::SocketUnit(unit.to_owned());
-        }
-    }
-    CgroupOwner::ByProgram
+    engine.map_or(CgroupOwner::ByProgram, CgroupOwner::Service)
+}
+
+/// Units below whose own group containers' groups are, where systemd is not asked to make them (`…:cri-containerd:ID` below).
+fn is_engine(unit: &str) -> bool {
+    matches!(unit, "containerd" | "k3s" | "k3s-agent" | "rke2-server" | "rke2-agent")
+}
+
+/// Whether groups below this service's own may be containers'. A group of which nothing is known yet must not pass for the engine's then.
+pub(super) fn holds_containers(path: &str) -> bool {
+    path.split('/').filter_map(|part| part.strip_suffix(".service")).any(is_engine)
 }
 
 /// systemd puts a `_` before a name that the cgroup file system would take for a file of its own (`cg_escape` in cgroup-util.c).
@@ -82,21 +114,62 @@ fn runs_programs_of_others(unit: &str) -> bool {
 }
 
 /// The container's id, if this component is a container's:
-/// `docker-ID.scope`, `libpod-ID.scope`, `cri-containerd-ID.scope`, `crio-ID.scope` (systemd's cgroup driver),
-/// `/docker/ID`, `/libpod_parent/libpod-ID`, `/kubepods/…/ID` (cgroupfs driver) and `…:cri-containerd:ID` (containerd's runc v2 shim).
+/// `docker-ID.scope`, `libpod-ID.scope`, `cri-containerd-ID.scope`, `nerdctl-ID.scope`, `crio-ID.scope` (systemd's cgroup driver),
+/// `/docker/ID`, `/libpod_parent/libpod-ID`, `/kubepods/…/ID`, `/kubepods/…/crio-ID` (cgroupfs driver) and `…:cri-containerd:ID` (runc's
+/// systemd form under the cgroupfs driver). A `libpod-conmon-ID.scope` is the monitor's, and so no container.
 fn container<'a>(part: &'a str, above: Option<&str>) -> Option<&'a str> {
     let bare = part.strip_suffix(".scope").unwrap_or(part);
-    let id = ["docker-", "libpod-", "cri-containerd-", "crio-"]
+    let id = ["docker-", "libpod-", "cri-containerd-", "nerdctl-", "crio-"]
         .iter()
         .find_map(|prefix| bare.strip_prefix(prefix))
         .or_else(|| {
             let (head, id) = part.rsplit_once(':')?;
             head.ends_with(":cri-containerd").then_some(id)
         });
-    let id = id.or_else(|| {
+    id.or_else(|| {
         above
             .filter(|above| *above == "docker" || above.starts_with("pod") || above.starts_with("kubepods"))
             .map(|_| part)
-    })?;
-    (id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit())).then_some(id)
+    })
+}
+
+/// The name of a whole system in a container, where the path has it: `lxc.payload.NAME` (LXC, LXD, Incus), `/lxc/NAME` (LXC before 4, and
+/// Proxmox), `machine-NAME.scope` (systemd-nspawn) and `machine-lxc\x2dN\x2dNAME.scope` (libvirt). A virtual machine is a program of this host.
+fn machine(part: &str, above: Option<&str>) -> Option<String> {
+    if let Some(name) = part.strip_prefix("lxc.payload.").filter(|name| !name.is_empty()) {
+        return Some(name.to_owned());
+    }
+    if above == Some("lxc") {
+        return Some(part.to_owned());
+    }
+    if above != Some("machine.slice") {
+        return None;
+    }
+    let name = unescape_unit(part.strip_prefix("machine-")?.strip_suffix(".scope")?);
+    match name.split_once('-') {
+        Some(("qemu", _)) => None,
+        Some(("lxc", rest)) => rest.split_once('-').map(|(_, name)| name.to_owned()),
+        _ => Some(name),
+    }
+    .filter(|name| !name.is_empty())
+}
+
+/// systemd writes most special bytes in a unit's name as `\xHH` (systemd.unit(5)).
+fn unescape_unit(text: &str) -> String {
+    let mut parts = text.split("\\x");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let byte = part.get(..2).and_then(|hex| u8::from_str_radix(hex, 16).ok()).filter(u8::is_ascii_graphic);
+        match byte {
+            Some(byte) => {
+                out.push(char::from(byte));
+                out.push_str(&part[2..]);
+            }
+            None => {
+                out.push_str("\\x");
+                out.push_str(part);
+            }
+        }
+    }
+    out
 }

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::cgroup::{CgroupOwner, of_cgroup};
+use super::cgroup::{CgroupOwner, holds_containers, of_cgroup};
+use super::container::Container;
 use super::slots::Slots;
 use crate::directory::Endpoint;
 use crate::id::ServiceKey;
@@ -37,6 +38,8 @@ pub struct Resolver {
     cgroups: BTreeMap<u64, (String, CgroupOwner)>,
     /// What socket units start.
     starts: BTreeMap<String, ServiceKey>,
+    /// What the containers with a cgroup are called, as far as that was decided.
+    containers: BTreeMap<Container, ServiceKey>,
     services: BTreeMap<ServiceKey, Service>,
     addresses: BTreeSet<IpAddr>,
     unnumbered: u64,
@@ -64,9 +67,8 @@ impl Resolver {
                     return false;
                 }
                 let owner = self.of_cgroup(path);
-                let changed = self.place(path, *id, &owner);
                 self.cgroups.insert(*id, (path.clone(), owner));
-                changed
+                self.enter(*id)
             }
             Observation::Starts { socket, service } => {
                 if self.starts.insert(socket.clone(), service.clone()).as_ref() == Some(service) {
@@ -84,7 +86,21 @@ impl Resolver {
             }
             Observation::CgroupGone { id } => {
                 let Some((_, owner)) = self.cgroups.remove(id) else { return false };
-                owner.service().and_then(|key| self.services.get_mut(key)).is_some_and(|s| s.cgroups.remove(id))
+                let key = self.named(&owner).cloned();
+                if let Some(container) = owner.container()
+                    && !self.exists(container)
+                {
+                    self.containers.remove(container);
+                }
+                key.and_then(|key| self.services.get_mut(&key)).is_some_and(|s| s.cgroups.remove(id))
+            }
+            Observation::ContainerNamed { container, key } => {
+                if self.containers.contains_key(container) || !self.exists(container) {
+                    return false;
+                }
+                self.containers.insert(container.clone(), key.clone());
+                let its: Vec<u64> = self.of_container(container).collect();
+                its.into_iter().fold(false, |changed, id| self.enter(id) | changed)
             }
             Observation::Listening { service, endpoints } => {
                 let endpoints: BTreeSet<_> = endpoints.iter().copied().collect();
@@ -109,11 +125,36 @@ impl Resolver {
         }
     }
 
-    /// Gives a cgroup to its service. True if the kernel has to be told.
-    fn place(&mut self, path: &str, id: u64, owner: &CgroupOwner) -> bool {
+    /// Gives the cgroup to its service, if that is known. True if the table has to know.
+    fn enter(&mut self, id: u64) -> bool {
+        let Some((path, owner)) = self.cgroups.get(&id) else { return false };
         // the kernel looks at every level of the path: below a service's own cgroup there is nothing to tell it
         let outermost = path.rsplit_once('/').is_none_or(|(above, _)| self.of_cgroup(above) != *owner);
-        owner.service().is_some_and(|key| self.add(key).is_some_and(|service| outermost && service.cgroups.insert(id)))
+        let Some(key) = self.named(owner).cloned() else { return false };
+        self.add(&key).is_some_and(|service| outermost && service.cgroups.insert(id))
+    }
+
+    /// The service of a cgroup; `None` if programs decide it, or if it is a container's that has no name yet.
+    fn named<'a>(&'a self, owner: &'a CgroupOwner) -> Option<&'a ServiceKey> {
+        match owner {
+            CgroupOwner::Container(container) => self.containers.get(container),
+            other => other.service(),
+        }
+    }
+
+    fn of_container(&self, container: &Container) -> impl Iterator<Item = u64> {
+        self.cgroups.iter().filter(move |(_, (_, owner))| owner.container() == Some(container)).map(|(id, _)| *id)
+    }
+
+    fn exists(&self, container: &Container) -> bool {
+        self.of_container(container).next().is_some()
+    }
+
+    /// The containers that have a cgroup, with what they are called once that was decided.
+    #[must_use]
+    pub fn containers(&self) -> BTreeMap<&Container, Option<&ServiceKey>> {
+        let all = self.cgroups.values().filter_map(|(_, owner)| owner.container());
+        all.map(|container| (container, self.containers.get(container))).collect()
     }
 
     /// Makes a program known that was found behind a connection or a listener, and says its slot: `UNKNOWN` if all are taken.
@@ -157,16 +198,28 @@ impl Resolver {
         Ends { client: owner(flow.label.client(), flow.client), server: owner(flow.label.server(), flow.server) }
     }
 
-    /// The services of this host with their cgroups, for the table.
+    /// The services of this host with the cgroups that decide for all below them, for the table. A container engine's own is none of those.
     #[must_use]
     pub fn services(&self) -> Vec<LocalService> {
         self.services
             .iter()
             .filter_map(|(key, service)| {
                 let slot = self.slots.get(key)?;
-                Some(LocalService { key: key.clone(), slot, cgroups: service.cgroups.clone() })
+                let decides = |id: &&u64| {
+                    let of_engine =
+                        |(path, owner): &(String, CgroupOwner)| owner.service().is_some() && holds_containers(path);
+                    !self.cgroups.get(*id).is_some_and(of_engine)
+                };
+                let cgroups = service.cgroups.iter().filter(decides).copied().collect();
+                Some(LocalService { key: key.clone(), slot, cgroups })
             })
             .collect()
+    }
+
+    /// Whether the service has a cgroup.
+    #[must_use]
+    pub fn has_cgroup(&self, key: &ServiceKey) -> bool {
+        self.services.get(key).is_some_and(|service| !service.cgroups.is_empty())
     }
 
     /// Every service with where it listens.

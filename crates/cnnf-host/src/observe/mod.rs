@@ -6,6 +6,7 @@ pub mod activation;
 pub mod addresses;
 pub mod cgroups;
 pub mod connections;
+pub mod containers;
 mod digest;
 pub mod evidence;
 pub mod listeners;

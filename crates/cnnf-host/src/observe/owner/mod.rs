@@ -20,6 +20,7 @@ use cnnf_netlink::sock_diag::{self, Sock, SockDiag, State};
 
 use super::activation::SocketUnits;
 use super::cgroups;
+use super::containers::Containers;
 use super::evidence::{described, unit};
 use super::process::Process;
 use groups::{Candidates, Groups};
@@ -62,21 +63,23 @@ pub struct Owners {
     diag: SockDiag,
     groups: Groups,
     units: Arc<SocketUnits>,
+    containers: Arc<Containers>,
     patience: Duration,
     /// By socket cookie.
     remembered: HashMap<u64, Remembered>,
 }
 
 impl Owners {
-    /// Opens it; `units` are those of this host's systemd. Where cgroup2 is not mounted only the holder of a socket tells its owner.
+    /// Opens it; `units` are those of this host's systemd, `containers` those of its container runtimes. Where cgroup2 is not mounted only the holder of a socket tells its owner.
     ///
     /// # Errors
     /// No netlink socket.
-    pub fn open(units: Arc<SocketUnits>) -> io::Result<Self> {
+    pub fn open(units: Arc<SocketUnits>, containers: Arc<Containers>) -> io::Result<Self> {
         let mountinfo = std::fs::read_to_string("/proc/self/mountinfo")?;
         let root = cgroups::mount_point(&mountinfo);
         let diag = SockDiag::open().map_err(io::Error::other)?;
-        Ok(Self { diag, groups: Groups::new(root), units, patience: PATIENCE, remembered: HashMap::new() })
+        let groups = Groups::new(root);
+        Ok(Self { diag, groups, units, containers, patience: PATIENCE, remembered: HashMap::new() })
     }
 
     /// With so much time to ask processes for one socket, as no packet waits for it.
@@ -164,6 +167,7 @@ impl Owners {
         match of_cgroup(path) {
             CgroupOwner::Service(key) => Some(key),
             CgroupOwner::SocketUnit(name) => self.units.started_by(&name, self.patience),
+            CgroupOwner::Container(container) => Some(self.containers.key(&container)),
             CgroupOwner::ByProgram => None,
         }
     }
@@ -221,7 +225,11 @@ impl Owners {
     /// What service a process belongs to.
     #[must_use]
     pub fn of_process(&self, process: &Process) -> ServiceKey {
-        of_cgroup(&process.cgroup).service().cloned().unwrap_or_else(|| process.program())
+        match of_cgroup(&process.cgroup) {
+            CgroupOwner::Service(key) => key,
+            CgroupOwner::Container(container) => self.containers.key(&container),
+            CgroupOwner::SocketUnit(_) | CgroupOwner::ByProgram => process.program(),
+        }
     }
 
     /// The process behind a connection's local end, as far as it can be read now.
@@ -253,7 +261,7 @@ impl Owners {
                 ..missing("no process holds the socket any more")
             };
         };
-        let mut evidence = described(process);
+        let mut evidence = described(process, &self.containers);
         if holders.len() > 1 {
             let one_of = format!("one of {} processes that hold the socket", holders.len());
             evidence.missing =
