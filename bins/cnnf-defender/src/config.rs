@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use cnnf_core::failsafe::Failsafes;
 use cnnf_core::net::{PortRange, Ports, Protocol};
+use cnnf_host::observe::containers::Places;
 use serde::Deserialize;
 
 use crate::failure::Failure;
@@ -32,6 +33,32 @@ pub(crate) struct Config {
     pub(crate) stamp_by_cgroup: bool,
     /// What always passes.
     pub(crate) failsafe: Failsafe,
+    /// How containers are found and named.
+    pub(crate) containers: ContainerConfig,
+}
+
+/// Where container runtimes keep their files, if that is not where they do by default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ContainerConfig {
+    /// docker's data directories.
+    pub(crate) docker: Option<Vec<PathBuf>>,
+    /// State directories of containerd's runtime, `…/io.containerd.runtime.v2.task`.
+    pub(crate) containerd: Option<Vec<PathBuf>>,
+    /// Graph roots and run roots of podman and CRI-O.
+    pub(crate) storage: Option<Vec<PathBuf>>,
+}
+
+impl ContainerConfig {
+    /// Where to look for the names of containers.
+    pub(crate) fn places(&self) -> Places {
+        let usual = Places::default();
+        Places {
+            docker: self.docker.clone().unwrap_or(usual.docker),
+            containerd: self.containerd.clone().unwrap_or(usual.containerd),
+            storage: self.storage.clone().unwrap_or(usual.storage),
+        }
+    }
 }
 
 /// Lists such as `["tcp/22", "udp/68"]`.
@@ -54,6 +81,7 @@ impl Default for Config {
             spool_bytes: 64 << 20,
             stamp_by_cgroup: true,
             failsafe: Failsafe::default(),
+            containers: ContainerConfig::default(),
         }
     }
 }

@@ -85,7 +85,7 @@ pub struct Process {
     /// Its network namespace, by the inode number that lsns(8) shows; 0 if not known.
     #[serde(default)]
     pub network_namespace: u64,
-    /// Its container, by name or the first digits of its id; empty if it is in none.
+    /// Its container, by name and id (NAME ID), or by the one that is known; empty if it is in none.
     #[serde(default)]
     pub container: String,
 }

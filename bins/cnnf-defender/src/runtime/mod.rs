@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use cnnf_host::dataplane::Reconciler;
 use cnnf_host::observe::connections::{self, Connections};
+use cnnf_host::observe::containers::Containers;
 use cnnf_host::observe::{addresses, cgroups};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -104,17 +105,21 @@ pub(crate) fn run(config: Config) -> Result<(), Failure> {
     let found = addresses::read().map_err(|error| Failure::refused(format_args!("addresses of this host: {error}")))?;
     shared.set_addresses(found.own.clone());
     main.handle(Event::Addresses { own: found.own, uplinks: found.uplinks });
-    main.handle(Event::Observed(groups.unwrap_or_default()));
+    let groups = groups.unwrap_or_default();
+    let mut unnamed = watch::containers_in(&groups);
+    main.handle(Event::Observed(groups));
+    let containers = Arc::new(Containers::new(config.containers.places()));
+    main.handle(Event::Observed(containers.decided(&mut unnamed)));
     // without the table the defender still observes, and the controller is told; a newer policy may do
     if main.executor.trouble().is_none() {
         tracing::info!("the table is in force, generation {}", shared.generation());
     }
 
     let (answers, units) = (main.executor.answers(), Arc::default());
-    let handles = watch::Handles { events: events.clone(), answers, shared: shared.clone(), units };
+    let handles = watch::Handles { events: events.clone(), answers, shared: shared.clone(), units, containers };
     sockets
         .start(&handles)
-        .and_then(|()| watch::start(handles, watcher, conntrack))
+        .and_then(|()| watch::start(handles, watcher, unnamed, conntrack))
         .map_err(|error| Failure::refused(format_args!("a thread: {error}")))?;
     main.carry_out(vec![Effect::Dump]);
 

@@ -91,7 +91,7 @@ impl Desk {
     fn open(to: &Handles, evidence: &Arc<Evidence>) -> std::io::Result<Self> {
         Ok(Self {
             to: to.clone(),
-            owners: Owners::open(to.units.clone())?,
+            owners: Owners::open(to.units.clone(), to.containers.clone())?,
             released: Released::open().map_err(std::io::Error::other)?,
             evidence: evidence.clone(),
             slots: HashMap::new(),
@@ -155,7 +155,7 @@ impl Desk {
             self.to.shared.add("by_holders", 1);
         }
         if let Some(holder) = &answer.holder {
-            self.evidence.keep(connection(&waiting.packet), described(holder));
+            self.evidence.keep(connection(&waiting.packet), described(holder, &self.to.containers));
         } else if !answer.missing.is_empty() {
             let process = Process { cgroup: answer.cgroup, missing: answer.missing, ..Process::default() };
             self.evidence.keep(connection(&waiting.packet), process);
@@ -240,7 +240,7 @@ impl Desk {
         if process.pid == 0
             && let Some(oldest) = self.to.shared.group(copy.prefix.slot).and_then(|path| self.owners.oldest(&path))
         {
-            let known = described(&oldest);
+            let known = described(&oldest, &self.to.containers);
             let parts = [process.missing.as_str(), "this is the oldest process of the unit", known.missing.as_str()];
             let missing = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ");
             process = Process { missing, ..known };

@@ -1,18 +1,21 @@
 //! The threads that turn what the host shows into events.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use cnnf_core::identity::{Container, of_cgroup};
 use cnnf_core::observation::Observation;
 use cnnf_host::kernel::{SockDiag, wait_readable};
 use cnnf_host::observe::activation::SocketUnits;
 use cnnf_host::observe::cgroups::Watcher;
 use cnnf_host::observe::connections::Connections;
+use cnnf_host::observe::containers::Containers;
 use cnnf_host::observe::owner::Owners;
-use cnnf_host::observe::{addresses, listeners};
+use cnnf_host::observe::{addresses, containers, listeners};
 
 use super::executor::Answers;
 use super::shared::Shared;
@@ -38,15 +41,23 @@ pub(super) struct Handles {
     pub(super) answers: Answers,
     pub(super) shared: Arc<Shared>,
     pub(super) units: Arc<SocketUnits>,
+    pub(super) containers: Arc<Containers>,
 }
 
-/// Starts the threads. They end with the process.
-pub(super) fn start(handles: Handles, watcher: Option<Watcher>, conntrack: Connections) -> io::Result<()> {
-    let (cgroups, connections, units, scan) = (handles.clone(), handles.clone(), handles.clone(), handles);
+/// Starts the threads; these containers have no name yet. They end with the process.
+pub(super) fn start(
+    handles: Handles,
+    watcher: Option<Watcher>,
+    unnamed: BTreeSet<Container>,
+    conntrack: Connections,
+) -> io::Result<()> {
+    let (cgroups, connections, units, scan) = (handles.clone(), handles.clone(), handles.clone(), handles.clone());
     let (nudge, nudged) = mpsc::channel();
+    let (found, containers) = mpsc::channel();
     if let Some(watcher) = watcher {
-        spawn("cgroups", move || watch_cgroups(&cgroups, watcher, &nudge))?;
+        spawn("cgroups", move || watch_cgroups(&cgroups, watcher, &nudge, &found))?;
     }
+    spawn("containers", move || name_containers(&handles, unnamed, &containers))?;
     spawn("connections", move || watch_connections(&connections, conntrack))?;
     spawn("units", move || watch_socket_units(&units))?;
     spawn("scan", move || watch_listeners(&scan, &nudged))
@@ -56,7 +67,7 @@ pub(super) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Resu
     thread::Builder::new().name(name.to_owned()).spawn(run).map(drop)
 }
 
-fn watch_cgroups(to: &Handles, mut watcher: Watcher, nudge: &Sender<()>) {
+fn watch_cgroups(to: &Handles, mut watcher: Watcher, nudge: &Sender<()>, found: &Sender<Container>) {
     let mut walked = Instant::now();
     loop {
         let ready = wait_readable(&watcher, WAIT).unwrap_or(false);
@@ -72,10 +83,42 @@ fn watch_cgroups(to: &Handles, mut watcher: Watcher, nudge: &Sender<()>) {
             to.units.want();
         }
         let new = seen.iter().any(|o| matches!(o, Observation::CgroupSeen { .. }));
+        let containers = containers_in(&seen);
         if !seen.is_empty() && to.events.send(Event::Observed(seen)).is_err() {
             return;
         }
+        // after the group itself, which the name is for
+        if containers.into_iter().any(|container| found.send(container).is_err()) {
+            return;
+        }
         if new && nudge.send(()).is_err() {
+            return;
+        }
+    }
+}
+
+/// The containers whose groups were seen.
+pub(super) fn containers_in(seen: &[Observation]) -> BTreeSet<Container> {
+    let of = |o: &Observation| match o {
+        Observation::CgroupSeen { path, .. } => of_cgroup(path).container().cloned(),
+        _ => None,
+    };
+    seen.iter().filter_map(of).collect()
+}
+
+/// Finds out what containers are called. Until that is decided their first packets wait, as those of programs do.
+fn name_containers(to: &Handles, mut waiting: BTreeSet<Container>, found: &Receiver<Container>) {
+    loop {
+        match found.recv_timeout(if waiting.is_empty() { WAIT } else { containers::AGAIN }) {
+            Ok(container) => {
+                waiting.insert(container);
+                waiting.extend(found.try_iter());
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        let decided = to.containers.decided(&mut waiting);
+        if !decided.is_empty() && to.events.send(Event::Observed(decided)).is_err() {
             return;
         }
     }
@@ -115,7 +158,7 @@ fn watch_socket_units(to: &Handles) {
 
 /// Reads listeners and addresses; says what is different from the last time.
 fn watch_listeners(to: &Handles, nudged: &Receiver<()>) {
-    let (Ok(mut diag), Ok(owners)) = (SockDiag::open(), Owners::open(to.units.clone())) else {
+    let (Ok(mut diag), Ok(owners)) = (SockDiag::open(), Owners::open(to.units.clone(), to.containers.clone())) else {
         tracing::error!("no socket look-ups: endpoints of services are not known");
         return;
     };

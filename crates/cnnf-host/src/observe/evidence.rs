@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use cnnf_core::event::{self, Ancestor};
 use cnnf_core::id::ServiceKind;
-use cnnf_core::identity::of_cgroup;
+use cnnf_core::identity::{CgroupOwner, of_cgroup};
 use cnnf_core::time::Timestamp;
 
+use super::containers::Containers;
 use super::digest::digest;
 use super::process::{self, Process};
 
@@ -26,9 +27,9 @@ const DIGEST_WAIT: Duration = Duration::from_millis(20);
 /// When the host booted, in milliseconds since the epoch; `None` if it does not say.
 static BOOTED: LazyLock<Option<u64>> = LazyLock::new(|| Some(procfs::boot_time_secs().ok()? * 1000));
 
-/// A process as evidence. What cannot be read any more is left out, and `missing` says so.
+/// A process as evidence, its container as `containers` knows it by now. What cannot be read any more is left out, and `missing` says so.
 #[must_use]
-pub fn described(process: &Process) -> event::Process {
+pub fn described(process: &Process, containers: &Containers) -> event::Process {
     let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let mut missing = Vec::new();
     let beside = beside(process);
@@ -54,7 +55,7 @@ pub fn described(process: &Process) -> event::Process {
         sha256,
         parents,
         network_namespace,
-        container: container(&process.cgroup),
+        container: container(&process.cgroup, containers),
     }
 }
 
@@ -113,11 +114,16 @@ fn started(ticks: u64) -> Option<Timestamp> {
     BOOTED.map(|booted| Timestamp(booted.saturating_add(since_boot)))
 }
 
-/// The container of a group, by the first digits of its id; empty if it is none's.
-fn container(cgroup: &str) -> String {
-    let owner = of_cgroup(cgroup);
-    let key = owner.service().filter(|key| key.kind() == ServiceKind::Container);
-    key.and_then(|key| key.as_str().split_once(':')).map(|(_, id)| id.to_owned()).unwrap_or_default()
+/// The container of a group: its name and its id; empty if it is none's.
+fn container(cgroup: &str, containers: &Containers) -> String {
+    match of_cgroup(cgroup) {
+        CgroupOwner::Container(container) => match containers.called(&container) {
+            name if name.is_empty() => container.id().to_owned(),
+            name => format!("{name} {container}"),
+        },
+        CgroupOwner::Service(key) if key.kind() == ServiceKind::Container => key.name().to_owned(),
+        _ => String::new(),
+    }
 }
 
 /// The unit in a group's path: the deepest component that is one.
@@ -138,15 +144,17 @@ mod tests {
 
     use super::*;
     use crate::observe::connections::now;
+    use crate::observe::containers::Places;
 
     #[test]
     fn a_process_is_described_whole() {
         let mut child = Command::new("sleep").arg("30").stdout(Stdio::null()).spawn().expect("sleep");
         let process = Process::read(child.id());
-        let mut evidence = described(process.as_ref().expect("process"));
+        let containers = Containers::default();
+        let mut evidence = described(process.as_ref().expect("process"), &containers);
         let began = Instant::now();
         while evidence.sha256.is_empty() && began.elapsed() < Duration::from_secs(20) {
-            evidence = described(process.as_ref().expect("process"));
+            evidence = described(process.as_ref().expect("process"), &containers);
         }
         child.kill().expect("kill");
         child.wait().expect("wait");
@@ -159,14 +167,31 @@ mod tests {
         let age = now().since(evidence.started.expect("start"));
         assert!(age < Duration::from_secs(60), "{age:?}");
 
-        let ended = described(&process.expect("process"));
+        let ended = described(&process.expect("process"), &containers);
         assert!(ended.parents.is_empty() && ended.missing.starts_with("it had ended"), "{ended:?}");
+    }
+
+    #[test]
+    fn a_container_is_told_by_name_and_id() {
+        let root = tempfile::tempdir().expect("a directory");
+        let id = "0123456789abcdef".repeat(4);
+        let directory = root.path().join("containers").join(&id);
+        std::fs::create_dir_all(&directory).expect("mkdir");
+        std::fs::write(directory.join("config.v2.json"), r#"{"Name":"/web","Config":{"Image":"nginx:1.25"}}"#)
+            .expect("write");
+        let places = Places { docker: vec![root.path().into()], containerd: Vec::new(), storage: Vec::new() };
+        let containers = Containers::new(places);
+        let group = format!("/docker/{id}/inner");
+        assert_eq!(container(&group, &containers), id, "an event does not wait for a name");
+        containers.key(of_cgroup(&group).container().expect("a container"));
+        assert_eq!(container(&group, &containers), format!("nginx:1.25 {id}"));
+        assert_eq!(container("/lxc.payload.mail/x", &containers), "mail");
+        assert_eq!(container("/system.slice/web.service", &containers), "");
     }
 
     #[test]
     fn long_texts_are_cut_at_a_character() {
         assert_eq!(cut("aä".into(), 2), "a");
-        assert_eq!(container(&format!("/docker/{}", "0123456789abcdef".repeat(4))), "0123456789ab");
         assert_eq!(unit("/system.slice/web.service/sub"), "web.service");
     }
 }

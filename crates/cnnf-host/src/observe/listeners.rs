@@ -86,7 +86,7 @@ mod tests {
             let _client = UdpSocket::bind("0.0.0.0:40000").expect("bind");
             let connected = UdpSocket::bind("127.0.0.1:54").expect("bind");
             connected.connect("127.0.0.1:53").expect("connect");
-            let mut owners = Owners::open(std::sync::Arc::default()).expect("owners");
+            let mut owners = Owners::open(std::sync::Arc::default(), std::sync::Arc::default()).expect("owners");
             let services = read(&mut SockDiag::open().expect("diag"), &mut owners).expect("listeners");
             let mine = crate::observe::process::Process::read(std::process::id()).expect("this process");
             let key = owners.of_process(&mine);

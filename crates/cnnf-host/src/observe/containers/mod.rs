@@ -17,11 +17,12 @@ use std::time::{Duration, Instant};
 
 use cnnf_core::id::ServiceKey;
 use cnnf_core::identity::{Container, Record};
+use cnnf_core::observation::Observation;
 
 /// How long after a container was first seen its runtime may take to write of it. All known runtimes write before.
 const PATIENCE: Duration = Duration::from_millis(300);
 /// How often it is looked meanwhile.
-const AGAIN: Duration = Duration::from_millis(25);
+pub const AGAIN: Duration = Duration::from_millis(25);
 /// How long the files of a user may take: they may be on a file system that the user serves.
 const USERS_FILES: Duration = Duration::from_millis(200);
 /// The longest file of one container that is read, in bytes.
@@ -88,6 +89,12 @@ struct Known {
     key: Option<ServiceKey>,
 }
 
+impl Default for Containers {
+    fn default() -> Self {
+        Self::new(Places::default())
+    }
+}
+
 impl Containers {
     /// Those whose runtimes keep their files there.
     #[must_use]
@@ -98,24 +105,52 @@ impl Containers {
     /// The service that a container is. Waits for the runtime's word, if there is none yet: 0.5 s at most, once for a container.
     pub fn key(&self, container: &Container) -> ServiceKey {
         loop {
-            let since = {
-                let mut known = self.known();
-                if let Some(key) = known.get(container).and_then(|known| known.key.clone()) {
-                    return key;
-                }
-                if known.len() >= KNOWN_MAX {
-                    // without a place to keep the answer it could be another one the next time
-                    return container.key(None);
-                }
-                known.entry(container.clone()).or_insert_with(|| Known { since: Instant::now(), key: None }).since
-            };
-            let late = since.elapsed() >= PATIENCE;
-            let record = self.record(container);
-            if record.is_some() || late {
-                return self.decide(container, container.key(record.as_ref()));
+            if let Some(key) = self.try_key(container) {
+                return key;
             }
             std::thread::sleep(AGAIN);
         }
+    }
+
+    /// The names of those that are decided by now; what is left waits.
+    pub fn decided(&self, waiting: &mut BTreeSet<Container>) -> Vec<Observation> {
+        let all = std::mem::take(waiting);
+        let mut decided = Vec::new();
+        for container in all {
+            match self.try_key(&container) {
+                Some(key) => decided.push(Observation::ContainerNamed { container, key }),
+                None => {
+                    waiting.insert(container);
+                }
+            }
+        }
+        decided
+    }
+
+    /// What a container was called, without a look at its runtime; empty if that is not decided.
+    pub fn called(&self, container: &Container) -> String {
+        self.known()
+            .get(container)
+            .and_then(|known| known.key.as_ref())
+            .map_or_else(String::new, |key| key.name().into())
+    }
+
+    /// Looks once, unless it is decided.
+    fn try_key(&self, container: &Container) -> Option<ServiceKey> {
+        let since = {
+            let mut known = self.known();
+            if let Some(key) = known.get(container).and_then(|known| known.key.clone()) {
+                return Some(key);
+            }
+            if known.len() >= KNOWN_MAX {
+                // without a place to keep the answer it could be another one the next time
+                return Some(container.key(None));
+            }
+            known.entry(container.clone()).or_insert_with(|| Known { since: Instant::now(), key: None }).since
+        };
+        let late = since.elapsed() >= PATIENCE;
+        let record = self.record(container);
+        (record.is_some() || late).then(|| self.decide(container, container.key(record.as_ref())))
     }
 
     /// Keeps the first answer of several that ask at once.

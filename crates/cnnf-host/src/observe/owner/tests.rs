@@ -9,7 +9,7 @@ fn root_the_holder_of_a_socket_is_found() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
         let client = TcpStream::connect(listener.local_addr().expect("address")).expect("connect");
         let (local, remote) = (client.local_addr().expect("address"), client.peer_addr().expect("address"));
-        let mut owners = Owners::open(Arc::default()).expect("owners");
+        let mut owners = Owners::open(Arc::default(), Arc::default()).expect("owners");
         let me = Process::read(std::process::id()).expect("this process");
         let answer = owners.of_connection(Protocol::Tcp, local, remote, 0);
         assert_eq!(answer.key, owners.of_process(&me), "{answer:?}");
@@ -25,7 +25,7 @@ fn root_the_holder_of_a_socket_is_found() {
 #[test]
 fn root_a_socket_that_is_gone_is_nobodys() {
     in_namespace(|| {
-        let mut owners = Owners::open(Arc::default()).expect("owners");
+        let mut owners = Owners::open(Arc::default(), Arc::default()).expect("owners");
         let (a, b) = ("127.0.0.1:1".parse().expect("address"), "127.0.0.1:2".parse().expect("address"));
         assert_eq!(owners.of_connection(Protocol::Tcp, a, b, 0).key, ServiceKey::unknown());
         assert_eq!(owners.of_connection(Protocol::Sctp, a, b, 0).key, ServiceKey::unknown());
