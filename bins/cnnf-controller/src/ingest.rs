@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use cnnf_core::directory::Directory;
-use cnnf_core::event::{ConnectionEvent, EventKind, EventParty};
+use cnnf_core::event::{ConnectionEvent, EventKind, EventParty, Notice, Process};
 use cnnf_core::id::HostId;
 use cnnf_core::policy::{Reason, Vantage};
 use cnnf_core::time::Timestamp;
@@ -79,6 +79,7 @@ enum Content {
     Inventory(Inventory),
     Events(Vec<ConnectionEvent>),
     Gap(convert::flow::Gap),
+    Notice(Box<Notice>),
 }
 
 fn read(body: Body) -> Result<Content, ConvertError> {
@@ -90,6 +91,7 @@ fn read(body: Body) -> Result<Content, ConvertError> {
         }
         Body::Events(events) => Content::Events(convert::event::events(events)?),
         Body::Gap(gap) => Content::Gap(gap.try_into()?),
+        Body::Notice(notice) => Content::Notice(Box::new(notice.try_into()?)),
     })
 }
 
@@ -117,6 +119,13 @@ fn absorb(state: &mut State, host: &HostId, content: Content, intake: &mut Intak
                 }
                 intake.events.push(new);
             }
+            Learned::default()
+        }
+        Content::Notice(notice) => {
+            let Notice { at, kind, message, process, count } = *notice;
+            let process = (process != Process::default()).then_some(process);
+            let subject = Subject::System { host: Some(host.clone()), message };
+            intake.events.push(NewEvent { kind, subject, process, count, at: at.min(now) });
             Learned::default()
         }
         Content::Gap(lost) => {
@@ -160,7 +169,7 @@ fn complete(event: ConnectionEvent, reporter: &HostId, directory: &Directory, no
     }
     // The client's port varies; it is not what the event is about.
     client.port = 0;
-    let process = (process != cnnf_core::event::Process::default()).then_some(process);
+    let process = (process != Process::default()).then_some(process);
     NewEvent {
         kind,
         subject: Subject::Connection { client, server, protocol, reason, side },

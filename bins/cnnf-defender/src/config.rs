@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use cnnf_core::failsafe::Failsafes;
 use cnnf_core::net::{PortRange, Ports, Protocol};
@@ -14,6 +15,9 @@ use crate::failure::Failure;
 pub(crate) const DEFAULT_FILE: &str = "/etc/cnnf/defender.toml";
 /// The smallest spool that is of use, in bytes.
 const SPOOL_MIN: u64 = 64 * 1024;
+/// The shortest and the longest trial of a policy, in seconds. A host is never locked out for longer than a minute.
+const REVERT_MIN: u64 = 3;
+const REVERT_MAX: u64 = 55;
 
 /// What the operator of the host decides.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -31,6 +35,8 @@ pub(crate) struct Config {
     pub(crate) spool_bytes: u64,
     /// Whether the kernel names connections by control group where it can. If not, each waits until its owner was looked up.
     pub(crate) stamp_by_cgroup: bool,
+    /// Seconds after which a policy that newly refuses something is undone, if the controller cannot be reached anew under it. 0: never.
+    pub(crate) revert_after: u64,
     /// What always passes.
     pub(crate) failsafe: Failsafe,
     /// How containers are found and named.
@@ -80,6 +86,7 @@ impl Default for Config {
             labels: BTreeMap::new(),
             spool_bytes: 64 << 20,
             stamp_by_cgroup: true,
+            revert_after: 45,
             failsafe: Failsafe::default(),
             containers: ContainerConfig::default(),
         }
@@ -92,8 +99,17 @@ impl Config {
         if config.spool_bytes < SPOOL_MIN {
             return Err(format!("spool_bytes = {}: use at least {SPOOL_MIN}", config.spool_bytes));
         }
+        if config.revert_after != 0 && !(REVERT_MIN..=REVERT_MAX).contains(&config.revert_after) {
+            let after = config.revert_after;
+            return Err(format!("revert_after = {after}: use {REVERT_MIN} to {REVERT_MAX} seconds, or 0 for never"));
+        }
         config.failsafes(0)?;
         Ok(config)
+    }
+
+    /// How long a policy is on trial; none if it is not.
+    pub(crate) fn patience(&self) -> Duration {
+        Duration::from_secs(self.revert_after)
     }
 
     /// What always passes, with the controller at `port`.
@@ -159,6 +175,7 @@ mod tests {
     #[test]
     fn mistakes_are_named_with_their_place() {
         for (text, parts) in [
+            ("revert_after = 300\n", &["revert_after = 300", "3 to 55 seconds"][..]),
             ("spool_bytes = 1\n", &["spool_bytes", "at least"][..]),
             ("\nspool_byte = 100000\n", &["line 2", "spool_byte", "unknown field"]),
             ("[failsafe]\ningress = [\"tcp/70000\"]\n", &["failsafe.ingress", "'70000' is not a port"]),

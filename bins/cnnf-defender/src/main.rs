@@ -11,6 +11,7 @@ mod failure;
 mod link;
 mod local;
 mod notify;
+mod prove;
 mod runtime;
 mod snapshot;
 mod spool;

@@ -8,12 +8,16 @@ use std::path::Path;
 use cnnf_core::id::ServiceKey;
 use cnnf_core::identity::Slots;
 use cnnf_core::policy::HostPolicy;
+use cnnf_core::time::Timestamp;
 use cnnf_rpc::v1;
 use prost::Message;
 use serde::{Deserialize, Serialize};
 
+use crate::agent::{Standing, Trial};
+
 const STAMPS: &str = "stamps.json";
 const POLICY: &str = "policy.pb";
+const STANDING: &str = "standing.json";
 
 /// What gives the labels on live connections their meaning.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -79,6 +83,53 @@ pub(crate) fn keep_policy(state_dir: &Path, policy: &HostPolicy) -> io::Result<(
     replace(&state_dir.join(POLICY), &v1::HostPolicy::from(policy).encode_to_vec(), true)
 }
 
+/// A [`Standing`] on disk.
+#[derive(Serialize, Deserialize)]
+struct KeptStanding {
+    generation: u64,
+    /// Of a trial: when it ends, in milliseconds since the epoch, and the policy before it.
+    trial: Option<(u64, Vec<u8>)>,
+}
+
+/// Reads how the host stood with its policy. What cannot be read is [`Standing::Good`]: nothing could be gone back to.
+pub(crate) fn load_standing(state_dir: &Path) -> Standing {
+    let Ok(bytes) = fs::read(state_dir.join(STANDING)) else { return Standing::Good };
+    let read = || {
+        let kept: KeptStanding = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
+        let Some((until, previous)) = kept.trial else {
+            return Ok(Standing::Reverted { generation: kept.generation });
+        };
+        let previous = v1::HostPolicy::decode(previous.as_slice()).map_err(|error| error.to_string())?;
+        let previous = HostPolicy::try_from(previous).map_err(|error| error.to_string())?;
+        Ok(Standing::OnTrial(Trial { generation: kept.generation, previous, until: Timestamp(until) }))
+    };
+    read().unwrap_or_else(|error: String| {
+        tracing::error!("{STANDING} cannot be read: {error}");
+        Standing::Good
+    })
+}
+
+/// Keeps how the host stands, on the disk when this returns.
+///
+/// # Errors
+/// It could not be written; the older one is there.
+pub(crate) fn keep_standing(state_dir: &Path, standing: &Standing) -> io::Result<()> {
+    let kept = match standing {
+        Standing::Good => {
+            return match fs::remove_file(state_dir.join(STANDING)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            };
+        }
+        Standing::Reverted { generation } => KeptStanding { generation: *generation, trial: None },
+        Standing::OnTrial(trial) => KeptStanding {
+            generation: trial.generation,
+            trial: Some((trial.until.0, v1::HostPolicy::from(&trial.previous).encode_to_vec())),
+        },
+    };
+    replace(&state_dir.join(STANDING), &serde_json::to_vec(&kept).map_err(io::Error::other)?, true)
+}
+
 /// Replaces a file whole or not at all.
 fn replace(path: &Path, bytes: &[u8], durable: bool) -> io::Result<()> {
     let new = path.with_extension("new");
@@ -108,6 +159,19 @@ mod tests {
         keep_stamps(dir.path(), "boot-1", &slots, 33).expect("keep");
         assert_eq!(load_stamps(dir.path(), "boot-1"), Stamps { slots, epochs: 33, resumed: true });
         assert_eq!(load_stamps(dir.path(), "boot-2"), Stamps::default());
+    }
+
+    #[test]
+    fn a_trial_goes_on_after_a_restart() {
+        let dir = tempfile::tempdir().expect("directory");
+        let previous = HostPolicy { generation: 3, mode: Mode::Enforce, ..HostPolicy::default() };
+        let on_trial = Standing::OnTrial(Trial { generation: 4, previous, until: Timestamp(77) });
+        for standing in [Standing::Good, on_trial, Standing::Reverted { generation: 4 }, Standing::Good] {
+            keep_standing(dir.path(), &standing).expect("keep");
+            assert_eq!(load_standing(dir.path()), standing);
+        }
+        fs::write(dir.path().join(STANDING), "{").expect("write");
+        assert_eq!(load_standing(dir.path()), Standing::Good);
     }
 
     #[test]

@@ -260,3 +260,82 @@ fn root_enforcement_does_not_need_the_process() {
         assert_eq!(bed.probe("client.service", "tcp 127.0.0.1:8001"), "ok");
     });
 }
+
+fn nft(script: &str) {
+    let status = std::process::Command::new("nft").arg(script).status().expect("nft");
+    assert!(status.success(), "{script}");
+}
+
+/// Denies everything while nobody can reach the controller anew: `meanwhile` happens between. The port is back within a minute.
+fn a_lock_out_is_undone(meanwhile: impl FnOnce(&mut Bed) + Send) {
+    with_bed(|bed| {
+        let controller = Controller::start();
+        enroll(bed, &controller);
+        bed.configure("revert_after = 4\n");
+        bed.start();
+        bed.serve("server.service", 8000);
+        assert_eq!(bed.probe("client.service", "tcp 127.0.0.1:8000"), "ok");
+        let port = controller.address.port();
+        nft("add table inet other; add chain inet other o { type filter hook output priority 0; }");
+        nft(&format!("add rule inet other o tcp dport {port} ct state new drop"));
+        let deny = policy(2, Mode::Enforce, &[(1, "*", "any", Effect::Prevent)]);
+        apply(&controller, &deny);
+        let began = Instant::now();
+        assert_eq!(bed.probe("client.service", "tcp 127.0.0.1:8000"), "refused");
+        meanwhile(bed);
+        while bed.probe("client.service", "tcp 127.0.0.1:8000") != "ok" {
+            assert!(began.elapsed() < Duration::from_secs(30), "{}", bed.log());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        println!("the port was back after {:?} of a trial of 4 s", began.elapsed());
+        assert!(began.elapsed() > Duration::from_secs(3), "it was in force until then");
+        nft("delete table inet other");
+        let notice =
+            controller.wait("the notice", |heard| heard.notices.iter().find(|n| n.kind == "reverted").cloned());
+        assert!(notice.message.starts_with("generation 2: the controller could not be reached anew"), "{notice:?}");
+        let reverted = |heard: &bed::controller::Heard| {
+            heard.statuses.iter().any(|(_, s)| s.generation == 2 && s.outcome == "reverted").then_some(())
+        };
+        controller.wait("the status", reverted);
+        assert_eq!(bed.probe("client.service", "tcp 127.0.0.1:8000"), "ok", "the controller sends it again, in vain");
+        apply(&controller, &policy(3, Mode::Enforce, &[(1, "unit:client", "tcp/8000", Effect::Prevent)]));
+        std::thread::sleep(Duration::from_secs(6));
+        assert_eq!(bed.probe("client.service", "tcp 127.0.0.1:8000"), "refused", "one that proves itself holds");
+    });
+}
+
+#[test]
+fn root_a_lock_out_is_undone() {
+    a_lock_out_is_undone(|_| {});
+}
+
+#[test]
+fn root_a_lock_out_is_undone_after_a_kill() {
+    a_lock_out_is_undone(|bed| {
+        bed.signal(Signal::SIGKILL);
+        bed.start();
+        assert_eq!(bed.probe("client.service", "tcp 127.0.0.1:8000"), "refused", "the trial goes on");
+    });
+}
+
+#[test]
+fn root_who_changes_the_table_is_named_and_the_table_is_back_within_a_second() {
+    with_bed(|bed| {
+        let controller = Controller::start();
+        enroll(bed, &controller);
+        bed.start();
+        bed.serve("server.service", 8000);
+        assert_eq!(bed.probe("client.service", "tcp 127.0.0.1:8000"), "ok");
+        apply(&controller, &policy(2, Mode::Enforce, &[(1, "unit:client", "tcp/8000", Effect::Prevent)]));
+        for how in ["flush ruleset", "delete table inet cnnf", "flush chain inet cnnf out"] {
+            nft(how);
+            let began = Instant::now();
+            while bed.probe("client.service", "tcp 127.0.0.1:8000") != "refused" {
+                assert!(began.elapsed() < Duration::from_secs(1), "{how}: {}", bed.log());
+            }
+            println!("{how}: enforced again after {:?}", began.elapsed());
+        }
+        let notice = controller.wait("the notice", |heard| heard.notices.iter().find(|n| n.kind == "tamper").cloned());
+        assert_eq!(notice.message, "'nft' changed the table inet cnnf; it was made anew");
+    });
+}

@@ -121,3 +121,18 @@ pub struct ConnectionEvent {
     /// How many equal connections this stands for, at least 1.
     pub count: u64,
 }
+
+/// Something of a host's own that an operator should see: [`EventKind::Tamper`], [`EventKind::FailOpen`] or [`EventKind::Reverted`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub kind: EventKind,
+    /// In words.
+    pub message: String,
+    /// Who did it, where that is known.
+    pub process: Process,
+    /// How often, or how many packets; at least 1.
+    pub count: u64,
+}

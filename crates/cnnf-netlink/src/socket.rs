@@ -41,6 +41,10 @@ impl Socket {
         self.inner.add_membership(group).map_err(Error::system("join a netlink group"))
     }
 
+    pub(crate) fn leave(&mut self, group: u32) -> Result<(), Error> {
+        self.inner.drop_membership(group).map_err(Error::system("leave a netlink group"))
+    }
+
     pub(crate) fn next_seq(&mut self) -> u32 {
         self.seq = self.seq.wrapping_add(1).max(1);
         self.seq
@@ -162,6 +166,26 @@ pub(crate) fn set_non_blocking(fd: RawFd) -> io::Result<()> {
         return Err(io::Error::last_os_error());
     }
     Ok(())
+}
+
+/// Keeps every datagram away whose first message is of another type, by a classic BPF program (linux/filter.h).
+#[allow(unsafe_code)]
+pub(crate) fn only_messages_of(fd: RawFd, ty: u16) -> io::Result<()> {
+    let step = |code: u32, jump_if_not, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: jump_if_not, k };
+    let mut program = [
+        // The type stands at offset 4 of the header in this machine's order, and the program loads in the network's.
+        step(libc::BPF_LD | libc::BPF_H | libc::BPF_ABS, 0, 4),
+        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, u16::from_be_bytes(ty.to_ne_bytes()).into()),
+        step(libc::BPF_RET | libc::BPF_K, 0, u32::MAX),
+        step(libc::BPF_RET | libc::BPF_K, 0, 0),
+    ];
+    let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+    let size = size_of::<libc::sock_fprog>() as libc::socklen_t;
+    // SAFETY: the option's value is a program description of the size we state; it and the steps that it points to outlive the call,
+    // and the kernel copies them.
+    let result =
+        unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, (&raw const program).cast(), size) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 #[allow(unsafe_code)]

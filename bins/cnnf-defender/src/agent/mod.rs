@@ -4,13 +4,15 @@
 //! that depends on it is given.
 
 mod events;
+mod guard;
 mod inventory;
+mod trial;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use cnnf_core::event::ConnectionEvent;
+use cnnf_core::event::{ConnectionEvent, EventKind, Notice};
 use cnnf_core::failsafe::Failsafes;
 use cnnf_core::flow::{Aggregator, Bounds};
 use cnnf_core::id::ServiceKey;
@@ -28,7 +30,10 @@ use cnnf_rpc::{limits, v1};
 use crate::snapshot::Stamps;
 use events::Logged;
 pub(crate) use events::LoggedPacket;
+pub(crate) use guard::Culprit;
+use guard::Guard;
 use inventory::Inventory;
+pub(crate) use trial::{Standing, Trial};
 
 /// The NFLOG group of copies.
 pub(crate) const LOG_GROUP: u16 = 6400;
@@ -36,6 +41,9 @@ pub(crate) const LOG_GROUP: u16 = 6400;
 pub(crate) const IDENTIFY_QUEUE: u16 = 6400;
 /// The queue of packets that wait for evidence.
 pub(crate) const EVIDENCE_QUEUE: u16 = 6401;
+
+/// Why a policy is undone.
+const UNREACHED: &str = "the controller could not be reached anew under it, so what was before it holds";
 
 /// How often counted flows are reported.
 const FLOWS_EVERY: Duration = Duration::from_millis(500);
@@ -68,7 +76,11 @@ pub(crate) enum Event {
     /// The table is applied, or the kernel's words why not.
     Applied(Result<(), String>),
     /// Somebody else changed the table.
-    Tampered,
+    Tampered { by: Vec<Culprit> },
+    /// So many more packets passed without a verdict.
+    PassedUnjudged(u64),
+    /// The controller was reached anew while this generation was in force.
+    Proved { generation: u64 },
     /// Time passes; comes at least each 100 ms.
     Tick,
     /// The operator wants the table away.
@@ -80,6 +92,10 @@ pub(crate) enum Event {
 pub(crate) enum Effect {
     /// Keep a policy on disk.
     KeepPolicy(Box<HostPolicy>),
+    /// Keep how the host stands with its policy.
+    KeepStanding(Standing),
+    /// Reach the controller anew under this generation; [`Event::Proved`] follows. None ends it.
+    Prove(Option<u64>),
     /// Keep slots and epochs.
     KeepStamps { epochs: u32 },
     /// Take this epoch's bit off live connections.
@@ -133,6 +149,12 @@ pub(crate) struct Agent {
     refused: Option<Timestamp>,
     /// What the controller was told last about a policy: generation, outcome, message.
     told: Option<(u64, &'static str, String)>,
+    standing: Standing,
+    /// How long a policy is on trial; none if it is not.
+    patience: Duration,
+    /// The generation that is being proved.
+    proving: Option<u64>,
+    guard: Guard,
     released: bool,
     /// Whether an earlier run of this boot has counted connections that live.
     resumed: bool,
@@ -170,6 +192,10 @@ impl Agent {
             table: None,
             refused: None,
             told: None,
+            standing: Standing::Good,
+            patience: Duration::ZERO,
+            proving: None,
+            guard: Guard::default(),
             released: false,
             away_since: last_alive.filter(|_| stamps.resumed),
             resumed: stamps.resumed,
@@ -181,6 +207,18 @@ impl Agent {
             inventory: Inventory::default(),
             counts: Counts::default(),
         }
+    }
+
+    /// One whose policies are so long on trial; where it stood when an earlier run ended.
+    pub(crate) fn with_trials(self, patience: Duration, standing: Standing) -> Self {
+        // a policy that was not kept any more has nothing to prove
+        let known = match &standing {
+            Standing::Good => true,
+            Standing::OnTrial(Trial { generation, .. }) | Standing::Reverted { generation } => {
+                *generation == self.policy.generation
+            }
+        };
+        Self { patience, standing: if known { standing } else { Standing::Good }, ..self }
     }
 
     /// On a kernel that cannot stamp by control group.
@@ -232,7 +270,7 @@ impl Agent {
                     self.rebuild(&mut effects);
                 }
             }
-            Event::Policy(policy) => self.take_policy(*policy, &mut effects),
+            Event::Policy(policy) => self.take_policy(*policy, now, &mut effects),
             Event::BadPolicy { generation, error } => {
                 let message = format!("this defender cannot read the policy: {error}");
                 effects.push(Effect::Status { generation, outcome: "refused", message });
@@ -255,10 +293,18 @@ impl Agent {
                 }
             }
             Event::Applied(result) => self.applied(result, now, &mut effects),
-            Event::Tampered => {
+            Event::Tampered { by } => {
                 self.counts.tampered += 1;
                 if !self.released {
-                    effects.push(Effect::Repair);
+                    let (notice, at_once) = self.guard.tampered(&by, now);
+                    effects.extend(at_once.then_some(Effect::Repair));
+                    effects.push(Effect::Report(Body::Notice((&notice).into())));
+                }
+            }
+            Event::PassedUnjudged(packets) => self.guard.passed(packets),
+            Event::Proved { generation } => {
+                if self.standing.on_trial() == Some(generation) {
+                    self.stand(Standing::Good, &mut effects);
                 }
             }
             Event::Tick => self.tick(now, &mut effects),
@@ -347,21 +393,74 @@ impl Agent {
         }
     }
 
-    fn take_policy(&mut self, policy: HostPolicy, effects: &mut Vec<Effect>) {
+    fn take_policy(&mut self, policy: HostPolicy, now: Timestamp, effects: &mut Vec<Effect>) {
         if policy.generation < self.policy.generation {
             let message = format!("generation {} is in force: a policy never goes back", self.policy.generation);
             effects.push(Effect::Status { generation: policy.generation, outcome: "refused", message });
             return;
         }
+        if self.standing == (Standing::Reverted { generation: policy.generation }) {
+            self.told = None;
+            self.announce("reverted", UNREACHED.into(), effects);
+            return;
+        }
         if policy != self.policy {
-            effects.push(Effect::KeepPolicy(Box::new(policy.clone())));
+            let standing = self.standing.clone().after(&self.policy, &policy, self.patience, now);
+            let keep = Effect::KeepPolicy(Box::new(policy.clone()));
+            // a crash in between must not make a policy good that has to prove itself
+            if standing.on_trial().is_some() {
+                self.stand(standing, effects);
+                effects.push(keep);
+            } else {
+                effects.push(keep);
+                self.stand(standing, effects);
+            }
             self.policy = policy;
         }
         // whoever sends it does not know yet what became of it
         self.told = None;
         if !self.rebuild(effects) && self.refused.is_none() {
-            self.announce("applied", String::new(), effects);
+            self.in_force(effects);
         }
+    }
+
+    /// The kernel has the policy.
+    fn in_force(&mut self, effects: &mut Vec<Effect>) {
+        match self.standing {
+            Standing::Reverted { .. } => self.announce("reverted", UNREACHED.into(), effects),
+            _ => self.announce("applied", String::new(), effects),
+        }
+        if self.standing.on_trial() != self.proving {
+            self.proving = self.standing.on_trial();
+            effects.push(Effect::Prove(self.proving));
+        }
+    }
+
+    fn stand(&mut self, standing: Standing, effects: &mut Vec<Effect>) {
+        if self.standing == standing {
+            return;
+        }
+        effects.push(Effect::KeepStanding(standing.clone()));
+        self.standing = standing;
+    }
+
+    /// Goes back to what was before a policy that did not prove itself.
+    fn revert(&mut self, policy: HostPolicy, now: Timestamp, effects: &mut Vec<Effect>) {
+        let notice = Notice {
+            at: now,
+            kind: EventKind::Reverted,
+            message: format!("generation {}: {UNREACHED}", policy.generation),
+            process: cnnf_core::event::Process::default(),
+            count: 1,
+        };
+        effects.push(Effect::KeepPolicy(Box::new(policy.clone())));
+        effects.push(Effect::KeepStanding(self.standing.clone()));
+        self.policy = policy;
+        self.told = None;
+        if !self.rebuild(effects) {
+            self.in_force(effects);
+        }
+        effects.push(Effect::Report(Body::Notice((&notice).into())));
     }
 
     fn announce(&mut self, outcome: &'static str, message: String, effects: &mut Vec<Effect>) {
@@ -376,7 +475,7 @@ impl Agent {
         match result {
             Ok(()) => {
                 self.refused = None;
-                self.announce("applied", String::new(), effects);
+                self.in_force(effects);
             }
             Err(message) => {
                 self.refused = Some(now);
@@ -395,6 +494,15 @@ impl Agent {
         }
         if let Some(inventory) = self.inventory.due(&self.resolver, now) {
             effects.push(Effect::Report(Body::Inventory((&inventory).into())));
+        }
+        if let Some(policy) = self.standing.failed(self.patience, now) {
+            self.revert(policy, now, effects);
+        }
+        if self.guard.is_due(now) && !self.released {
+            effects.push(Effect::Repair);
+        }
+        if let Some(notice) = self.guard.tell(now) {
+            effects.push(Effect::Report(Body::Notice((&notice).into())));
         }
         if self.refused.is_some_and(|at| now.since(at) >= RETRY_AFTER) && !self.released {
             self.refused = Some(now);

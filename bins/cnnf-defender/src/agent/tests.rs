@@ -1,4 +1,5 @@
-use cnnf_core::policy::Mode;
+use cnnf_core::net::Ports;
+use cnnf_core::policy::{LocalMatch, Mode, OnFailure, PeerMatch, Reason, RuleId};
 use cnnf_core::ruleset::Set;
 
 use super::*;
@@ -120,5 +121,162 @@ fn release_removes_the_table_and_stays_out() {
     a.handle(seen("/system.slice/web.service", 7), Timestamp(1));
     assert_eq!(a.handle(Event::Release, Timestamp(2)), [Effect::Remove]);
     assert!(a.handle(seen("/system.slice/db.service", 8), Timestamp(3)).is_empty());
-    assert!(a.handle(Event::Tampered, Timestamp(4)).is_empty());
+    assert!(a.handle(Event::Tampered { by: Vec::new() }, Timestamp(4)).is_empty());
+}
+
+fn denying(generation: u64, port: &str) -> HostPolicy {
+    let rule = cnnf_core::policy::HostRule {
+        reason: Reason::Rule { id: RuleId(1), name: "deny".into(), revision: 1 },
+        local: LocalMatch::Any,
+        peer: PeerMatch::Any,
+        ports: Ports::parse(&[port]).expect("ports"),
+        effect: cnnf_core::policy::Effect::Prevent,
+        on_failure: OnFailure::Open,
+    };
+    HostPolicy { generation, mode: Mode::Enforce, egress: vec![rule], ..HostPolicy::default() }
+}
+
+/// An agent on which the kernel takes every table, with what it kept.
+struct Trying {
+    agent: Agent,
+    kept: Standing,
+}
+
+impl Trying {
+    fn new(agent: Agent, standing: Standing) -> Self {
+        let agent = agent.with_trials(Duration::from_secs(45), standing.clone());
+        Self { agent, kept: standing }
+    }
+
+    fn handle(&mut self, event: Event, seconds: u64) -> Vec<Effect> {
+        let at = Timestamp(seconds * 1000);
+        let mut effects = self.agent.handle(event, at);
+        if table(&effects).is_some() {
+            effects.extend(self.agent.handle(Event::Applied(Ok(())), at));
+        }
+        for effect in &effects {
+            if let Effect::KeepStanding(standing) = effect {
+                self.kept = standing.clone();
+            }
+        }
+        effects
+    }
+
+    fn policy(&mut self, policy: &HostPolicy, seconds: u64) -> Vec<Effect> {
+        self.handle(Event::Policy(Box::new(policy.clone())), seconds)
+    }
+}
+
+fn notices(effects: &[Effect]) -> Vec<String> {
+    let notice = |e: &Effect| match e {
+        Effect::Report(Body::Notice(notice)) => Some(notice.kind.clone()),
+        _ => None,
+    };
+    effects.iter().filter_map(notice).collect()
+}
+
+#[test]
+fn a_policy_that_does_not_prove_itself_is_undone_once_and_for_all() {
+    let mut t = Trying::new(agent(), Standing::Good);
+    t.handle(seen("/system.slice/web.service", 7), 1);
+    let effects = t.policy(&denying(5, "any"), 10);
+    assert!(effects.contains(&Effect::Prove(Some(5))));
+    let kept = effects.iter().position(|e| matches!(e, Effect::KeepStanding(_)));
+    assert!(kept < effects.iter().position(|e| matches!(e, Effect::KeepPolicy(_))), "or a crash would make it good");
+    assert_eq!(statuses(&effects), [(5, "applied")]);
+    assert!(statuses(&t.handle(Event::Tick, 54)).is_empty());
+    let effects = t.handle(Event::Tick, 55);
+    assert_eq!((statuses(&effects), notices(&effects)), (vec![(5, "reverted")], vec!["reverted".to_owned()]));
+    assert!(table(&effects).is_some() && effects.contains(&Effect::Prove(None)));
+    assert_eq!(*t.agent.policy(), HostPolicy { generation: 5, ..HostPolicy::default() });
+    assert!(statuses(&t.handle(Event::Tick, 500)).is_empty(), "once");
+
+    // whoever sends it again learns what became of it, also after a restart; the next generation is tried anew
+    assert_eq!(statuses(&t.policy(&denying(5, "any"), 501)), [(5, "reverted")]);
+    let policy = t.agent.policy().clone();
+    let again = Agent::new(Stamps::default(), None, Some(policy), QueueBackend::Xt, Failsafes::with_controller(7443));
+    let mut t = Trying::new(again, t.kept);
+    assert_eq!(statuses(&t.policy(&denying(5, "any"), 502)), [(5, "reverted")]);
+    assert!(t.policy(&denying(6, "tcp/80"), 503).contains(&Effect::Prove(Some(6))));
+}
+
+#[test]
+fn a_policy_that_proves_itself_holds() {
+    let mut t = Trying::new(agent(), Standing::Good);
+    t.handle(seen("/system.slice/web.service", 7), 1);
+    t.policy(&denying(5, "any"), 10);
+    assert!(t.handle(Event::Proved { generation: 4 }, 11).is_empty(), "another one's proof is none");
+    assert_eq!(t.handle(Event::Proved { generation: 5 }, 12), [Effect::KeepStanding(Standing::Good)]);
+    assert!(statuses(&t.handle(Event::Tick, 100)).is_empty());
+    assert_eq!(t.agent.policy().generation, 5);
+    let effects = t.policy(&denying(6, "tcp/80"), 101);
+    assert!(effects.contains(&Effect::Prove(Some(6))), "another rule is another trial");
+    let fewer = HostPolicy { generation: 7, ..HostPolicy::default() };
+    assert!(t.policy(&fewer, 102).contains(&Effect::Prove(None)), "what refuses nothing needs no proof");
+}
+
+#[test]
+fn a_trial_ends_in_time_whatever_happens() {
+    // services that move meanwhile do not put it off
+    let mut t = Trying::new(agent(), Standing::Good);
+    t.policy(&denying(5, "any"), 10);
+    for generation in 6..40 {
+        let mut moved = denying(generation, "any");
+        moved.groups.insert(cnnf_core::policy::GroupId(u32::try_from(generation).expect("few")), Default::default());
+        let effects = t.policy(&moved, 10 + generation);
+        assert!(!statuses(&effects).contains(&(generation, "reverted")), "{generation}");
+    }
+    assert_eq!(statuses(&t.handle(Event::Tick, 55)), [(39, "reverted")]);
+
+    // a restart, with a clock that was set back
+    let mut t = Trying::new(agent(), Standing::Good);
+    t.policy(&denying(5, "any"), 1000);
+    let new = |policy| Agent::new(Stamps::default(), None, policy, QueueBackend::Xt, Failsafes::with_controller(7443));
+    let mut t = Trying::new(new(Some(denying(5, "any"))), t.kept);
+    assert!(t.handle(seen("/system.slice/web.service", 7), 20).contains(&Effect::Prove(Some(5))));
+    assert!(statuses(&t.handle(Event::Tick, 20)).is_empty());
+    assert_eq!(statuses(&t.handle(Event::Tick, 65)), [(5, "reverted")]);
+
+    // killed between keeping the trial and keeping the policy: there is nothing to undo
+    let on_trial = Standing::OnTrial(Trial { generation: 9, previous: denying(4, "tcp/1"), until: Timestamp(1) });
+    let mut t = Trying::new(new(Some(denying(8, "any"))), on_trial);
+    assert!(statuses(&t.handle(Event::Tick, 99)).is_empty());
+}
+
+#[test]
+fn a_changed_table_is_repaired_at_once_and_ever_later_where_somebody_keeps_on() {
+    let mut a = agent();
+    a.handle(seen("/system.slice/web.service", 7), Timestamp(1));
+    let by = || vec![Culprit { name: "nft".into(), process: cnnf_core::event::Process::default() }];
+    let mut waits = Vec::new();
+    let mut now = 1000;
+    for _ in 0..30 {
+        let effects = a.handle(Event::Tampered { by: by() }, Timestamp(now));
+        assert_eq!(notices(&effects), ["tamper"]);
+        let began = now;
+        let mut repaired = effects.contains(&Effect::Repair);
+        while !repaired {
+            now += 50;
+            repaired = a.handle(Event::Tick, Timestamp(now)).contains(&Effect::Repair);
+        }
+        waits.push(now - began);
+    }
+    assert!(waits[..20].iter().all(|wait| *wait == 0), "{waits:?}");
+    assert_eq!(waits[20..26], [250, 500, 1000, 2000, 4000, 5000]);
+    let later = a.handle(Event::Tampered { by: by() }, Timestamp(now + 61_000));
+    assert!(later.contains(&Effect::Repair), "it is forgotten after a minute");
+}
+
+#[test]
+fn what_passed_without_a_verdict_is_told_with_its_number() {
+    let mut a = agent();
+    assert!(notices(&a.handle(Event::Tick, Timestamp(100_000))).is_empty());
+    a.handle(Event::PassedUnjudged(3), Timestamp(100_000));
+    a.handle(Event::PassedUnjudged(0), Timestamp(100_001));
+    assert_eq!(notices(&a.handle(Event::Tick, Timestamp(100_002))), ["fail_open"]);
+    a.handle(Event::PassedUnjudged(4), Timestamp(100_003));
+    assert!(notices(&a.handle(Event::Tick, Timestamp(100_004))).is_empty(), "not too often");
+    let effects = a.handle(Event::Tick, Timestamp(110_002));
+    let count = effects.iter().find_map(|e| if let Effect::Report(Body::Notice(n)) = e { Some(n.count) } else { None });
+    assert_eq!(count, Some(4));
 }

@@ -1,21 +1,29 @@
 //! Carries the agent's effects out.
 
 use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use cnnf_core::event;
 use cnnf_core::ruleset::Slot;
-use cnnf_host::dataplane::{Counted, Reconciler, epoch};
+use cnnf_host::dataplane::{Counted, Found, Reconciler, epoch};
 use cnnf_host::kernel::{STATS_PATH, parse_stats};
 use cnnf_host::observe::connections;
+use cnnf_host::observe::evidence::described;
+use cnnf_host::observe::process::Process;
 use cnnf_rpc::v1;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::watch;
 
 use super::shared::Shared;
-use crate::agent::{Agent, EVIDENCE_QUEUE, Effect, Event, IDENTIFY_QUEUE};
+use crate::agent::{Agent, Culprit, EVIDENCE_QUEUE, Effect, Event, IDENTIFY_QUEUE, Standing};
 use crate::snapshot;
 use crate::spool::Spool;
+
+/// The inode of the first process namespace (`PROC_PID_INIT_INO` in include/linux/proc_ns.h).
+const FIRST_PIDS: u64 = 0xEFFF_FFFC;
 
 /// Who waits for an answer of the agent's.
 #[derive(Clone, Debug, Default)]
@@ -54,6 +62,7 @@ pub(super) struct Executor {
     statuses: UnboundedSender<v1::ApplyStatus>,
     shared: Arc<Shared>,
     answers: Answers,
+    prove: watch::Sender<Option<u64>>,
     trouble: Option<String>,
     counted: HashMap<(String, String), u64>,
 }
@@ -75,9 +84,15 @@ impl Executor {
             statuses,
             shared,
             answers: Answers::default(),
+            prove: watch::Sender::new(None),
             trouble: None,
             counted: HashMap::new(),
         }
+    }
+
+    /// Which generation has to be proved.
+    pub(super) fn to_prove(&self) -> watch::Receiver<Option<u64>> {
+        self.prove.subscribe()
     }
 
     pub(super) fn answers(&self) -> Answers {
@@ -100,6 +115,22 @@ impl Executor {
                 if let Err(error) = snapshot::keep_policy(&self.state_dir, &policy) {
                     tracing::error!("generation {} is not kept over a restart: {error}", policy.generation);
                 }
+                None
+            }
+            Effect::KeepStanding(standing) => {
+                if let Err(error) = snapshot::keep_standing(&self.state_dir, &standing) {
+                    tracing::error!("a policy's trial is not kept over a restart: {error}");
+                }
+                if let Standing::Reverted { generation } = standing {
+                    tracing::error!(
+                        "generation {generation} is undone: the controller could not be reached anew under it"
+                    );
+                }
+                self.shared.set_on_trial(standing.on_trial().is_some());
+                None
+            }
+            Effect::Prove(generation) => {
+                self.prove.send_replace(generation);
                 None
             }
             Effect::KeepStamps { epochs } => {
@@ -170,31 +201,31 @@ impl Executor {
         Event::Applied(result.map(drop))
     }
 
-    /// Whether the table is as we left it.
-    pub(super) fn is_intact(&mut self) -> bool {
+    /// Who changed the table, if it is not as we left it.
+    pub(super) fn tampered(&mut self) -> Option<Vec<Culprit>> {
         match self.reconciler.check() {
-            Ok(intact) => {
-                if !intact {
-                    tracing::warn!("somebody else changed the table inet cnnf: making it anew");
-                }
-                intact
+            Ok(Found::Intact) => None,
+            Ok(Found::Changed { by }) => {
+                tracing::warn!("somebody else changed the table inet cnnf: {by:?}");
+                Some(by.into_iter().map(|(pid, name)| culprit(pid, name)).collect())
             }
             Err(error) => {
                 tracing::warn!("{error}");
-                true
+                None
             }
         }
     }
 
     /// Adds what the table counted since the last time, as a refilled chain counts from 0 again; and reads the queues' counters.
-    pub(super) fn read_counters(&mut self) {
+    pub(super) fn read_counters(&mut self) -> Event {
         let queues = parse_stats(&std::fs::read_to_string(STATS_PATH).unwrap_or_default());
         let ours = || queues.iter().filter(|q| [IDENTIFY_QUEUE, EVIDENCE_QUEUE].contains(&q.num));
         self.shared.count([
             ("queue_packets", ours().map(|q| u64::from(q.last_id)).sum()),
             ("queue_dropped", ours().map(|q| u64::from(q.dropped) + u64::from(q.user_dropped)).sum()),
         ]);
-        let Ok(all) = self.reconciler.counters() else { return };
+        let mut passed = 0;
+        let all = self.reconciler.counters().unwrap_or_default();
         for Counted { chain, comment, packets } in all {
             let name = match chain.as_str() {
                 "fail_open" => "fail_open",
@@ -208,6 +239,18 @@ impl Executor {
             let more = if packets >= *before { packets - *before } else { packets };
             *before = packets;
             self.shared.add(name, more);
+            passed += if name == "fail_open" { more } else { 0 };
         }
+        Event::PassedUnjudged(passed)
     }
+}
+
+/// What can be read of a process that the kernel named. Its id is the first process namespace's; in another one it would be somebody else's.
+fn culprit(pid: u32, name: String) -> Culprit {
+    let in_first_namespace =
+        std::fs::metadata("/proc/self/ns/pid").is_ok_and(|namespace| namespace.ino() == FIRST_PIDS);
+    let process = Process::read(pid).filter(|process| in_first_namespace && process.comm() == Some(name.clone()));
+    let unread =
+        || event::Process { missing: "it had ended before it could be read".into(), ..event::Process::default() };
+    Culprit { process: process.as_ref().map_or_else(unread, described), name }
 }

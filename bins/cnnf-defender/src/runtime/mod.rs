@@ -28,6 +28,7 @@ use crate::failure::Failure;
 use crate::link::Link;
 use crate::local;
 use crate::notify::notify;
+use crate::prove::Prover;
 use crate::snapshot;
 use crate::spool::Spool;
 use executor::Executor;
@@ -82,6 +83,8 @@ pub(crate) fn run(config: Config) -> Result<(), Failure> {
         queue,
         failsafes,
     );
+    let standing = snapshot::load_standing(&config.state_dir);
+    agent = agent.with_trials(config.patience(), standing);
     if !ability.unstamped.is_empty() {
         agent = agent.without_stamps();
     }
@@ -125,11 +128,18 @@ pub(crate) fn run(config: Config) -> Result<(), Failure> {
 
     let mut labels = enrolment.place.labels.clone();
     labels.extend(config.labels.clone());
+    let prover = Prover {
+        controller: controller.clone(),
+        tls: enrolment.tls(),
+        wanted: main.executor.to_prove(),
+        patience: config.patience(),
+        agent: events.clone(),
+    };
     let link = Link { enrolment, controller, labels, spool, shared: shared.clone(), agent: events.clone() };
     let local = local::Server { socket: config.socket.clone(), shared, agent: events };
     std::thread::Builder::new()
         .name("link".into())
-        .spawn(move || talk(link, statuses_rx, local))
+        .spawn(move || talk(link, prover, statuses_rx, local))
         .map_err(|error| Failure::refused(format_args!("a thread: {error}")))?;
     notify("READY=1");
     main.run(&inbox);
@@ -144,7 +154,12 @@ fn account() {
 }
 
 /// The asynchronous part: the link, the local socket, signals.
-fn talk(link: Link, statuses: tokio::sync::mpsc::UnboundedReceiver<cnnf_rpc::v1::ApplyStatus>, local: local::Server) {
+fn talk(
+    link: Link,
+    prover: Prover,
+    statuses: tokio::sync::mpsc::UnboundedReceiver<cnnf_rpc::v1::ApplyStatus>,
+    local: local::Server,
+) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -156,6 +171,7 @@ fn talk(link: Link, statuses: tokio::sync::mpsc::UnboundedReceiver<cnnf_rpc::v1:
         let socket = local.socket.clone();
         tokio::spawn(local.serve());
         tokio::spawn(link.run(statuses));
+        tokio::spawn(prover.run());
         stopped().await;
         leave(&socket);
     });
@@ -204,14 +220,15 @@ impl Main {
             self.handle(Event::Tick);
             if checked.elapsed() >= CHECK {
                 checked = Instant::now();
-                if !self.executor.is_intact() {
-                    self.handle(Event::Tampered);
+                if let Some(by) = self.executor.tampered() {
+                    self.handle(Event::Tampered { by });
                 }
             }
             if counted.elapsed() >= COUNT || self.first {
                 counted = Instant::now();
                 self.first = false;
-                self.executor.read_counters();
+                let passed = self.executor.read_counters();
+                self.handle(passed);
                 self.shared.set_counts(&self.agent, self.executor.spool_counts());
             }
             if listed.elapsed() >= list_after {

@@ -10,7 +10,9 @@ use cnnf_core::event::Process;
 use cnnf_core::id::ServiceKey;
 use cnnf_core::policy::Vantage;
 use cnnf_core::ruleset::{QueueBackend, Slot};
-use cnnf_host::dataplane::{Answer, FirstPacket, LoggedCopies, LoggedCopy, Released, WaitingPacket, WaitingPackets};
+use cnnf_host::dataplane::{
+    Answer, FirstPacket, LoggedCopies, LoggedCopy, OUR_THREADS, Released, WaitingPacket, WaitingPackets,
+};
 use cnnf_host::kernel::wait_readable;
 use cnnf_host::observe::connections::now;
 use cnnf_host::observe::evidence::described;
@@ -55,19 +57,21 @@ impl Sockets {
         let evidence = Arc::new(Evidence::default());
         if let Some(queue) = self.identify {
             let desk = Desk::open(handles, &evidence)?;
-            spawn_urgent("identify", move || desk.identify(queue))?;
+            spawn_urgent("cnnf:identify", move || desk.identify(queue))?;
         }
         if let Some(queue) = self.evidence {
             let desk = Desk::open(handles, &evidence)?;
-            spawn_urgent("evidence", move || desk.wait_for_evidence(queue))?;
+            spawn_urgent("cnnf:evidence", move || desk.wait_for_evidence(queue))?;
         }
         let desk = Desk::open(handles, &evidence)?;
-        spawn_urgent("copies", move || desk.read_copies(self.copies))
+        spawn_urgent("cnnf:copies", move || desk.read_copies(self.copies))
     }
 }
 
 /// Starts a thread that comes before others: a packet waits for it, or a process is about to end.
 fn spawn_urgent(name: &'static str, run: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+    // or each packet that it lets go would look like somebody else's change of the table
+    debug_assert!(name.starts_with(OUR_THREADS));
     spawn(name, move || {
         if let Err(error) = rustix::process::nice(-15) {
             tracing::debug!("{name} is as urgent as everything else: {error}");

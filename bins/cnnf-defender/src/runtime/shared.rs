@@ -31,6 +31,7 @@ struct Inner {
     mode: String,
     trouble: String,
     released: bool,
+    on_trial: bool,
     counters: BTreeMap<String, u64>,
     /// A control group of each service that has one, by slot.
     groups: BTreeMap<u16, String>,
@@ -46,6 +47,8 @@ pub(crate) struct Status {
     pub(crate) connected: bool,
     pub(crate) generation_desired: u64,
     pub(crate) generation_applied: u64,
+    /// The generation is undone unless the controller is reached anew under it in time.
+    pub(crate) on_trial: bool,
     pub(crate) mode: String,
     pub(crate) queue: String,
     pub(crate) table: String,
@@ -147,6 +150,10 @@ impl Shared {
         address.is_loopback() || self.lock().own.contains(&address)
     }
 
+    pub(crate) fn set_on_trial(&self, on_trial: bool) {
+        self.lock().on_trial = on_trial;
+    }
+
     pub(crate) fn set_released(&self) {
         self.lock().released = true;
     }
@@ -214,6 +221,7 @@ impl Shared {
             connected: self.connected.load(Ordering::Relaxed),
             generation_desired: self.generation(),
             generation_applied: inner.applied,
+            on_trial: inner.on_trial,
             mode: inner.mode.clone(),
             queue: self.queue.to_owned(),
             table: if inner.released { "released".into() } else { "inet cnnf, plain".into() },

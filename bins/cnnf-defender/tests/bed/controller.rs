@@ -28,6 +28,7 @@ pub(crate) struct Heard {
     pub(crate) flows: Vec<v1::FlowRecord>,
     pub(crate) inventory: v1::Inventory,
     pub(crate) events: Vec<(Instant, v1::ConnectionEvent)>,
+    pub(crate) notices: Vec<v1::Notice>,
     pub(crate) statuses: Vec<(Instant, v1::ApplyStatus)>,
     pub(crate) heartbeats: Vec<v1::Heartbeat>,
     pub(crate) seqs: Vec<u64>,
@@ -193,6 +194,7 @@ impl Services {
                     Body::Flows(flows) => heard.flows.extend(flows.flows),
                     Body::Inventory(inventory) => heard.inventory = inventory,
                     Body::Events(events) => heard.events.extend(events.events.into_iter().map(|e| (Instant::now(), e))),
+                    Body::Notice(notice) => heard.notices.push(notice),
                     Body::Gap(_) => {}
                 }
                 return Some(report.seq);

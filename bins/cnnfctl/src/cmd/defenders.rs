@@ -155,7 +155,7 @@ fn connected(defender: &v1::Defender) -> Cell {
 fn policy(defender: &v1::Defender) -> Cell {
     let (desired, applied) = (defender.desired_generation, defender.applied_generation);
     match defender.outcome.as_str() {
-        "failed" | "refused" => Cell::from(format!("{} {desired}", defender.outcome)).tone(Tone::Bad),
+        "failed" | "refused" | "reverted" => Cell::from(format!("{} {desired}", defender.outcome)).tone(Tone::Bad),
         _ if desired == applied => Cell::from(format!("applied {applied}")),
         _ => Cell::from(format!("{applied} of {desired}")).tone(Tone::Warn),
     }

@@ -12,6 +12,7 @@ mod rule;
 mod sight;
 #[cfg(test)]
 mod tests;
+mod trial;
 
 pub use delta::{Delta, Misfit, ObjectDelta, Placed, RuleDelta};
 pub use evaluate::{Connection, Considered, Decision, Party, Reason, Step, Trail, Vantage, evaluate, evaluate_trail};
@@ -20,3 +21,4 @@ pub use host_policy::{Group, GroupEntry, GroupId, HostPolicy, HostRule, LocalMat
 pub use resolve::resolve;
 pub(crate) use rule::words;
 pub use rule::{AddressObject, Effect, End, Mode, OnFailure, PolicySet, Rule, RuleError, RuleId, ServicePattern};
+pub use trial::newly_prevents;

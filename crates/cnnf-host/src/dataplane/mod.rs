@@ -16,5 +16,5 @@ mod waiting;
 
 pub use copies::{LoggedCopies, LoggedCopy};
 pub use queue::{Answer, WaitingPacket, WaitingPackets};
-pub use reconcile::{Counted, Outcome, ReconcileError, Reconciler, TABLE};
+pub use reconcile::{Counted, Found, OUR_THREADS, Outcome, ReconcileError, Reconciler, TABLE};
 pub use waiting::{FirstPacket, Released};

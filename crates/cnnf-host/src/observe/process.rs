@@ -64,6 +64,13 @@ impl Process {
         process.is_same().then_some(process)
     }
 
+    /// The name of its first thread, if it is still there.
+    #[must_use]
+    pub fn comm(&self) -> Option<String> {
+        let stat = open(self.pid)?.stat().ok()?;
+        (stat.starttime == self.start).then_some(stat.comm)
+    }
+
     /// Whether the process of this id is still this one.
     #[must_use]
     pub fn is_same(&self) -> bool {

@@ -46,6 +46,8 @@ pub(super) const NFTA_VERDICT_CHAIN: i32 = 2;
 pub(super) const DATA_VERDICT: u32 = 0xffff_ff00;
 
 pub(super) const NFTA_GEN_ID: i32 = 1;
+pub(super) const NFTA_GEN_PROC_PID: i32 = 2;
+pub(super) const NFTA_GEN_PROC_NAME: i32 = 3;
 
 pub(super) const NFT_SOCKET_MARK: u32 = 1;
 pub(super) const NFT_SOCKET_WILDCARD: u32 = 2;

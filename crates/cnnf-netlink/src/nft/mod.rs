@@ -42,6 +42,7 @@
 
 mod abi;
 mod batch;
+mod changes;
 mod channel;
 mod commit;
 mod dump;
@@ -60,6 +61,7 @@ use crate::error::Error;
 use channel::Channel;
 
 pub use batch::{BaseHook, Batch, Hook, TableFlags};
+pub use changes::{Change, Changes};
 pub use commit::CommitError;
 pub use dump::{ChainDump, Counter, RuleDump, SetDump, TableDump, TableHead};
 pub use element::{Element, Value};

@@ -61,6 +61,38 @@ fn root_a_large_batch_commits_at_once() {
 }
 
 #[test]
+fn root_every_commit_names_its_process() {
+    in_netns(|| {
+        let mut nft = Nft::open().unwrap();
+        let mut changes = Changes::open().unwrap();
+        let mut b = fresh();
+        b.add_set(&SetSpec::set("peers", DataType::IPV4));
+        let elements: Vec<Element> = (0..100_000_u32).map(|n| Element::key(n.to_be_bytes())).collect();
+        b.add_elements("peers", &elements);
+        let start = Instant::now();
+        nft.commit(&b, None).unwrap();
+        println!("100,000 elements with a listener: {:?}", start.elapsed());
+        run("nft", &["add", "table", "inet", "other"]);
+        let seen = eventually(|| Some(changes.read().unwrap()).filter(|seen| !seen.is_empty()));
+        let name = std::fs::read_to_string("/proc/thread-self/comm").unwrap();
+        assert_eq!(seen[0].name, name.trim_end());
+        assert_eq!(seen.last().map(|c| (c.name.as_str(), c.generation)), Some(("nft", nft.generation_id().unwrap())));
+        assert_eq!(seen.len(), 2, "the elements are kept away: {seen:?}");
+        assert_ne!(seen[0].pid, seen[1].pid);
+        let mut b = Batch::new("other_too");
+        b.add_table(TableFlags::default());
+        b.add_set(&SetSpec::set("peers", DataType::IPV4));
+        b.add_elements("peers", &elements);
+        let start = Instant::now();
+        changes.without(|| nft.commit(&b, None)).unwrap().unwrap();
+        println!("and without: {:?}", start.elapsed());
+        run("nft", &["delete", "table", "inet", "other"]);
+        let seen = eventually(|| Some(changes.read().unwrap()).filter(|seen| !seen.is_empty()));
+        assert_eq!(seen.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), ["nft"]);
+    });
+}
+
+#[test]
 fn root_a_refused_batch_leaves_nothing_and_names_the_culprit() {
     in_netns(|| {
         let mut nft = Nft::open().unwrap();

@@ -1,6 +1,6 @@
 //! Connections that a policy speaks of.
 
-use cnnf_core::event::{Ancestor, ConnectionEvent, EventParty, Process};
+use cnnf_core::event::{Ancestor, ConnectionEvent, EventKind, EventParty, Notice, Process};
 use cnnf_core::id::HostId;
 use cnnf_core::policy::{Reason, RuleId, Vantage};
 
@@ -113,6 +113,37 @@ impl From<v1::Process> for Process {
             network_namespace: message.network_namespace,
             container: cut(message.container),
         }
+    }
+}
+
+impl From<&Notice> for v1::Notice {
+    fn from(notice: &Notice) -> Self {
+        let process = (notice.process != Process::default()).then(|| (&notice.process).into());
+        Self {
+            at_ms: notice.at.0,
+            kind: notice.kind.to_string(),
+            message: notice.message.clone(),
+            process,
+            count: notice.count,
+        }
+    }
+}
+
+impl TryFrom<v1::Notice> for Notice {
+    type Error = ConvertError;
+
+    fn try_from(message: v1::Notice) -> Result<Self, ConvertError> {
+        let kind = parse("kind", &message.kind)?;
+        if !matches!(kind, EventKind::Tamper | EventKind::FailOpen | EventKind::Reverted) {
+            return Err(ConvertError::new("kind", format!("'{kind}' is none of a host's own")));
+        }
+        Ok(Self {
+            at: timestamp("at_ms", message.at_ms)?,
+            kind,
+            message: text("message", message.message)?,
+            process: message.process.map(Process::from).unwrap_or_default(),
+            count: message.count.max(1),
+        })
     }
 }
 

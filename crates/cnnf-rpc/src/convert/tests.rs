@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use cnnf_core::directory::{Endpoint, Instance};
-use cnnf_core::event::{Ancestor, ConnectionEvent, EventKind, EventParty, Process};
+use cnnf_core::event::{Ancestor, ConnectionEvent, EventKind, EventParty, Notice, Process};
 use cnnf_core::flow::{FlowKey, FlowRecord, FlowStats};
 use cnnf_core::id::{HostId, ServiceKey};
 use cnnf_core::label::Labels;
@@ -243,7 +243,7 @@ proptest! {
         at in any_time(), lost: u64, what in ".{0,30}",
     ) {
         prop_assert_eq!(through::<_, v1::HostPolicy>(&policy), policy);
-        prop_assert_eq!(through::<_, v1::ConnectionEvent>(&event), event);
+        prop_assert_eq!(through::<_, v1::ConnectionEvent>(&event), event.clone());
         prop_assert_eq!(through::<_, v1::FlowRecord>(&flow), flow.clone());
         let edge = Edge { client, server, protocol: flow.key.protocol, port: flow.key.port };
         prop_assert_eq!(through::<_, v1::Edge>(&edge), edge);
@@ -251,6 +251,14 @@ proptest! {
         let instances = instances.into_iter().map(|(key, (endpoints, live))| (key, Instance { endpoints, live })).collect();
         let inventory = Inventory { addresses, instances, at };
         prop_assert_eq!(through::<_, v1::Inventory>(&inventory), inventory);
+        let notice = Notice {
+            at,
+            kind: EventKind::Tamper,
+            message: what.clone(),
+            process: event.process.clone(),
+            count: lost.max(1),
+        };
+        prop_assert_eq!(through::<_, v1::Notice>(&notice), notice);
         let gap = Gap { from: at, until: at, lost, what };
         prop_assert_eq!(through::<_, v1::GapReport>(&gap), gap);
     }

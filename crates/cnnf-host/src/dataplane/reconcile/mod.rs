@@ -1,13 +1,16 @@
 //! Makes the kernel's table equal to the wanted ruleset and keeps it so.
 
 use cnnf_core::ruleset::{Chain, QueueBackend, Ruleset, Set};
-use cnnf_netlink::nft::{Batch, CommitError, Maps, Nft, SetDump, TableDump, TableFlags};
+use cnnf_netlink::nft::{Batch, Changes, CommitError, Maps, Nft, SetDump, TableDump, TableFlags};
 
 use super::lower;
 use super::plan::{Operation, emptied, plan, ranges_ahead};
 
 /// The table's name; its family is inet.
 pub const TABLE: &str = "cnnf";
+
+/// How the names of those of our threads begin that add elements for packets which wait.
+pub const OUR_THREADS: &str = "cnnf:";
 
 /// How often a change is planned anew because somebody else changed the kernel's rules meanwhile.
 const ATTEMPTS: u32 = 20;
@@ -37,6 +40,18 @@ pub enum ReconcileError {
     Read(#[from] cnnf_netlink::Error),
 }
 
+/// How the table was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// As we left it.
+    Intact,
+    /// Changed by somebody else: the next [`Reconciler::reconcile`] makes it anew.
+    Changed {
+        /// Who changed any rules since it was intact, as far as the kernel says: process ids (of the first process namespace) and names.
+        by: Vec<(u32, String)>,
+    },
+}
+
 /// A counter in the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Counted {
@@ -52,6 +67,8 @@ pub struct Counted {
 #[derive(Debug)]
 pub struct Reconciler {
     nft: Nft,
+    /// Who commits. Without it a change is noticed all the same.
+    changes: Option<Changes>,
     queue: QueueBackend,
     desired: Option<Ruleset>,
     applied: Option<Ruleset>,
@@ -64,7 +81,7 @@ impl Reconciler {
     /// # Errors
     /// No netlink socket, or no permission.
     pub fn open(queue: QueueBackend) -> Result<Self, ReconcileError> {
-        Ok(Self { nft: Nft::open()?, queue, desired: None, applied: None, checked: 0 })
+        Ok(Self { nft: Nft::open()?, changes: Changes::open().ok(), queue, desired: None, applied: None, checked: 0 })
     }
 
     /// Says what the table shall be. Does nothing yet.
@@ -104,25 +121,31 @@ impl Reconciler {
         Ok(Outcome::Applied { operations, anew: true })
     }
 
-    /// Looks whether the table is still ours, if anything changed in the kernel's rules since the last time. False if somebody changed it:
-    /// the next [`Reconciler::reconcile`] makes it anew.
+    /// Looks whether the table is still ours, if anything changed in the kernel's rules since the last time.
     ///
     /// # Errors
     /// The table could not be read.
-    pub fn check(&mut self) -> Result<bool, ReconcileError> {
-        let Some(applied) = &self.applied else { return Ok(true) };
+    pub fn check(&mut self) -> Result<Found, ReconcileError> {
+        let Some(applied) = &self.applied else { return Ok(Found::Intact) };
         let generation = self.nft.generation_id()?;
         if generation == self.checked {
-            return Ok(true);
+            return Ok(Found::Intact);
         }
         let dump = self.nft.dump(TABLE)?;
         let ours = dump.as_ref().is_some_and(|dump| is_like(dump, applied));
+        let mut by = Vec::new();
+        for change in self.changes.as_mut().and_then(|changes| changes.read().ok()).unwrap_or_default() {
+            let who = (change.pid, change.name);
+            if !who.1.starts_with(OUR_THREADS) && !by.contains(&who) {
+                by.push(who);
+            }
+        }
         if ours {
             self.checked = generation;
-        } else {
-            self.applied = None;
+            return Ok(Found::Intact);
         }
-        Ok(ours)
+        self.applied = None;
+        Ok(Found::Changed { by })
     }
 
     /// The values of all counters.
@@ -152,19 +175,32 @@ impl Reconciler {
         // so that deleting it is no error where there is none
         batch.add_table(TableFlags::default());
         batch.delete_table();
-        self.nft.commit(&batch, None)?;
+        self.commit(&batch, None)?;
         self.applied = None;
         self.desired = None;
         Ok(())
+    }
+
+    /// Commits unheard: the kernel needs not tell of each element, and our own changes are no news.
+    fn commit(&mut self, batch: &Batch, expected: Option<u32>) -> Result<(), CommitError> {
+        let Self { nft, changes, .. } = self;
+        let mut result = None;
+        let mut act = || result = Some(nft.commit(batch, expected));
+        let heard = changes.as_mut().map(|changes| changes.without(&mut act));
+        if !matches!(heard, Some(Ok(()))) {
+            // without its socket nobody is told of
+            *changes = None;
+        }
+        result.unwrap_or_else(|| nft.commit(batch, expected))
     }
 
     fn carry_out(&mut self, operations: Vec<Operation>) -> Result<usize, CommitError> {
         let number = operations.len();
         let (ahead, operations) = ranges_ahead(operations);
         if !ahead.is_empty() {
-            self.nft.commit(&self.batch(&ahead), None)?;
+            self.commit(&self.batch(&ahead), None)?;
         }
-        let done = self.nft.commit(&self.batch(&operations), None);
+        let done = self.commit(&self.batch(&operations), None);
         if done.is_err() && !ahead.is_empty() {
             // Sets that nothing refers to are in the table now: it is no longer what we think.
             self.applied = None;
@@ -205,7 +241,7 @@ impl Reconciler {
                     lower::operation(&mut batch, operation, self.queue);
                 }
             }
-            match self.nft.commit(&batch, Some(generation)) {
+            match self.commit(&batch, Some(generation)) {
                 // the sets are there: again with them
                 Ok(()) if is_ahead => {}
                 Ok(()) => return Ok(operations.len()),

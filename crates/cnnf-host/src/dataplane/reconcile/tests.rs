@@ -89,7 +89,7 @@ fn root_the_kernel_has_what_is_wanted() {
         let fewer = reconciled(&mut r, deny(&["10.0.0.0/8"]));
         assert_eq!(fewer, Outcome::Applied { operations: 1, anew: false });
         assert!(reaches(&listener));
-        assert!(r.check().expect("check"));
+        assert_eq!(r.check().expect("check"), Found::Intact);
         assert!(r.counters().expect("counters").iter().any(|c| c.chain == "out" && c.packets > 0));
 
         let listed = nft("list table inet cnnf");
@@ -122,14 +122,16 @@ fn root_a_change_by_somebody_else_is_noticed_and_undone() {
         let listener = TcpListener::bind("127.0.0.5:8000").expect("listen");
         let mut r = Reconciler::open(QueueBackend::Xt).expect("open");
         reconciled(&mut r, deny(&["127.0.0.5"]));
-        assert!(r.check().expect("check"));
+        assert_eq!(r.check().expect("check"), Found::Intact);
         nft("add table ip other");
-        assert!(r.check().expect("check"), "another table is nobody's business");
+        assert_eq!(r.check().expect("check"), Found::Intact, "another table is nobody's business");
         for tamper in ["flush ruleset", "flush chain inet cnnf judge", "insert rule inet cnnf judge accept"] {
             nft(tamper);
-            assert!(!r.check().expect("check"), "{tamper}");
+            let Found::Changed { by } = r.check().expect("check") else { panic!("{tamper} is not noticed") };
+            assert_eq!(by.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>(), ["nft"], "{tamper}");
             assert!(matches!(r.reconcile().expect("repair"), Outcome::Applied { anew: true, .. }));
-            assert!(r.check().expect("check") && !reaches(&listener), "{tamper}");
+            assert_eq!(r.check().expect("check"), Found::Intact, "{tamper}");
+            assert!(!reaches(&listener), "{tamper}");
         }
     });
 }
