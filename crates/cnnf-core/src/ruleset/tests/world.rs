@@ -23,18 +23,19 @@ pub(super) const NOW: Timestamp = Timestamp(1_000);
 const SERVICES: [&str; 5] = ["unit:web", "exe:/usr/bin/curl", "unit:pg@a", "unit:pg@b", "container:redis"];
 const PATTERNS: [&str; 9] =
     ["unit:web", "exe:/usr/bin/curl", "unit:pg@*", "unit:*", "*", "container:redis", "unknown", "kernel", "ambiguous"];
-const PORTS: [(Protocol, u16); 7] = [
+const PORTS: [(Protocol, u16); 8] = [
     (Protocol::Tcp, 80),
     (Protocol::Tcp, 443),
     (Protocol::Tcp, 5432),
     (Protocol::Udp, 53),
     (Protocol::Udp, 5432),
     (Protocol::Tcp, 40_000),
+    (Protocol::Sctp, 3868),
     (Protocol::Icmp, 0),
 ];
 /// What only a model knows: ports that are chosen anew each time.
 const DYNAMICS: [(Protocol, u16); 2] = [(Protocol::Tcp, DYNAMIC), (Protocol::Udp, DYNAMIC)];
-const PORT_TEXTS: [&str; 9] = [
+const PORT_TEXTS: [&str; 12] = [
     "any",
     "tcp/80",
     "tcp/443,5432",
@@ -44,6 +45,10 @@ const PORT_TEXTS: [&str; 9] = [
     "icmp",
     "tcp/5000-6000 udp/53 icmp",
     "tcp/443,39990-40010,50000-60000",
+    "sctp/3868",
+    // ranges that overlap, of a few ports and of many
+    "tcp/79-81,80-90,400-500,443-5432",
+    "sctp udp/50-60,53 ip47",
 ];
 const RANGES: [&str; 9] = [
     "10.0.0.1",
@@ -58,7 +63,7 @@ const RANGES: [&str; 9] = [
 ];
 const LABELS: [&str; 4] = ["", "env=prod", "env=dev", "env=prod,site=fra"];
 /// Addresses that no host of the directory has.
-const OUTSIDE: [&str; 4] = ["10.0.0.99", "192.0.2.7", "203.0.113.5", "2001:db8::7"];
+const OUTSIDE: [&str; 6] = ["10.0.0.99", "192.0.2.7", "203.0.113.5", "2001:db8::7", "fd00::99", "2a00::5"];
 /// An address that every host has and that the directory does not know.
 const BRIDGES: [&str; 2] = ["172.17.0.1", "fe80::1"];
 
@@ -72,7 +77,7 @@ pub(super) struct World {
 }
 
 /// How many connections are tried in a world.
-const CASES: usize = 24;
+pub(super) const CASES: usize = 48;
 
 /// A far end.
 #[derive(Clone, Copy, Debug)]
@@ -123,14 +128,14 @@ fn host(n: u8) -> impl Strategy<Value = Host> {
     let own = [address(&format!("10.0.0.{n}")), address(&format!("fd00::{n}"))];
     let bound = [None, Some("0.0.0.0"), Some("::"), Some("127.0.0.1"), Some("::1")];
     let bound = bound.into_iter().map(|a| a.map(address)).chain(own.map(Some)).collect::<Vec<_>>();
-    let endpoint = (select(&PORTS[..6]), select(bound)).prop_map(|((protocol, port), address)| Endpoint {
+    let endpoint = (select(&PORTS[..7]), select(bound)).prop_map(|((protocol, port), address)| Endpoint {
         protocol,
         address,
         port,
     });
     let instance = (vec(endpoint, 0..4), any::<bool>())
         .prop_map(|(endpoints, live)| Instance { endpoints: endpoints.into_iter().collect(), live });
-    let mode = prop_oneof![1 => Just(Mode::Observe), 3 => Just(Mode::Enforce)];
+    let mode = prop_oneof![1 => Just(Mode::Observe), 2 => Just(Mode::Enforce)];
     // now and then a host also claims the first one's address
     (labels(), prop::bool::weighted(0.1), mode, vec((service(), instance), 0..4)).prop_map(
         move |(labels, thief, mode, instances)| Host {
