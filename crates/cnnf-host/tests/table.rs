@@ -1,6 +1,7 @@
 //! The whole way from a policy to packets: compiled, lowered, committed, and held against what processes of services can do.
 
 mod bed;
+mod matrix;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -118,6 +118,12 @@ impl Bed {
         self.wait_for(child);
     }
 
+    /// A process of a service, or of none, in the calling thread's namespace: it is told more by its input and answers by its output.
+    pub(crate) fn start(&self, service: Option<&str>, what: &str) -> Child {
+        service.map(|name| self.service(name));
+        self.command(service, what).stdin(Stdio::piped()).spawn().expect("a process")
+    }
+
     fn wait_for(&mut self, mut child: Child) {
         let out = child.stdout.as_mut().expect("output");
         let (mut seen, mut byte) = (String::new(), [0]);
@@ -170,13 +176,14 @@ pub(crate) fn be_probe() {
         ["udp", to] => udp(to.parse().expect("address"), 0),
         ["serve", "tcp", port] => serve_tcp(port.parse().expect("port")),
         ["serve", "udp", port] => serve_udp(port.parse().expect("port")),
+        ["agent", serves, first] => crate::matrix::be_agent(serves, first),
         _ => panic!("unknown probe {what}"),
     };
     println!("probe:{}", result.map_or_else(|error| word(&error), |()| "ok".to_owned()));
     std::process::exit(0);
 }
 
-fn word(error: &std::io::Error) -> String {
+pub(crate) fn word(error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::ConnectionRefused => "refused".into(),
         std::io::ErrorKind::TimedOut | std::io::ErrorKind::WouldBlock => "timeout".into(),
