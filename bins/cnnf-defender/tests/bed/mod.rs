@@ -14,6 +14,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 const PROBE: &str = "CNNF_TEST_PROBE";
+/// Set for a probe that outlives whoever started it; its control group ends it.
+pub(crate) const STAYS: &str = "CNNF_TEST_STAYS";
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(crate) struct Bed {
@@ -155,14 +157,19 @@ impl Bed {
         remove(&self.groups.join(group));
     }
 
-    fn child(&self, group: &str, what: &str) -> Command {
+    pub(crate) fn child(&self, group: &str, what: &str) -> Command {
         told(&self.groups.join(group).display().to_string(), what)
     }
 }
 
 /// This program as a probe that joins the group at this path (or stays where it is, if there is none) and does what it is told.
 pub(crate) fn told(group: &str, what: &str) -> Command {
-    let mut command = Command::new(std::env::current_exe().expect("this program"));
+    told_by(&std::env::current_exe().expect("this program"), group, what)
+}
+
+/// The same by a copy of this program.
+pub(crate) fn told_by(program: &Path, group: &str, what: &str) -> Command {
+    let mut command = Command::new(program);
     command.args(["--exact", "probe", "--nocapture"]).env(PROBE, format!("{group}|{what}"));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     command
@@ -207,6 +214,7 @@ impl Drop for Bed {
         }
         for entry in fs::read_dir(&self.groups).into_iter().flatten().flatten() {
             if entry.path().is_dir() {
+                let _ = fs::write(entry.path().join("cgroup.kill"), "1");
                 remove(&entry.path());
             }
         }
@@ -225,7 +233,9 @@ pub(crate) fn be_probe(act: impl FnOnce(&str, &[&str]) -> Option<std::io::Result
     let Ok(told) = std::env::var(PROBE) else { return };
     let (group, what) = told.split_once('|').expect("group|what");
     // whoever started it may be killed
-    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).expect("prctl");
+    if std::env::var_os(STAYS).is_none() {
+        nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).expect("prctl");
+    }
     if !group.is_empty() {
         join(group);
     }
@@ -243,7 +253,7 @@ pub(crate) fn be_probe(act: impl FnOnce(&str, &[&str]) -> Option<std::io::Result
     std::process::exit(0);
 }
 
-fn tcp(to: SocketAddr) -> std::io::Result<()> {
+pub(crate) fn tcp(to: SocketAddr) -> std::io::Result<()> {
     let mut stream = TcpStream::connect_timeout(&to, TIMEOUT)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.write_all(b"x")?;

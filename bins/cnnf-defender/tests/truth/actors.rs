@@ -1,11 +1,14 @@
 //! What the processes of the truth table do. Each runs in a control group of its own choosing and says `probe:…` when it is done or ready.
 
-use std::io::{IoSlice, IoSliceMut, Read, Write};
+use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nix::unistd::{Uid, setuid};
@@ -14,49 +17,56 @@ use rustix::net::{
     SendFlags, SocketType, recvmsg, sendmsg,
 };
 
+use super::changing;
 use crate::bed::{self, TIMEOUT, groups_of, join};
 
-type Done = std::io::Result<String>;
+pub(super) type Done = std::io::Result<String>;
 
 /// Does it; `None` if the word is none of the truth table's.
 pub(crate) fn act(group: &str, words: &[&str]) -> Option<Done> {
     let port = |at: usize| words[at].parse::<u16>().expect("port");
+    let number = |at: usize| words[at].parse::<u64>().expect("number");
     Some(match words[0] {
         "answer" => answer(port(1), port(2)),
-        "senders" => senders(words[1], words[2].parse().expect("count"), port(3)),
+        "times" => times(group, number(1), &words[2..]),
+        "as" => run_as(words[1], &words[2..]),
+        "senders" => senders(words[1], number(2), port(3)),
         "send" => send(words[1], port(2), port(3)),
-        "unconnected" => unconnected(words[1].parse().expect("count"), port(2)),
+        "unconnected" => unconnected(port(1), port(2), port(3)),
         "shared" => shared(words[1], port(2), words[3]),
-        "ask" => ask(words[1], words[2].parse().expect("count"), port(3)),
+        "ask" => ask(words[1], port(2), port(3)),
+        "knock" => knock(number(1), words[2].parse().expect("address")),
+        "load" => load(port(1)),
         "hand-on" => hand_on(group, words[1], port(2)),
-        "workers" => workers(group, words[1].parse().expect("count"), port(2)),
+        "workers" => workers(group, number(1), port(2)),
         "accept" => accept_on_input(),
-        "pass" => pass(group, words[1], port(2)),
+        "pass" => pass(group, words[1], port(2), port(3)),
         "receive" => receive(port(1)),
-        "drop-user" => drop_user(port(1)),
-        "run" => Command::new(words[1]).stdout(Stdio::null()).status().and_then(|_| ok()),
-        "move" => move_over(group, words[1], port(2)),
-        _ => return None,
+        "drop-user" => drop_user(port(1), port(2)),
+        "run" => (0..number(1)).try_for_each(|_| quietly(&mut Command::new(words[2]))).and_then(|()| ok()),
+        "sudo" => sudo(number(1), port(2)),
+        "move" => move_over(group, words[1], port(2), port(3)),
+        _ => return changing::act(group, words),
     })
 }
 
-fn ok() -> Done {
+pub(super) fn ok() -> Done {
     Ok("ok".into())
 }
 
-fn local(port: u16) -> SocketAddr {
+pub(super) fn local(port: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()
 }
 
 /// Says that it is ready, and does nothing more.
-fn ready() -> ! {
+pub(super) fn ready() -> ! {
     println!("probe:ready");
     loop {
         std::thread::park();
     }
 }
 
-fn accepting(listener: TcpListener, answer: &'static [u8]) {
+pub(super) fn accepting(listener: TcpListener, answer: &'static [u8]) {
     std::thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
             std::thread::spawn(move || {
@@ -67,7 +77,7 @@ fn accepting(listener: TcpListener, answer: &'static [u8]) {
     });
 }
 
-fn answering(socket: UdpSocket, answer: &'static [u8]) {
+pub(super) fn answering(socket: UdpSocket, answer: &'static [u8]) {
     std::thread::spawn(move || {
         let mut buffer = [0; 64];
         loop {
@@ -87,12 +97,47 @@ fn answer(from: u16, to: u16) -> Done {
     ready()
 }
 
-/// So many processes, each of which sends once and ends at once.
-fn senders(protocol: &str, count: u16, port: u16) -> Done {
+/// So many processes, one after the other; `#` in what they do is another number for each.
+fn times(group: &str, count: u64, what: &[&str]) -> Done {
     for n in 0..count {
         // a port used twice would be one connection for conntrack
-        let mut child = again("", &format!("send {protocol} {} {port}", 20_000 + n));
-        child.stdout(Stdio::null()).status()?;
+        let out = again(group, &what.join(" ").replace('#', &(20_000 + n).to_string())).output()?;
+        let text = String::from_utf8_lossy(&out.stdout).into_owned();
+        if !text.contains("probe:ok") {
+            return Ok(text);
+        }
+    }
+    ok()
+}
+
+/// So many processes, each of which sends once and ends at once.
+fn senders(protocol: &str, count: u64, port: u16) -> Done {
+    for n in 0..count {
+        quietly(&mut again("", &format!("send {protocol} {} {port}", 20_000 + n)))?;
+    }
+    ok()
+}
+
+pub(super) fn quietly(command: &mut Command) -> std::io::Result<()> {
+    command.stdout(Stdio::null()).status().map(drop)
+}
+
+/// The same program under another path.
+fn run_as(program: &str, what: &[&str]) -> Done {
+    let out = bed::told_by(program.as_ref(), "", &what.join(" ")).output()?;
+    Ok(String::from_utf8_lossy(&out.stdout)
+        .split_once("probe:")
+        .map_or("no answer", |(_, answer)| answer.trim())
+        .into())
+}
+
+/// Looks something up, and runs a command as another user; so often.
+fn sudo(count: u64, port: u16) -> Done {
+    for n in 0..count {
+        exchange(&UdpSocket::bind(local(20_000 + u16::try_from(n).expect("few")))?, port)?;
+        let url = format!("http://127.0.0.1:{port}/");
+        // the echo is no HTTP: what counts is the connection
+        quietly(Command::new("curl").args(["-s", "-m", "0.3", "--noproxy", "*", &url]).uid(65_534))?;
     }
     ok()
 }
@@ -105,13 +150,10 @@ fn send(protocol: &str, from: u16, to: u16) -> Done {
     std::process::exit(0)
 }
 
-/// Sends by sockets that have no peer.
-fn unconnected(count: usize, port: u16) -> Done {
-    for _ in 0..count {
-        let socket = UdpSocket::bind(local(0))?;
-        socket.set_read_timeout(Some(TIMEOUT))?;
-        socket.send_to(b"x", local(port))?;
-        socket.recv_from(&mut [0; 8])?;
+/// Sends by sockets that have no peer, from ports that begin with `from`.
+fn unconnected(count: u16, port: u16, from: u16) -> Done {
+    for n in 0..count {
+        exchange(&UdpSocket::bind(local(from + n))?, port)?;
     }
     ok()
 }
@@ -133,9 +175,9 @@ fn shared(protocol: &str, port: u16, name: &str) -> Done {
 }
 
 /// Asks so often who answers; says who did.
-fn ask(protocol: &str, count: usize, port: u16) -> Done {
+fn ask(protocol: &str, count: u16, port: u16) -> Done {
     let mut names = String::new();
-    for _ in 0..count {
+    for n in 0..count {
         let mut name = [0; 1];
         if protocol == "tcp" {
             let mut stream = TcpStream::connect(local(port))?;
@@ -143,7 +185,7 @@ fn ask(protocol: &str, count: usize, port: u16) -> Done {
             stream.write_all(b"x")?;
             stream.read_exact(&mut name)?;
         } else {
-            let socket = UdpSocket::bind(local(0))?;
+            let socket = UdpSocket::bind(local(20_000 + n))?;
             socket.set_read_timeout(Some(TIMEOUT))?;
             socket.send_to(b"x", local(port))?;
             socket.recv_from(&mut name)?;
@@ -153,8 +195,45 @@ fn ask(protocol: &str, count: usize, port: u16) -> Done {
     Ok(names)
 }
 
+/// Connects and asks so often; says what came of it.
+fn knock(count: u64, to: SocketAddr) -> Done {
+    let mut refused = 0;
+    for _ in 0..count {
+        match bed::tcp(to) {
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => refused += 1,
+            other => other?,
+        }
+    }
+    Ok(format!("{} answered, {refused} refused", count - refused))
+}
+
+/// Connects and asks without a pause until its input ends; says how many were answered, refused, cut, and got nothing.
+fn load(port: u16) -> Done {
+    println!("probe:ready");
+    let stop = Arc::new(AtomicBool::new(false));
+    let input = stop.clone();
+    std::thread::spawn(move || {
+        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        input.store(true, Ordering::Relaxed);
+    });
+    let [mut answered, mut refused, mut cut, mut silent] = [0_u64; 4];
+    while !stop.load(Ordering::Relaxed) {
+        match bed::tcp(local(port)).map_err(|error| error.kind()) {
+            Ok(()) => answered += 1,
+            Err(ErrorKind::ConnectionRefused) => refused += 1,
+            Err(ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof) => cut += 1,
+            Err(_) => silent += 1,
+        }
+        if answered % 4 == 0 {
+            // tens of thousands of connections that wait for their end would only fill conntrack
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+    Ok(format!("{answered} {refused} {cut} {silent}"))
+}
+
 /// This program again, told to do something else, in `group`, or where this one is.
-fn again(group: &str, what: &str) -> Command {
+pub(super) fn again(group: &str, what: &str) -> Command {
     bed::told(group, what)
 }
 
@@ -168,7 +247,7 @@ fn hand_on(group: &str, other: &str, port: u16) -> Done {
 }
 
 /// Makes a listener on which processes accept that it starts.
-fn workers(group: &str, count: usize, port: u16) -> Done {
+fn workers(group: &str, count: u64, port: u16) -> Done {
     let listener = TcpListener::bind(local(port))?;
     for _ in 0..count {
         let listener = OwnedFd::from(listener.try_clone()?);
@@ -177,7 +256,7 @@ fn workers(group: &str, count: usize, port: u16) -> Done {
     ready()
 }
 
-fn wait_ready(child: &mut std::process::Child) -> std::io::Result<()> {
+pub(super) fn wait_ready(child: &mut std::process::Child) -> std::io::Result<()> {
     bed::until_ready(child.stdout.as_mut().expect("output"));
     Ok(())
 }
@@ -189,11 +268,11 @@ fn accept_on_input() -> Done {
 }
 
 /// Makes a UDP socket and passes it to a process in another group (`SCM_RIGHTS`), which sends by it.
-fn pass(group: &str, other: &str, port: u16) -> Done {
+fn pass(group: &str, other: &str, port: u16, from: u16) -> Done {
     let (here, there) = UnixStream::pair()?;
     let other = groups_of(group).join(other);
     let child = again(&other.display().to_string(), &format!("receive {port}")).stdin(OwnedFd::from(there)).spawn()?;
-    let socket = UdpSocket::bind(local(0))?;
+    let socket = UdpSocket::bind(local(from))?;
     {
         let fds = [socket.as_fd()];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
@@ -224,7 +303,7 @@ fn receive(port: u16) -> Done {
     exchange(&socket, port)
 }
 
-fn exchange(socket: &UdpSocket, port: u16) -> Done {
+pub(super) fn exchange(socket: &UdpSocket, port: u16) -> Done {
     socket.set_read_timeout(Some(TIMEOUT))?;
     socket.send_to(b"x", local(port))?;
     socket.recv_from(&mut [0; 8])?;
@@ -232,18 +311,19 @@ fn exchange(socket: &UdpSocket, port: u16) -> Done {
 }
 
 /// Makes a socket and becomes nobody before it sends.
-fn drop_user(port: u16) -> Done {
-    let socket = UdpSocket::bind(local(0))?;
+fn drop_user(port: u16, from: u16) -> Done {
+    let socket = UdpSocket::bind(local(from))?;
     setuid(Uid::from_raw(65_534))?;
     exchange(&socket, port)
 }
 
 /// Makes a socket, goes to another group, makes another one, and sends by both: the first to `port`, the second to the next one.
-fn move_over(group: &str, other: &str, port: u16) -> Done {
-    let first = UdpSocket::bind(local(0))?;
+fn move_over(group: &str, other: &str, port: u16, from: u16) -> Done {
+    let first = UdpSocket::bind(local(from))?;
     join(&groups_of(group).join(other).display().to_string());
     std::thread::sleep(Duration::from_millis(50));
-    let second = UdpSocket::bind(local(0))?;
+    // another port for conntrack, whose flows the two share but for their ports
+    let second = UdpSocket::bind(local(from - 10_000))?;
     exchange(&first, port)?;
     exchange(&second, port + 1)
 }
