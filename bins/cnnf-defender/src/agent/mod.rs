@@ -144,6 +144,8 @@ pub(crate) struct Agent {
     stamps: bool,
     levels: u8,
     epochs: u32,
+    /// How many slots are kept over a restart.
+    kept: usize,
     /// What the kernel was told last, and whether it took it.
     table: Option<Ruleset>,
     refused: Option<Timestamp>,
@@ -178,6 +180,7 @@ impl Agent {
         queue: QueueBackend,
         failsafes: Failsafes,
     ) -> Self {
+        let kept = stamps.slots.count();
         Self {
             resolver: Resolver::new(stamps.slots),
             aggregator: Aggregator::new(Bounds::default()),
@@ -189,6 +192,7 @@ impl Agent {
             levels: LEVELS_MIN,
             // what the table was under the last one is not known any more
             epochs: stamps.epochs + u32::from(stamps.resumed),
+            kept,
             table: None,
             refused: None,
             told: None,
@@ -281,6 +285,10 @@ impl Agent {
                 if !known {
                     self.inventory.touch();
                     self.rebuild(&mut effects);
+                }
+                // nothing may be said of it in the table, yet its number goes on labels that outlive this process
+                if self.resolver.slots().count() > self.kept {
+                    self.keep_stamps(&mut effects);
                 }
                 effects.push(Effect::Answer { answer, slot });
             }
@@ -541,6 +549,11 @@ impl Agent {
         }
     }
 
+    fn keep_stamps(&mut self, effects: &mut Vec<Effect>) {
+        self.kept = self.resolver.slots().count();
+        effects.push(Effect::KeepStamps { epochs: self.epochs });
+    }
+
     /// Makes the table anew; true if it is another one.
     fn rebuild(&mut self, effects: &mut Vec<Effect>) -> bool {
         if self.released {
@@ -560,7 +573,7 @@ impl Agent {
                 table = compile(&self.policy, &self.facts());
             }
         }
-        effects.push(Effect::KeepStamps { epochs: self.epochs });
+        self.keep_stamps(effects);
         self.table = Some(table.clone());
         effects.push(Effect::Table(Box::new(table)));
         true

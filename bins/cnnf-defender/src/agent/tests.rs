@@ -79,6 +79,22 @@ fn the_queue_is_answered_after_the_table_knows_the_service() {
 }
 
 #[test]
+fn a_slot_is_kept_before_a_label_carries_it() {
+    let mut a = agent();
+    a.handle(seen("/system.slice/web.service", 7), Timestamp(1));
+    let program = |name: &str| ServiceKey::program(&format!("/usr/bin/{name}"));
+    let listening = Observation::Listening { service: program("listens"), endpoints: Vec::new() };
+    a.handle(Event::Listening(vec![listening]), Timestamp(2));
+    for (key, answer) in [(program("sends"), 1), (program("listens"), 2)] {
+        a.resolver.learn(&program(&format!("another-{answer}")));
+        let effects = a.handle(Event::Identified { key, answer }, Timestamp(3));
+        let at = |wanted: fn(&Effect) -> bool| effects.iter().position(wanted);
+        let kept = at(|e| matches!(e, Effect::KeepStamps { .. }));
+        assert!(kept.is_some() && kept < at(|e| matches!(e, Effect::Answer { .. })), "{effects:?}");
+    }
+}
+
+#[test]
 fn epochs_move_on_with_the_policy_and_their_bits_are_cleared_before_they_come_again() {
     let mut a = agent();
     a.handle(seen("/system.slice/web.service", 7), Timestamp(1));

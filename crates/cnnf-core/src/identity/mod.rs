@@ -21,4 +21,6 @@ pub use resolver::{Ends, Owner, Resolver};
 pub use slots::{Full, Slots};
 
 #[cfg(test)]
+mod kernel;
+#[cfg(test)]
 mod tests;

@@ -62,6 +62,12 @@ impl Slots {
         }
     }
 
+    /// How many there are. They become more and never others.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.by_key.len()
+    }
+
     /// All services with their slots, for keeping.
     pub fn iter(&self) -> impl Iterator<Item = (&ServiceKey, Slot)> {
         self.by_key.iter().map(|(key, slot)| (key, *slot))
