@@ -11,6 +11,7 @@ use cnnf_core::ruleset::Slot;
 use cnnf_host::dataplane::{Counted, Found, Reconciler, epoch};
 use cnnf_host::kernel::{STATS_PATH, parse_stats};
 use cnnf_host::observe::connections;
+use cnnf_host::observe::containers::Containers;
 use cnnf_host::observe::evidence::described;
 use cnnf_host::observe::process::Process;
 use cnnf_rpc::v1;
@@ -61,6 +62,7 @@ pub(super) struct Executor {
     spool: Arc<Spool>,
     statuses: UnboundedSender<v1::ApplyStatus>,
     shared: Arc<Shared>,
+    containers: Arc<Containers>,
     answers: Answers,
     prove: watch::Sender<Option<u64>>,
     trouble: Option<String>,
@@ -75,6 +77,7 @@ impl Executor {
         spool: Arc<Spool>,
         statuses: UnboundedSender<v1::ApplyStatus>,
         shared: Arc<Shared>,
+        containers: Arc<Containers>,
     ) -> Self {
         Self {
             reconciler,
@@ -83,6 +86,7 @@ impl Executor {
             spool,
             statuses,
             shared,
+            containers,
             answers: Answers::default(),
             prove: watch::Sender::new(None),
             trouble: None,
@@ -207,7 +211,7 @@ impl Executor {
             Ok(Found::Intact) => None,
             Ok(Found::Changed { by }) => {
                 tracing::warn!("somebody else changed the table inet cnnf: {by:?}");
-                Some(by.into_iter().map(|(pid, name)| culprit(pid, name)).collect())
+                Some(by.into_iter().map(|(pid, name)| culprit(pid, name, &self.containers)).collect())
             }
             Err(error) => {
                 tracing::warn!("{error}");
@@ -246,11 +250,11 @@ impl Executor {
 }
 
 /// What can be read of a process that the kernel named. Its id is the first process namespace's; in another one it would be somebody else's.
-fn culprit(pid: u32, name: String) -> Culprit {
+fn culprit(pid: u32, name: String, containers: &Containers) -> Culprit {
     let in_first_namespace =
         std::fs::metadata("/proc/self/ns/pid").is_ok_and(|namespace| namespace.ino() == FIRST_PIDS);
     let process = Process::read(pid).filter(|process| in_first_namespace && process.comm() == Some(name.clone()));
     let unread =
         || event::Process { missing: "it had ended before it could be read".into(), ..event::Process::default() };
-    Culprit { process: process.as_ref().map_or_else(unread, described), name }
+    Culprit { process: process.as_ref().map_or_else(unread, |process| described(process, containers)), name }
 }

@@ -102,7 +102,9 @@ pub(crate) fn run(config: Config) -> Result<(), Failure> {
         .map_err(|error| Failure::refused(format_args!("cannot watch the control groups: {error}")))?
         .unzip();
     let reconciler = Reconciler::open(queue).map_err(Failure::refused)?;
-    let executor = Executor::new(reconciler, &config.state_dir, boot, spool.clone(), statuses, shared.clone());
+    let containers = Arc::new(Containers::new(config.containers.places()));
+    let executor =
+        Executor::new(reconciler, &config.state_dir, boot, spool.clone(), statuses, shared.clone(), containers.clone());
     let mut main = Main { agent, executor, shared: shared.clone(), first: true };
 
     let found = addresses::read().map_err(|error| Failure::refused(format_args!("addresses of this host: {error}")))?;
@@ -111,7 +113,6 @@ pub(crate) fn run(config: Config) -> Result<(), Failure> {
     let groups = groups.unwrap_or_default();
     let mut unnamed = watch::containers_in(&groups);
     main.handle(Event::Observed(groups));
-    let containers = Arc::new(Containers::new(config.containers.places()));
     main.handle(Event::Observed(containers.decided(&mut unnamed)));
     // without the table the defender still observes, and the controller is told; a newer policy may do
     if main.executor.trouble().is_none() {
