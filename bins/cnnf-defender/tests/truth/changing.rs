@@ -99,7 +99,8 @@ fn master(control: &str, next: &str) -> Done {
 /// Starts a process that does `what`, with this id if one is given: needs a PID namespace with few other forks.
 fn start_as(pid: Option<u32>, program: &str, group: &str, what: &str) -> std::io::Result<Child> {
     let mut command = bed::told_by(program.as_ref(), group, &format!("when-told {what}"));
-    for _ in 0..100 {
+    // somebody's thread may have it for a moment, such as the one that reads a large executable for evidence
+    for _ in 0..1000 {
         if let Some(pid) = pid {
             fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string())?;
         }
@@ -110,6 +111,7 @@ fn start_as(pid: Option<u32>, program: &str, group: &str, what: &str) -> std::io
         }
         child.kill()?;
         child.wait()?;
+        std::thread::sleep(Duration::from_millis(10));
     }
     Err(std::io::Error::other(format!("process id {pid:?} cannot be had")))
 }

@@ -59,14 +59,15 @@ fn root_truth_about_listeners() {
         t.bed.begin("maker.service", "hand-on heir.service 9001");
         t.bed.begin("workers.service", "workers 3 9002");
         t.bed.begin("session-1.scope", "workers 3 9003");
-        for (name, port, server) in [
-            ("a listener that the service manager made", 9000, "unit:activated"),
-            ("a listener inherited from another unit: its maker's", 9001, "unit:maker"),
-            ("workers on one listener, in a unit", 9002, "unit:workers"),
-            ("workers on one listener, in a session", 9003, exe.as_str()),
+        for (name, port, server, may_be_unknown) in [
+            // every process may hold it: on a busy host asking all of them takes longer than a packet may wait
+            ("a listener that the service manager made", 9000, "unit:activated", n),
+            ("a listener inherited from another unit: its maker's", 9001, "unit:maker", 0),
+            ("workers on one listener, in a unit", 9002, "unit:workers", 0),
+            ("workers on one listener, in a session", 9003, exe.as_str(), 0),
         ] {
             assert_eq!(t.bed.probe("client.service", &format!("ask tcp {n} {port}")), "x".repeat(length), "{name}");
-            t.row(name, port, &[("unit:client", server, n)], 0);
+            t.row(name, port, &[("unit:client", server, n)], may_be_unknown);
         }
         t.bed.begin("session-2.scope", "workers 2 9004");
         assert_eq!(t.bed.probe("session-1.scope", &format!("ask tcp {n} 9004")), "x".repeat(length));
