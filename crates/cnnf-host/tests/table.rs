@@ -1,7 +1,10 @@
 //! The whole way from a policy to packets: compiled, lowered, committed, and held against what processes of services can do.
 
+mod alive;
 mod bed;
+mod flood;
 mod matrix;
+mod streams;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,7 +29,7 @@ fn probe() {
 
 const NAMES: [&str; 3] = ["client", "server", "other"];
 
-fn facts(bed: &Bed, epoch: u8) -> HostFacts {
+pub(crate) fn facts(bed: &Bed, epoch: u8) -> HostFacts {
     let services = (0..).zip(NAMES).map(|(n, name)| LocalService {
         key: ServiceKey::unit(name),
         slot: Slot::new(Slot::FIRST + n).expect("slot"),
@@ -47,12 +50,12 @@ fn facts(bed: &Bed, epoch: u8) -> HostFacts {
     }
 }
 
-fn group(addresses: &[&str]) -> Group {
+pub(crate) fn group(addresses: &[&str]) -> Group {
     let entry = |a: &&str| GroupEntry { addresses: a.parse().expect("address"), own: false, port: None };
     Group { entries: addresses.iter().map(entry).collect() }
 }
 
-fn rule(id: u64, local: &str, peer: u32, ports: &[&str], effect: Effect) -> HostRule {
+pub(crate) fn rule(id: u64, local: &str, peer: u32, ports: &[&str], effect: Effect) -> HostRule {
     HostRule {
         reason: Reason::Rule { id: RuleId(id), name: format!("r{id}"), revision: 1 },
         local: LocalMatch::Service(ServicePattern(local.into())),
@@ -81,7 +84,7 @@ fn policy() -> HostPolicy {
     }
 }
 
-fn apply(reconciler: &mut Reconciler, policy: &HostPolicy, facts: &HostFacts) -> Outcome {
+pub(crate) fn apply(reconciler: &mut Reconciler, policy: &HostPolicy, facts: &HostFacts) -> Outcome {
     reconciler.set_desired(compile(policy, facts));
     reconciler.reconcile().expect("the kernel takes the table")
 }

@@ -6,7 +6,6 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
 use std::time::Duration;
 
 use cnnf_host::observe::cgroups::mount_point;
@@ -42,26 +41,38 @@ pub(crate) fn with_bed(name: &str, test: impl FnOnce(&mut Bed) + Send) {
     });
 }
 
+/// Runs something in a network namespace.
+pub(crate) fn within<T: Send>(namespace: &fs::File, f: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            setns(namespace, CloneFlags::CLONE_NEWNET).expect("enter");
+            f()
+        });
+        thread.join().expect("the other namespace")
+    })
+}
+
+/// A network namespace that lives as long as the file, and its path.
+pub(crate) fn namespace() -> (fs::File, String) {
+    let maker = std::thread::spawn(|| {
+        unshare(CloneFlags::CLONE_NEWNET).expect("a namespace");
+        run("ip link set lo up");
+        fs::File::open("/proc/thread-self/ns/net").expect("namespace")
+    });
+    let file = maker.join().expect("maker");
+    let path = format!("/proc/{}/fd/{}", std::process::id(), std::os::fd::AsRawFd::as_raw_fd(&file));
+    (file, path)
+}
+
 impl Bed {
     fn new(name: &str) -> Self {
         unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace: needs root");
-        let (tx, rx) = mpsc::channel();
-        let maker = std::thread::spawn(move || {
-            unshare(CloneFlags::CLONE_NEWNET).expect("a second namespace");
-            run("ip link set lo up");
-            tx.send(fs::File::open("/proc/thread-self/ns/net").expect("namespace")).expect("send");
-        });
-        let other = rx.recv().expect("namespace");
-        maker.join().expect("maker");
+        let (other, path) = namespace();
         let mountinfo = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
         let groups = mount_point(&mountinfo).expect("cgroup2").join(format!("cnnf_{name}_{}", std::process::id()));
         fs::create_dir(&groups).expect("a control group");
         let bed = Self { groups, other, children: Vec::new() };
-        let fd = std::os::fd::AsRawFd::as_raw_fd(&bed.other);
-        run(&format!(
-            "ip link set lo up; ip link add v0 type veth peer name v1; ip link set v1 netns /proc/{}/fd/{fd}",
-            std::process::id()
-        ));
+        run(&format!("ip link set lo up; ip link add v0 type veth peer name v1; ip link set v1 netns {path}"));
         run("ip addr add 10.98.0.1/24 dev v0; ip addr add fd98::1/64 dev v0 nodad; ip link set v0 up");
         bed.there(|| run("ip addr add 10.98.0.2/24 dev v1; ip addr add fd98::2/64 dev v1 nodad; ip link set v1 up"));
         let up = std::time::Instant::now();
@@ -76,13 +87,7 @@ impl Bed {
 
     /// Runs something on the other host.
     pub(crate) fn there<T: Send>(&self, f: impl FnOnce() -> T + Send) -> T {
-        std::thread::scope(|scope| {
-            let thread = scope.spawn(|| {
-                setns(&self.other, CloneFlags::CLONE_NEWNET).expect("enter");
-                f()
-            });
-            thread.join().expect("the other host")
-        })
+        within(&self.other, f)
     }
 
     /// Makes a service's control group; returns its id.
@@ -122,6 +127,11 @@ impl Bed {
     pub(crate) fn start(&self, service: Option<&str>, what: &str) -> Child {
         service.map(|name| self.service(name));
         self.command(service, what).stdin(Stdio::piped()).spawn().expect("a process")
+    }
+
+    /// Ends a process with the bed.
+    pub(crate) fn keep(&mut self, child: Child) {
+        self.children.push(child);
     }
 
     fn wait_for(&mut self, mut child: Child) {
@@ -176,6 +186,11 @@ pub(crate) fn be_probe() {
         ["udp", to] => udp(to.parse().expect("address"), 0),
         ["serve", "tcp", port] => serve_tcp(port.parse().expect("port")),
         ["serve", "udp", port] => serve_udp(port.parse().expect("port")),
+        ["serve", "push", port] => crate::streams::serve_push(port.parse().expect("port")),
+        ["serve", "bulk", port] => crate::alive::serve_bulk(port.parse().expect("port")),
+        ["pump", kind, to] => crate::streams::pump(kind, to.parse().expect("address")),
+        ["flood", to, first] => crate::flood::flood(to.parse().expect("address"), first.parse().expect("port")),
+        ["latency", to, count] => crate::flood::latency(to.parse().expect("address"), count.parse().expect("count")),
         ["agent", serves, first] => crate::matrix::be_agent(serves, first),
         _ => panic!("unknown probe {what}"),
     };
