@@ -42,9 +42,9 @@ fn output(command: &str) -> String {
 }
 
 fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_secs(10);
+    let until = Instant::now() + Duration::from_secs(30);
     while !holds() {
-        assert!(Instant::now() < until, "{what}: not within 10 s");
+        assert!(Instant::now() < until, "{what}: not within 30 s");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -122,7 +122,7 @@ fn root_leases_are_renewed_and_routers_heard_under_a_policy_that_forbids_everyth
             .expect("busybox: make deps");
         let acks = || log().matches("DHCPACK").count();
         eventually("a lease", || acks() == 1);
-        eventually("its address", || output("ip addr show dev v0").contains("10.98.0.1"));
+        eventually("its address", || output("ip addr show dev v0").matches("inet 10.98").count() == 2);
         let renew = nix::unistd::Pid::from_raw(client.id().cast_signed());
         for round in 2..4 {
             // what renews a lease is a datagram to the server, not a raw packet as at first
