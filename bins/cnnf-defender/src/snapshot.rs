@@ -18,6 +18,7 @@ use crate::agent::{Standing, Trial};
 const STAMPS: &str = "stamps.json";
 const POLICY: &str = "policy.pb";
 const STANDING: &str = "standing.json";
+const PASSED: &str = "passed.json";
 
 /// What gives the labels on live connections their meaning.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -81,6 +82,21 @@ pub(crate) fn load_policy(state_dir: &Path) -> Option<HostPolicy> {
 /// It could not be written; the older one is there.
 pub(crate) fn keep_policy(state_dir: &Path, policy: &HostPolicy) -> io::Result<()> {
     replace(&state_dir.join(POLICY), &v1::HostPolicy::from(policy).encode_to_vec(), true)
+}
+
+/// How many packets the table of this boot had let pass without a verdict when it was last told of; 0 if nobody knows.
+pub(crate) fn load_passed(state_dir: &Path, boot: &str) -> u64 {
+    let kept: Option<(String, u64)> =
+        fs::read(state_dir.join(PASSED)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    kept.filter(|(of, _)| of == boot).map_or(0, |(_, packets)| packets)
+}
+
+/// Keeps how many packets the table has let pass without a verdict.
+///
+/// # Errors
+/// It could not be written; the older number is there.
+pub(crate) fn keep_passed(state_dir: &Path, boot: &str, packets: u64) -> io::Result<()> {
+    replace(&state_dir.join(PASSED), &serde_json::to_vec(&(boot, packets)).map_err(io::Error::other)?, false)
 }
 
 /// A [`Standing`] on disk.
@@ -159,6 +175,14 @@ mod tests {
         keep_stamps(dir.path(), "boot-1", &slots, 33).expect("keep");
         assert_eq!(load_stamps(dir.path(), "boot-1"), Stamps { slots, epochs: 33, resumed: true });
         assert_eq!(load_stamps(dir.path(), "boot-2"), Stamps::default());
+    }
+
+    #[test]
+    fn what_passed_is_known_for_one_boot() {
+        let dir = tempfile::tempdir().expect("directory");
+        assert_eq!(load_passed(dir.path(), "boot-1"), 0);
+        keep_passed(dir.path(), "boot-1", 7).expect("keep");
+        assert_eq!((load_passed(dir.path(), "boot-1"), load_passed(dir.path(), "boot-2")), (7, 0));
     }
 
     #[test]

@@ -261,6 +261,35 @@ fn root_enforcement_does_not_need_the_process() {
     });
 }
 
+#[test]
+fn root_with_nobody_to_ask_a_closed_rule_refuses_and_an_open_one_does_not() {
+    with_bed(|bed| {
+        let controller = Controller::start();
+        enroll(bed, &controller);
+        bed.start();
+        bed.serve("server.service", 8000);
+        bed.serve("server.service", 8001);
+        let rules = [(1, "unit:other", "tcp/8000", Effect::Prevent), (2, "unit:other", "tcp/8001", Effect::Prevent)];
+        let mut policy = policy(1, Mode::Enforce, &rules);
+        policy.egress[0].on_failure = OnFailure::Closed;
+        apply(&controller, &policy);
+        // a known one, before its control group is gone from the kernel's map
+        let knows = |to: &str| bed.probe("client.service", to);
+        assert_eq!((knows("tcp 127.0.0.1:8000"), knows("tcp 127.0.0.1:8001")), ("ok".into(), "ok".into()));
+        assert_eq!(bed.probe("session-1.scope", "tcp 127.0.0.1:8000"), "ok", "it is asked for");
+        bed.signal(Signal::SIGKILL);
+        assert_ne!(bed.probe("session-1.scope", "tcp 127.0.0.1:8000"), "ok", "it could be the one");
+        assert_eq!(bed.probe("session-1.scope", "tcp 127.0.0.1:8001"), "ok", "that is counted");
+        assert_eq!(bed.probe("client.service", "tcp 127.0.0.1:8000"), "ok", "nobody needs to ask for it");
+        bed.start();
+        assert_eq!(bed.probe("session-1.scope", "tcp 127.0.0.1:8000"), "ok");
+        let told = |kind: &'static str| {
+            move |heard: &bed::controller::Heard| heard.notices.iter().find(|notice| notice.kind == kind).cloned()
+        };
+        assert!(controller.wait("the notice", told("fail_open")).count >= 1);
+    });
+}
+
 fn nft(script: &str) {
     let status = std::process::Command::new("nft").arg(script).status().expect("nft");
     assert!(status.success(), "{script}");

@@ -7,7 +7,7 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cnnf_core::event;
-use cnnf_core::ruleset::Slot;
+use cnnf_core::ruleset::{PASSED, Slot};
 use cnnf_host::dataplane::{Counted, Found, Reconciler, epoch};
 use cnnf_host::kernel::{STATS_PATH, parse_stats};
 use cnnf_host::observe::connections;
@@ -79,6 +79,8 @@ impl Executor {
         shared: Arc<Shared>,
         containers: Arc<Containers>,
     ) -> Self {
+        // what passed while nobody ran is counted in the table that is still there
+        let passed = snapshot::load_passed(state_dir, &boot);
         Self {
             reconciler,
             state_dir: state_dir.to_owned(),
@@ -90,7 +92,7 @@ impl Executor {
             answers: Answers::default(),
             prove: watch::Sender::new(None),
             trouble: None,
-            counted: HashMap::new(),
+            counted: HashMap::from([(("fail_open".into(), PASSED.into()), passed)]),
         }
     }
 
@@ -228,6 +230,16 @@ impl Executor {
             ("queue_packets", ours().map(|q| u64::from(q.last_id)).sum()),
             ("queue_dropped", ours().map(|q| u64::from(q.dropped) + u64::from(q.user_dropped)).sum()),
         ]);
+        Event::PassedUnjudged(self.count(|_| true))
+    }
+
+    /// What passed without a verdict since an earlier run told of it. Its table is still there.
+    pub(super) fn passed_while_away(&mut self) -> Event {
+        Event::PassedUnjudged(self.count(|name| name == "fail_open"))
+    }
+
+    /// Adds what these of the table's counters have counted since the last time; says how much of it passed without a verdict.
+    fn count(&mut self, is_wanted: impl Fn(&str) -> bool) -> u64 {
         let mut passed = 0;
         let all = self.reconciler.counters().unwrap_or_default();
         for Counted { chain, comment, packets } in all {
@@ -239,13 +251,21 @@ impl Executor {
                 "deny_out" | "deny_in" => "refused",
                 _ => continue,
             };
+            if !is_wanted(name) {
+                continue;
+            }
             let before = self.counted.entry((chain, comment)).or_default();
             let more = if packets >= *before { packets - *before } else { packets };
+            if name == "fail_open" && packets != *before {
+                passed += more;
+                if let Err(error) = snapshot::keep_passed(&self.state_dir, &self.boot, packets) {
+                    tracing::warn!("what passed without a verdict may be told of twice: {error}");
+                }
+            }
             *before = packets;
             self.shared.add(name, more);
-            passed += if name == "fail_open" { more } else { 0 };
         }
-        Event::PassedUnjudged(passed)
+        passed
     }
 }
 

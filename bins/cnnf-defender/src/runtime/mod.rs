@@ -107,6 +107,8 @@ pub(crate) fn run(config: Config) -> Result<(), Failure> {
         Executor::new(reconciler, &config.state_dir, boot, spool.clone(), statuses, shared.clone(), containers.clone());
     let mut main = Main { agent, executor, shared: shared.clone(), first: true };
 
+    let passed = main.executor.passed_while_away();
+    main.handle(passed);
     let found = addresses::read().map_err(|error| Failure::refused(format_args!("addresses of this host: {error}")))?;
     shared.set_addresses(found.own.clone());
     main.handle(Event::Addresses { own: found.own, uplinks: found.uplinks });

@@ -3,6 +3,7 @@
 //! **Invariant**: only `deny_out` and `deny_in` drop or reject, and they begin with the failsafes. What judges lets pass by returning,
 //! never by accepting: a connection over loopback has two halves, and both are judged.
 
+mod closed;
 mod peers;
 mod services;
 mod skeleton;
@@ -70,6 +71,9 @@ pub const PENDING: [&str; 2] = ["pend4", "pend6"];
 /// The sets of original tuples whose evidence is there, by family; user space fills them before it answers with REPEAT.
 pub const EVIDENCE: [&str; 2] = ["evd4", "evd6"];
 
+/// The comment of the rule in the chain `fail_open` that counts packets which passed without a verdict.
+pub const PASSED: &str = "passed without a verdict";
+
 /// The chain in which packets wait for evidence.
 pub(super) const HOLD: &str = "hold";
 
@@ -88,6 +92,7 @@ pub fn compile(policy: &HostPolicy, facts: &HostFacts) -> Ruleset {
     let mut compiler = Compiler { policy, facts, own: facts.own(), ruleset: &mut ruleset };
     compiler.skeleton();
     compiler.services();
+    compiler.closed();
     // lookups that came to nothing, such as addresses of two families, left their sets
     let asked: BTreeSet<Name> = ruleset.chains.values().flat_map(|c| &c.rules).flat_map(Rule::sets).cloned().collect();
     ruleset.sets.retain(|name, _| asked.contains(name) || EVIDENCE.contains(&name.as_str()));

@@ -16,7 +16,7 @@ mod text;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-pub use compile::{EVIDENCE, HostFacts, LocalService, PENDING, QueueBackend, compile};
+pub use compile::{EVIDENCE, HostFacts, LocalService, PASSED, PENDING, QueueBackend, compile};
 pub use interpret::{FlowState, LocalEnd, Opening, Outcomes, Packet, Trace, Verdict, interpret, judge_connection};
 pub use label::{Flags, Label, Slot};
 pub use log::{LogPrefix, LogReason, Outcome};

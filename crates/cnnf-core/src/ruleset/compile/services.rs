@@ -9,7 +9,7 @@ use super::peers::join;
 use super::skeleton::{IN, OUT, Way};
 use super::{Compiler, HOLD, QueueBackend};
 use crate::id::ServiceKey;
-use crate::policy::{HostRule, LocalMatch, Mode, PeerMatch, Reason, Vantage};
+use crate::policy::{HostPolicy, HostRule, LocalMatch, Mode, PeerMatch, Reason, Vantage};
 
 /// The chain of services that nothing is said of, where something is said of ambiguous ones.
 const FREE: &str = "free";
@@ -61,12 +61,9 @@ impl Compiler<'_> {
     /// The rules for one service; none if nothing can come of them.
     fn judge(&mut self, way: Way, key: &ServiceKey, slot: Slot) -> Vec<Rule> {
         let mode = self.policy.mode.min(self.policy.service_modes.get(key).copied().unwrap_or(Mode::Enforce));
-        let entries = match way.side() {
-            Vantage::Client => &self.policy.egress,
-            Vantage::Server => &self.policy.ingress,
-        };
+        let policy = self.policy;
         let mut rules: Vec<Rule> = Vec::new();
-        for entry in entries.iter().filter(|entry| selects(&entry.local, key)) {
+        for entry in entries_of(policy, way).iter().filter(|entry| selects(&entry.local, key)) {
             let alternatives = self.alternatives(way, entry);
             if alternatives.is_empty() {
                 continue;
@@ -94,7 +91,7 @@ impl Compiler<'_> {
     }
 
     /// All ways in which a connection can be one that an entry means.
-    fn alternatives(&mut self, way: Way, entry: &HostRule) -> Vec<Vec<Match>> {
+    pub(super) fn alternatives(&mut self, way: Way, entry: &HostRule) -> Vec<Vec<Match>> {
         let local = match &entry.local {
             LocalMatch::Any | LocalMatch::Service(_) => None,
             LocalMatch::Addresses(group) | LocalMatch::ServiceAt(_, group) => Some(self.addresses(way.local(), *group)),
@@ -116,7 +113,7 @@ impl Compiler<'_> {
     }
 
     /// The chain that alerts or prevents for one reason; its counter counts connections.
-    fn tell(&mut self, way: Way, prefix: LogPrefix, comment: &str) -> String {
+    pub(super) fn tell(&mut self, way: Way, prefix: LogPrefix, comment: &str) -> String {
         let outcome = match prefix.outcome {
             Outcome::Alert => 'a',
             Outcome::Would => 'w',
@@ -150,6 +147,19 @@ impl Compiler<'_> {
     }
 }
 
+/// What judges here.
+pub(super) fn entries_of(policy: &HostPolicy, way: Way) -> &[HostRule] {
+    match way.side() {
+        Vantage::Client => &policy.egress,
+        Vantage::Server => &policy.ingress,
+    }
+}
+
+/// Whether an entry is meant for every local end, by whatever name.
+pub(super) fn selects_all(local: &LocalMatch) -> bool {
+    matches!(local, LocalMatch::Any | LocalMatch::Addresses(_))
+}
+
 fn selects(local: &LocalMatch, key: &ServiceKey) -> bool {
     match local {
         LocalMatch::Any | LocalMatch::Addresses(_) => true,
@@ -157,7 +167,7 @@ fn selects(local: &LocalMatch, key: &ServiceKey) -> bool {
     }
 }
 
-fn comment(reason: &Reason) -> String {
+pub(super) fn comment(reason: &Reason) -> String {
     match reason {
         Reason::Rule { name, .. } => format!("rule {name}"),
         Reason::Model(key) => format!("model {key}"),

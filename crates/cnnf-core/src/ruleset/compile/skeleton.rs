@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::label::{Flags, Slot};
 use super::super::{Action, Chain, Family, Hook, Match, Set, Side, state};
-use super::{Compiler, EVIDENCE, HOLD, HostFacts, PENDING, QueueBackend};
+use super::{Compiler, EVIDENCE, HOLD, HostFacts, PASSED, PENDING, QueueBackend};
 use crate::net::{Ports, Protocol};
 use crate::policy::Vantage;
 
@@ -34,6 +34,8 @@ pub(super) struct Way {
     /// The label word that is written here.
     pub(super) word: u8,
     pub(super) deny: &'static str,
+    /// Where first packets are refused whose owner nobody could tell.
+    pub(super) closed: &'static str,
     pub(super) failsafes: &'static str,
     pub(super) judge: &'static str,
     pub(super) map: &'static str,
@@ -48,6 +50,7 @@ pub(super) const OUT: Way = Way {
     related: "related_out",
     word: 0,
     deny: "deny_out",
+    closed: "closed_out",
     failsafes: "failsafe_out",
     judge: "egress",
     map: "clients",
@@ -62,6 +65,7 @@ pub(super) const IN: Way = Way {
     related: "related_in",
     word: 1,
     deny: "deny_in",
+    closed: "closed_in",
     failsafes: "failsafe_in",
     judge: "ingress",
     map: "servers",
@@ -93,7 +97,7 @@ impl Compiler<'_> {
         if self.facts.queue != QueueBackend::None {
             self.hold();
         }
-        self.rule("fail_open", vec![], vec![Action::Counter, Action::Accept], "passed without a verdict");
+        self.rule("fail_open", vec![], vec![Action::Counter, Action::Accept], PASSED);
     }
 
     fn base(&mut self, way: Way) {
@@ -161,6 +165,9 @@ impl Compiler<'_> {
         self.rule(stamp, vec![Match::Socket], vec![Action::Goto(ask.into())], "");
         self.rule(stamp, vec![], vec![self.write(way, Slot::KERNEL), Action::Return], "no process");
         if self.facts.queue == QueueBackend::None {
+            if self.is_closed(way) {
+                self.rule(ask, vec![], vec![Action::Jump(way.closed.into())], "");
+            }
             self.rule(ask, vec![], vec![Action::Counter, self.write(way, Slot::UNKNOWN)], "");
         } else {
             let queue = Action::Queue { number: self.facts.identify_queue, bypass: true };
@@ -181,7 +188,10 @@ impl Compiler<'_> {
         let related = Match::StateAny(state::RELATED);
         self.rule(late, vec![related], vec![Action::Jump("answers".into())], "");
         let bare = [way.word, 2].map(|word| Match::LabelWord { word, value: 0, equal: true });
-        let matches = [Match::StateAny(state::NEW | state::RELATED)].into_iter().chain(bare).collect();
+        let matches: Vec<Match> = [Match::StateAny(state::NEW | state::RELATED)].into_iter().chain(bare).collect();
+        if self.is_closed(way) {
+            self.rule(late, matches.clone(), vec![Action::Jump(way.closed.into())], "");
+        }
         self.rule(late, matches, vec![Action::Goto("fail_open".into())], "");
     }
 

@@ -9,7 +9,7 @@ use proptest::test_runner::TestRunner;
 
 use super::world::{CASES, Case, NOW, World, cases, slot_of};
 use crate::id::ServiceKey;
-use crate::policy::{Connection, Effect, LocalMatch, Mode, Party, PolicySet, Vantage, evaluate, resolve};
+use crate::policy::{Connection, Effect, LocalMatch, Mode, OnFailure, Party, PolicySet, Vantage, evaluate, resolve};
 use crate::ruleset::{
     FlowState, LogPrefix, LogReason, Opening, Outcome, Outcomes, Ruleset, Verdict, compile, judge_connection,
 };
@@ -162,6 +162,39 @@ proptest! {
             let prevented = expected(&world, case, vantage).is_some_and(|p| p.outcome == Outcome::Prevent);
             prop_assert!(!(known && prevented) || refused(seen.verdict), "{}", table);
             prop_assert!(prevented || !refused(seen.verdict), "{}", table);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    /// What a closed rule would refuse never passes because user space is away, and nothing is refused that no closed rule speaks of.
+    #[test]
+    fn closed_rules_hold_what_nobody_can_tell_the_owner_of(
+        (mut world, cases) in cases(), closed in prop::collection::vec(any::<bool>(), 8),
+    ) {
+        let failures = closed.iter().map(|closed| if *closed { OnFailure::Closed } else { OnFailure::Open });
+        for (rule, on_failure) in world.policy.rules.iter_mut().zip(failures.cycle()) {
+            rule.on_failure = on_failure;
+        }
+        let table = table(&world, &cases[0]);
+        let host_policy = resolve(&world.policy, &world.directory, &cases[0].host, NOW, 1);
+        let is_closed = |reason: LogReason| match reason {
+            LogReason::Rule(id) => world.policy.rules.iter().any(|r| r.id == id && r.on_failure == OnFailure::Closed),
+            LogReason::Model(_) => false,
+        };
+        for (case, vantage) in both(&cases) {
+            let mut flow = FlowState { nobody_listens: true, evidence: true, ..FlowState::default() };
+            let seen = judge_connection(&table, &opening(&world, case, vantage), &mut flow);
+            let expected = expected(&world, case, vantage).filter(|prefix| prefix.outcome == Outcome::Prevent);
+            if let Some(prefix) = expected {
+                prop_assert!(!is_closed(prefix.reason) || refused(seen.verdict), "{:?} {:?}\n{}", vantage, case, table);
+            } else if refused(seen.verdict) {
+                let entries = if vantage == Vantage::Client { &host_policy.egress } else { &host_policy.ingress };
+                let speaks = entries.iter().any(|e| e.on_failure == OnFailure::Closed && e.effect == Effect::Prevent);
+                prop_assert!(speaks, "{:?} {:?}\n{}", vantage, case, table);
+            }
         }
     }
 }

@@ -137,6 +137,42 @@ fn an_unknown_program_waits_to_be_identified_or_passes_and_is_counted() {
 }
 
 #[test]
+fn what_nobody_can_tell_the_owner_of_is_refused_where_a_rule_is_closed() {
+    let closed = |effect, from: &str| Rule { on_failure: OnFailure::Closed, ..rule(1, from, "unit:redis", effect) };
+    let open = |effect, from: &str| rule(2, from, "unit:redis", effect);
+    let verdict = |rules: Vec<Rule>, queue, port| {
+        let table = table("h2", "fetch", rules, queue);
+        let mut flow = FlowState { nobody_listens: true, evidence: true, ..FlowState::default() };
+        let trace = interpret(&table, Hook::Output, &first_packet("10.86.0.3", port, 9), &mut flow);
+        (trace.verdict, trace.logs)
+    };
+    let refused = (Verdict::RejectTcp, vec!["cnnf out 2 r1 prevent".to_owned()]);
+    let passed = (Verdict::Accept, Vec::new());
+    for queue in [QueueBackend::Xt, QueueBackend::Native, QueueBackend::None] {
+        for (what, rules, port, expected) in [
+            ("closed", vec![closed(Effect::Prevent, "unit:other")], 6379, &refused),
+            ("another port", vec![closed(Effect::Prevent, "unit:other")], 80, &passed),
+            ("open", vec![open(Effect::Prevent, "unit:other")], 6379, &passed),
+            ("an alert", vec![closed(Effect::Alert, "unit:other")], 6379, &passed),
+            (
+                "some service is allowed",
+                vec![open(Effect::Allow, "unit:fetch"), closed(Effect::Prevent, "any")],
+                6379,
+                &refused,
+            ),
+            (
+                "every service is allowed",
+                vec![open(Effect::Allow, "any"), closed(Effect::Prevent, "unit:other")],
+                6379,
+                &passed,
+            ),
+        ] {
+            assert_eq!(&verdict(rules, queue, port), expected, "{what}, {queue:?}");
+        }
+    }
+}
+
+#[test]
 fn a_mixture_of_two_services_is_judged_as_ambiguous() {
     let table = table("h2", "fetch", rules(), QueueBackend::Xt);
     let mixture = Slot::new(17).expect("not 0").word() | slot_of(&ServiceKey::unit("web")).word();
