@@ -34,6 +34,7 @@ pub(crate) fn take_in(
         at: now,
         inventory: None,
         edges: EdgePatch::default(),
+        counted: Vec::new(),
         models: Vec::new(),
         events: Vec::new(),
     };
@@ -62,6 +63,8 @@ pub(crate) fn take_in(
         }
         intake.edges.put.extend(learned.edges.put);
         intake.edges.gone.extend(learned.edges.gone);
+        intake.edges.renamed.extend(learned.edges.renamed);
+        intake.counted.extend(learned.counted);
         intake.models.extend(learned.models);
         intake.events.extend(learned.events);
         if let Some(known) = state.hosts.get_mut(host) {

@@ -17,6 +17,10 @@ pub(crate) struct Settings {
     pub(crate) anomaly_effect: Effect,
     /// Whether models learn and are judged.
     pub(crate) learning: bool,
+    /// How long what was counted for edges is kept by the hour.
+    pub(crate) edges_hourly_for: Duration,
+    /// How long it is kept by the day, and edges that are seen no more.
+    pub(crate) edges_daily_for: Duration,
     /// The mode of new hosts.
     pub(crate) default_mode: Mode,
 }
@@ -30,8 +34,17 @@ pub(crate) struct SettingError {
 }
 
 /// All names, in the order in which they are listed.
-pub(crate) const NAMES: [&str; 7] =
-    ["learn_for", "dry_run_for", "archive_after", "delete_after", "anomaly_effect", "learning", "default_mode"];
+pub(crate) const NAMES: [&str; 9] = [
+    "learn_for",
+    "dry_run_for",
+    "archive_after",
+    "delete_after",
+    "anomaly_effect",
+    "learning",
+    "default_mode",
+    "edges_hourly_for",
+    "edges_daily_for",
+];
 
 /// The longest duration that is accepted: a hundred years.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -42,6 +55,8 @@ impl Default for Settings {
             learn: LearnSettings::default(),
             anomaly_effect: Effect::Alert,
             learning: true,
+            edges_hourly_for: Duration::from_secs(7 * 24 * 3600),
+            edges_daily_for: Duration::from_secs(90 * 24 * 3600),
             default_mode: Mode::Observe,
         }
     }
@@ -58,6 +73,8 @@ impl Settings {
             "dry_run_for" => self.learn.dry_run_for = duration(value)?,
             "archive_after" => self.learn.archive_after = duration(value)?,
             "delete_after" => self.learn.delete_after = duration(value)?,
+            "edges_hourly_for" => self.edges_hourly_for = duration(value)?,
+            "edges_daily_for" => self.edges_daily_for = duration(value)?,
             "anomaly_effect" => self.anomaly_effect = word(value, &[Effect::Alert, Effect::Prevent])?,
             "default_mode" => self.default_mode = word(value, Mode::ALL)?,
             "learning" => {
@@ -85,6 +102,8 @@ impl Settings {
             ("dry_run_for", duration_text(self.learn.dry_run_for)),
             ("archive_after", duration_text(self.learn.archive_after)),
             ("delete_after", duration_text(self.learn.delete_after)),
+            ("edges_hourly_for", duration_text(self.edges_hourly_for)),
+            ("edges_daily_for", duration_text(self.edges_daily_for)),
             ("anomaly_effect", self.anomaly_effect.to_string()),
             ("learning", learning.to_owned()),
             ("default_mode", self.default_mode.to_string()),

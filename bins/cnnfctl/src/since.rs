@@ -44,9 +44,10 @@ fn expiry(text: &str, now: Timestamp) -> Result<String, String> {
     }
 }
 
-/// From `since` until now, for a request; all time if `None`.
-pub(crate) fn range(since: Option<Timestamp>) -> Option<v1::TimeRange> {
-    since.map(|since| v1::TimeRange { since_ms: since.0, until_ms: 0 })
+/// From `since` until `until` or now, for a request; all time if both are `None`.
+pub(crate) fn range(since: Option<Timestamp>, until: Option<Timestamp>) -> Option<v1::TimeRange> {
+    let ms = |at: Option<Timestamp>| at.map_or(0, |at| at.0);
+    (since.is_some() || until.is_some()).then(|| v1::TimeRange { since_ms: ms(since), until_ms: ms(until) })
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ mod policy;
 mod report;
 mod schema;
 mod setting;
+mod span;
 mod token;
 mod topology;
 mod writer;
@@ -38,6 +39,7 @@ pub use model::ModelPatch;
 pub use pending::Pending;
 pub use policy::{PolicyState, RuleUse};
 pub use report::{Intake, Taken};
+pub use span::{DAY, HOUR};
 pub use token::{Enrolled, NewHost, TokenError};
 pub use topology::EdgePatch;
 

@@ -1,13 +1,16 @@
 //! Reports: taken in once, whole.
 
+use cnnf_core::flow::FlowStats;
 use cnnf_core::id::HostId;
 use cnnf_core::time::Timestamp;
+use cnnf_core::topology::Edge;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::column::{count, time};
 use crate::event::{self, NewEvent, StoredEvent};
 use crate::host::{self, Cursor, Inventory};
 use crate::model::{self, ModelPatch};
+use crate::span;
 use crate::topology::{self, EdgePatch};
 use crate::writer::Class;
 use crate::{Pending, Store, StoreError};
@@ -25,6 +28,8 @@ pub struct Intake {
     pub inventory: Option<Inventory>,
     /// What changed in the topology.
     pub edges: EdgePatch,
+    /// What the report itself counted; added to what is kept by the hour.
+    pub counted: Vec<(Edge, FlowStats)>,
     /// What changed in the models.
     pub models: Vec<ModelPatch>,
     /// What happened.
@@ -51,6 +56,7 @@ impl Store {
                 host::replace_inventory(connection, &intake.host, inventory)?;
             }
             topology::apply(connection, &intake.edges)?;
+            span::add(connection, &intake.counted)?;
             intake.models.iter().try_for_each(|patch| model::apply(connection, patch))?;
             event::add(connection, &intake.events).map(Taken::Fresh)
         })

@@ -6,7 +6,7 @@ use rusqlite::{Connection, params};
 
 use crate::column::{collect, count, read_count, read_edge, read_time, time};
 use crate::writer::Class;
-use crate::{Pending, Store, StoreError};
+use crate::{Pending, Store, StoreError, span};
 
 /// What changed in the topology: whole new values, so that writing twice is once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub struct EdgePatch {
     pub put: Vec<(Edge, FlowStats)>,
     /// Edges that are no more.
     pub gone: Vec<Edge>,
+    /// What edges that are gone are called now: what was counted by the hour and the day goes with them.
+    pub renamed: Vec<(Edge, Edge)>,
 }
 
 impl Store {
@@ -43,6 +45,7 @@ impl Store {
 }
 
 pub(crate) fn apply(connection: &Connection, patch: &EdgePatch) -> Result<(), StoreError> {
+    span::rename(connection, &patch.renamed)?;
     let mut delete = connection
         .prepare_cached("DELETE FROM edges WHERE client = ?1 AND server = ?2 AND protocol = ?3 AND port = ?4")?;
     for edge in &patch.gone {

@@ -30,6 +30,15 @@ impl StatusService for Api {
             models,
             open_events,
             started: time_text(state.started),
+            conflicts: state
+                .directory
+                .conflicts()
+                .into_iter()
+                .map(|(address, hosts)| v1::AddressConflict {
+                    address: address.to_string(),
+                    hosts: hosts.into_iter().map(|id| state.host_name(id)).collect(),
+                })
+                .collect(),
         }))
     }
 }

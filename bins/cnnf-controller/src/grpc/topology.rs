@@ -6,15 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cnnf_core::event::{EventKind, EventParty};
+use cnnf_core::flow::FlowStats;
 use cnnf_core::id::ServiceKey;
-use cnnf_core::net::{AddrRange, Protocol, is_private};
+use cnnf_core::net::{AddrRange, Ports, Protocol, is_private};
 use cnnf_core::policy::{Mode, PolicySet};
 use cnnf_core::time::Timestamp;
 use cnnf_core::topology::{
-    DYNAMIC, EPHEMERAL, Edge, EdgeStatus, Grouping, NodeKind, Peer, Radar, RadarEdge, Topology, View, view,
+    DYNAMIC, EPHEMERAL, Edge, EdgeStatus, Filter, Grouping, NodeKind, Peer, Radar, RadarEdge, Topology, View, diff,
+    view,
 };
-use cnnf_rpc::convert::ConvertError;
 use cnnf_rpc::convert::common::{time_range, time_text};
+use cnnf_rpc::convert::{self, ConvertError};
 use cnnf_rpc::v1;
 use cnnf_rpc::v1::topology_service_server::TopologyService;
 use cnnf_store::{EventQuery, StoredEvent, Subject};
@@ -79,8 +81,8 @@ impl TopologyService for Api {
             let state = self.0.state();
             (end(&state, "from", &request.from)?, end(&state, "to", &request.to)?)
         };
-        let wanted = View { connected_only: true, since, until, grouping: Grouping::None };
-        let radar = self.0.aside(move |controller| draw(controller, &wanted)).await?;
+        let wanted = View { connected_only: true, ..View::default() };
+        let radar = self.0.aside(move |controller| draw(controller, since, until, &wanted)).await?;
         let is_at = |end: &Option<End>, peer: &Peer| end.as_ref().is_none_or(|end| end.is(peer));
         let edges = radar
             .edges
@@ -95,8 +97,9 @@ impl TopologyService for Api {
     async fn get_radar(&self, request: Request<v1::GetRadarRequest>) -> Result<Response<v1::Radar>, Status> {
         let request = request.into_inner();
         let (since, until) = time_range("time", request.time.as_ref())?;
-        let wanted = View { connected_only: request.connected, since, until, grouping: grouping(&request.group_by)? };
-        let radar = self.0.aside(move |controller| draw(controller, &wanted)).await?;
+        let grouping = grouping(&request.group_by)?;
+        let wanted = View { connected_only: request.connected, grouping, filter: filter(request)? };
+        let radar = self.0.aside(move |controller| draw(controller, since, until, &wanted)).await?;
         let state = self.0.state();
         let nodes = radar.nodes.iter().map(|node| v1::RadarNode {
             id: match &node.peer {
@@ -118,6 +121,19 @@ impl TopologyService for Api {
             group: node.group.clone(),
         });
         Ok(Response::new(v1::Radar { nodes: nodes.collect(), edges: radar.edges.iter().map(edge).collect() }))
+    }
+
+    async fn diff_edges(
+        &self,
+        request: Request<v1::DiffEdgesRequest>,
+    ) -> Result<Response<v1::DiffEdgesResponse>, Status> {
+        let (since, until) = time_range("time", request.into_inner().time.as_ref())?;
+        if since == Timestamp::default() {
+            return Err(ConvertError::new("time.since_ms", "is missing: two times are compared").into());
+        }
+        let until = until.unwrap_or_else(now);
+        let before = since.minus(until.since(since));
+        self.0.aside(move |controller| compare(controller, before, since, until)).await.map(Response::new)
     }
 }
 
@@ -172,18 +188,70 @@ fn grouping(text: &str) -> Result<Grouping, ConvertError> {
     }
 }
 
-/// The picture, from one moment of the state.
-fn draw(controller: &Controller, wanted: &View) -> Result<Radar, Status> {
+/// What a picture must have.
+fn filter(request: v1::GetRadarRequest) -> Result<Filter, Status> {
+    let ports = if request.ports.is_empty() {
+        Ports::Any
+    } else {
+        Ports::parse(&request.ports).map_err(|error| ConvertError::new("ports", error))?
+    };
+    let statuses = request.statuses.iter().map(|text| word("statuses", text)).collect::<Result<_, _>>()?;
+    let labels = convert::common::labels("labels", request.labels)?;
+    Ok(Filter { name: request.name, labels, ports, statuses })
+}
+
+/// What differs between two equally long times.
+fn compare(
+    controller: &Controller,
+    before: Timestamp,
+    since: Timestamp,
+    until: Timestamp,
+) -> Result<v1::DiffEdgesResponse, Status> {
+    let between = |since, until| controller.store.edges_between(since, until).map_err(refuse);
+    // The later time has its first moment, so that no connection is in both.
+    let found = diff(&between(before, since.minus(Duration::from_millis(1)))?, &between(since, until)?);
+    let (directory, policy) = {
+        let state = controller.state();
+        (Arc::clone(&state.directory), Arc::clone(&state.policy))
+    };
+    let drawn = |edges: Vec<(Edge, FlowStats)>| -> Vec<v1::ObservedEdge> {
+        let wanted = View { connected_only: true, ..View::default() };
+        let radar = view(&edges.into_iter().collect(), &directory, &policy, &BTreeMap::new(), &wanted, until);
+        radar.edges.iter().map(edge).collect()
+    };
+    let were: Vec<u64> = found.changed.iter().map(|(_, before, _)| before.connections).collect();
+    let changed = drawn(found.changed.into_iter().map(|(edge, _, after)| (edge, after)).collect());
+    let changed = changed.into_iter().zip(were);
+    Ok(v1::DiffEdgesResponse {
+        new: drawn(found.new),
+        gone: drawn(found.gone),
+        changed: changed
+            .map(|(edge, connections_before)| v1::ChangedEdge { edge: Some(edge), connections_before })
+            .collect(),
+        before: time_text(before),
+        since: time_text(since),
+        until: time_text(until),
+    })
+}
+
+/// The picture of a time, or of all that was ever seen, from one moment of the state.
+fn draw(controller: &Controller, since: Timestamp, until: Option<Timestamp>, wanted: &View) -> Result<Radar, Status> {
     let at = now();
-    let since = if wanted.since == Timestamp::default() { at.minus(MARKED) } else { wanted.since };
-    let query = EventQuery { since, until: wanted.until, open: true, ..EventQuery::default() };
+    let ranged = since != Timestamp::default() || until.is_some();
+    let marked_since = if ranged { since } else { at.minus(MARKED) };
+    let query = EventQuery { since: marked_since, until, open: true, ..EventQuery::default() };
     let events = controller.store.events(&query, MOST_MARKS).map_err(refuse)?;
     let (topology, directory, policy) = {
         let state = controller.state();
         (Arc::clone(&state.topology), Arc::clone(&state.directory), Arc::clone(&state.policy))
     };
     let marks = marks(&events, &topology, &policy);
-    Ok(view(&topology, &directory, &policy, &marks, wanted, at))
+    if ranged {
+        let edges = controller.store.edges_between(since, until.unwrap_or(at)).map_err(refuse)?;
+        Ok(view(&edges, &directory, &policy, &marks, wanted, at))
+    } else {
+        Ok(view(topology.edges(), &directory, &policy, &marks, wanted, at))
+    }
 }
 
 /// The worst that events say of each edge.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cnnf_core::event::EventKind;
-use cnnf_core::flow::FlowRecord;
+use cnnf_core::flow::{FlowRecord, FlowStats};
 use cnnf_core::id::{HostId, ServiceKey};
 use cnnf_core::model::{self, Change, Model, Phase};
 use cnnf_core::time::Timestamp;
@@ -18,6 +18,8 @@ use super::State;
 #[derive(Default)]
 pub(crate) struct Learned {
     pub(crate) edges: EdgePatch,
+    /// What a report itself counted.
+    pub(crate) counted: Vec<(Edge, FlowStats)>,
     pub(crate) models: Vec<ModelPatch>,
     pub(crate) events: Vec<NewEvent>,
     /// Whether a host's policy may be different now.
@@ -77,7 +79,7 @@ impl State {
     pub(crate) fn absorb(&mut self, reporter: &HostId, records: &[FlowRecord], now: Timestamp) -> Learned {
         let mut learned = Learned::default();
         let mut models = Touched::default();
-        let mut touched = BTreeSet::new();
+        let mut counted = BTreeMap::new();
         let topology = Arc::make_mut(&mut self.topology);
         let policy = Arc::make_mut(&mut self.policy);
         for record in records {
@@ -91,12 +93,16 @@ impl State {
                 let changed = model::absorb(&mut policy.models, &absorbed.edge, &absorbed.stats, now);
                 learned.policy_changed |= !changed.is_empty();
             }
-            touched.insert(absorbed.edge);
+            let hour = absorbed.stats.last.0 / cnnf_store::HOUR;
+            counted
+                .entry((absorbed.edge, hour))
+                .and_modify(|known: &mut FlowStats| known.merge(&absorbed.stats))
+                .or_insert(absorbed.stats);
         }
-        learned.edges.put = touched
-            .into_iter()
-            .filter_map(|edge| topology.edges().get(&edge).map(|stats| (edge.clone(), *stats)))
-            .collect();
+        let edges: BTreeSet<&Edge> = counted.keys().map(|(edge, _)| edge).collect();
+        let put = edges.into_iter().filter_map(|edge| topology.edges().get(edge).map(|stats| (edge.clone(), *stats)));
+        learned.edges.put = put.collect();
+        learned.counted = counted.into_iter().map(|((edge, _), stats)| (edge, stats)).collect();
         models.finish(&policy.models, &mut learned, now);
         learned
     }
@@ -112,9 +118,10 @@ impl State {
             models.note(&new, &policy.models);
             model::rename(&mut policy.models, &old, &new, now);
             if let Some(stats) = topology.edges().get(&new) {
-                learned.edges.put.push((new, *stats));
+                learned.edges.put.push((new.clone(), *stats));
             }
-            learned.edges.gone.push(old);
+            learned.edges.gone.push(old.clone());
+            learned.edges.renamed.push((old, new));
         }
         models.finish(&policy.models, &mut learned, now);
         learned
@@ -144,6 +151,16 @@ impl State {
                 Some(model) => ModelPatch::head(&key, model),
                 None => ModelPatch::removal(&key),
             });
+        }
+        learned
+    }
+
+    /// Forgets edges that were last seen longer ago than anything is kept by the day. What models know stays.
+    pub(crate) fn forget_edges(&mut self, now: Timestamp) -> Learned {
+        let limit = now.minus(self.settings.edges_daily_for);
+        let mut learned = Learned::default();
+        if self.topology.edges().values().any(|stats| stats.last < limit) {
+            learned.edges.gone = Arc::make_mut(&mut self.topology).forget_before(limit);
         }
         learned
     }

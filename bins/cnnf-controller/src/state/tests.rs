@@ -133,3 +133,18 @@ fn a_new_service_is_told_once_others_are_active() {
     state.settings.learning = false;
     assert!(state.tick_models(Duration::from_secs(1), Timestamp(5000)).is_empty());
 }
+
+#[test]
+fn edges_are_forgotten_when_nothing_of_them_is_kept() {
+    let (_folder, mut state) = empty();
+    state.add_host(row("h-1"), Timestamp(0));
+    state.settings.edges_daily_for = Duration::from_secs(10);
+    let flows = [flow("app", "10.0.0.1", "10.0.0.2", 80, 5), flow("app", "10.0.0.1", "10.0.0.2", 81, 9_000)];
+    let learned = state.absorb(&HostId::new("h-1"), &flows, Timestamp(9_000));
+    assert_eq!(learned.counted.len(), 2);
+    assert!(state.forget_edges(Timestamp(10_000)).is_empty());
+    let forgotten = state.forget_edges(Timestamp(10_006)).edges.gone;
+    assert_eq!(forgotten.iter().map(|edge| edge.port).collect::<Vec<_>>(), [80]);
+    assert_eq!(state.topology.edges().len(), 1);
+    assert_eq!(state.policy.models[&ServiceKey::unit("app")].edges.len(), 2, "what a model knows stays");
+}

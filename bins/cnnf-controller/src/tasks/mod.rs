@@ -11,6 +11,8 @@ use crate::controller::Controller;
 const TICK: Duration = Duration::from_secs(1);
 /// How often clocks and last-seen times are stored that change without an event.
 const STORE_EVERY: u32 = 10;
+/// How often what was counted for edges is aged.
+const AGE_EVERY: u32 = 300;
 
 /// Ticks until the controller ends.
 pub(crate) async fn run(controller: Arc<Controller>) {
@@ -43,6 +45,9 @@ pub(crate) async fn run(controller: Arc<Controller>) {
         if round.is_multiple_of(STORE_EVERY) {
             store_clocks(&controller).await;
         }
+        if round.is_multiple_of(AGE_EVERY) {
+            age_edges(&controller).await;
+        }
     }
 }
 
@@ -66,5 +71,27 @@ pub(crate) async fn store_clocks(controller: &Arc<Controller>) {
     if let Err(error) = models.await {
         tracing::error!(%error, "the models' clocks could not be stored");
         controller.take_back().await;
+    }
+}
+
+/// Makes old hours into days, and forgets what is older than the settings say.
+async fn age_edges(controller: &Arc<Controller>) {
+    let at = now();
+    let (queued, hours, days) = {
+        let mut state = controller.state();
+        let learned = state.forget_edges(at);
+        let (hours, days) = (state.settings.edges_hourly_for, state.settings.edges_daily_for);
+        (controller.queue(&state, learned), at.minus(hours), at.minus(days))
+    };
+    controller.settle(queued).await;
+    loop {
+        match controller.store.age_edges(hours, days).await {
+            Ok(true) => return,
+            Ok(false) => {}
+            Err(error) => {
+                tracing::error!(%error, "edges could not be aged");
+                return;
+            }
+        }
     }
 }

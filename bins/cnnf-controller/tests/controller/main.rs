@@ -4,6 +4,7 @@ mod cli;
 mod enrolment;
 mod expulsion;
 mod learning;
+mod over_time;
 mod place;
 mod policy;
 mod restart;

@@ -7,7 +7,7 @@ use cnnf_rpc::v1;
 use super::{Asker, page, peer, port};
 use crate::context::request;
 use crate::failure::Failure;
-use crate::output::{Cell, Output, Sheet, bytes};
+use crate::output::{Cell, Output, Sheet, bytes, printable};
 use crate::since::{parse_since, range};
 
 #[derive(Debug, Subcommand)]
@@ -23,17 +23,33 @@ pub(super) enum Edges {
         /// Only those seen since then: 1h, 7d, or RFC 3339.
         #[arg(long, value_parser = parse_since, value_name = "TIME")]
         since: Option<Timestamp>,
+        /// Only those seen until then, likewise. With either, what was counted in that time is shown: by whole hours, or days where
+        /// these are old.
+        #[arg(long, value_parser = parse_since, value_name = "TIME")]
+        until: Option<Timestamp>,
+    },
+    /// What is new, gone and changed in a time, against the equally long time before it.
+    Diff {
+        /// Since then: 1h, 7d, or RFC 3339.
+        #[arg(long, value_parser = parse_since, value_name = "TIME")]
+        since: Timestamp,
+        /// Until then, likewise; now by default.
+        #[arg(long, value_parser = parse_since, value_name = "TIME")]
+        until: Option<Timestamp>,
     },
 }
 
 impl Edges {
     pub(super) async fn run(self, asker: &Asker) -> Result<(), Failure> {
-        let Self::List { from, to, since } = self;
+        let (from, to, since, until) = match self {
+            Self::List { from, to, since, until } => (from, to, since, until),
+            Self::Diff { since, until } => return compare(asker, since, until).await,
+        };
         let session = asker.connect().await?;
         let mut all = v1::ListEdgesResponse::default();
         loop {
             let (from, to) = (from.clone(), to.clone());
-            let ask = v1::ListEdgesRequest { from, to, time: range(since), page: page(&all.next_token) };
+            let ask = v1::ListEdgesRequest { from, to, time: range(since, until), page: page(&all.next_token) };
             let next = session.answer(session.topology().list_edges(request(ask))).await?;
             all.edges.extend(next.edges);
             all.next_token = next.next_token;
@@ -43,6 +59,51 @@ impl Edges {
         }
         asker.out.show(&all, || table(&all.edges, &asker.out, peer))
     }
+}
+
+async fn compare(asker: &Asker, since: Timestamp, until: Option<Timestamp>) -> Result<(), Failure> {
+    let session = asker.connect().await?;
+    let ask = v1::DiffEdgesRequest { time: range(Some(since), until) };
+    let found = session.answer(session.topology().diff_edges(request(ask))).await?;
+    asker.out.show(&found, || differences(&found, &asker.out))
+}
+
+fn differences(found: &v1::DiffEdgesResponse, out: &Output) -> String {
+    let mut sheet =
+        Sheet::new(out, &["", "CLIENT", "SERVER", "PORT", "BEFORE", "NOW", "FIRST SEEN", "LAST SEEN", "STATUS"]);
+    let mut row = |sign: &str, edge: &v1::ObservedEdge, before: u64, now: u64| {
+        sheet.row(vec![
+            Cell::from(sign),
+            Cell::from(peer(edge.client.as_ref())),
+            Cell::from(peer(edge.server.as_ref())),
+            Cell::from(port(&edge.protocol, edge.port)),
+            Cell::number(before),
+            Cell::number(now),
+            Cell::from(&edge.first_seen),
+            Cell::from(&edge.last_seen),
+            Cell::word(&edge.status),
+        ]);
+    };
+    found.new.iter().for_each(|edge| row("+", edge, 0, edge.connections));
+    found.gone.iter().for_each(|edge| row("-", edge, edge.connections, 0));
+    for changed in &found.changed {
+        if let Some(edge) = &changed.edge {
+            row("~", edge, changed.connections_before, edge.connections);
+        }
+    }
+    let title = format!(
+        "{} new, {} gone, {} changed: {} until {}, against {} until then",
+        found.new.len(),
+        found.gone.len(),
+        found.changed.len(),
+        printable(&found.since),
+        printable(&found.until),
+        printable(&found.before),
+    );
+    if found.new.is_empty() && found.gone.is_empty() && found.changed.is_empty() {
+        return title;
+    }
+    format!("{title}\n{}", sheet.render())
 }
 
 /// A table of edges; `name` says how an end is written.

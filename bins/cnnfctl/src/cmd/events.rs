@@ -108,7 +108,7 @@ async fn list(
         let ask = v1::ListEventsRequest {
             kind: which.kind.clone(),
             service: which.service.clone(),
-            time: range(since),
+            time: range(since, None),
             page: Some(v1::PageRequest { size, token: all.next_token }),
         };
         let next = session.answer(session.events().list_events(request(ask))).await?;

@@ -22,9 +22,32 @@ pub(super) struct Radar {
     /// Only edges seen since then: 1h, 7d, or RFC 3339.
     #[arg(long, value_parser = parse_since, value_name = "TIME")]
     since: Option<Timestamp>,
+    /// Only edges seen until then, likewise. With either, what was counted in that time is shown: by whole hours, or days where these
+    /// are old.
+    #[arg(long, value_parser = parse_since, value_name = "TIME")]
+    until: Option<Timestamp>,
+    /// Only edges with this in the name or key of an end.
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    name: String,
+    /// Only edges with a service at an end that runs on a host with this label. Can be repeated: all are needed.
+    #[arg(long = "label", value_parser = label, value_name = "KEY=VALUE")]
+    labels: Vec<(String, String)>,
+    /// Only edges on these server ports, such as tcp/80,8000-8100. Can be repeated.
+    #[arg(long, value_name = "PORTS")]
+    ports: Vec<String>,
+    /// Only edges that stand so: prevented, alerted, unlearned, learning, learned, by_rule. Can be repeated, or with commas between.
+    #[arg(long, value_name = "STATUS", value_delimiter = ',')]
+    status: Vec<String>,
     /// Put services together by their host or by a label of their hosts: host, or label:KEY.
     #[arg(long, value_parser = group, value_name = "WHAT")]
     group_by: Option<String>,
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write KEY=VALUE such as env=prod".into()),
+    }
 }
 
 fn group(text: &str) -> Result<String, String> {
@@ -39,8 +62,15 @@ impl Radar {
     pub(super) async fn run(self, asker: &Asker) -> Result<(), Failure> {
         let session = asker.connect().await?;
         let group_by = self.group_by.unwrap_or_default();
-        let ask =
-            v1::GetRadarRequest { connected: self.connected, time: range(self.since), group_by: group_by.clone() };
+        let ask = v1::GetRadarRequest {
+            connected: self.connected,
+            time: range(self.since, self.until),
+            group_by: group_by.clone(),
+            name: self.name,
+            labels: self.labels.into_iter().collect(),
+            ports: self.ports,
+            statuses: self.status,
+        };
         let radar = session.answer(session.topology().get_radar(request(ask))).await?;
         let out = &asker.out;
         out.show(&radar, || if out.dot() { dot::draw(&radar) } else { people(&radar, !group_by.is_empty(), out) })

@@ -28,6 +28,10 @@ fn people(status: &v1::Status, server: &str, out: &Output) -> String {
     let models: Vec<_> = status.models.iter().map(|(phase, number)| format!("{number} {phase}")).collect();
     sheet.field("models", if models.is_empty() { "0".to_owned() } else { models.join(", ") });
     let events = Cell::from(status.open_events.to_string());
+    for conflict in &status.conflicts {
+        let text = format!("{} is claimed by {}", conflict.address, conflict.hosts.join(" and "));
+        sheet.field("conflict", Cell::from(text).tone(Tone::Warn));
+    }
     sheet.field("open events", if status.open_events == 0 { events } else { events.tone(Tone::Warn) });
     sheet.render()
 }

@@ -46,7 +46,7 @@ golden! {
     status: "status";
     radar: "radar --connected", "radar --group-by host";
     services: "services list", "services show nginx", "services mode nginx observe";
-    edges: "edges list --from nginx --since 1h";
+    edges: "edges list --from nginx --since 1h", "edges diff --since 2026-11-24T06:00:00Z --until 2026-11-24T07:00:00Z";
     rules: "rules list", "rules show 2";
     models: "models list", "models show nginx", "models activate nginx";
     decided_models: "models relearn nginx", "models reset nginx --yes", "models learn start nginx", "models learn stop nginx",
@@ -161,4 +161,37 @@ fn an_edge_is_sent_as_it_is_written_or_refused_before_anything_is_sent() {
         assert!(ran.err.contains(part), "{}", ran.err);
     }
     assert_eq!(bed.requests.lock().expect("requests").len(), 2, "nothing more was sent");
+}
+
+#[test]
+fn what_of_the_picture_is_wanted_is_asked_for() {
+    let bed = Bed::start();
+    let until = "2026-11-24T07:00:00Z";
+    bed.ok(&[
+        "radar",
+        "--until",
+        until,
+        "--name",
+        "ngi",
+        "--label",
+        "env=prod",
+        "--ports",
+        "tcp/80",
+        "--status",
+        "alerted,prevented",
+    ]);
+    bed.ok(&["edges", "list", "--since", "2026-11-24T06:00:00Z", "--until", until]);
+    let asked = bed.requests.lock().expect("requests").clone();
+    for part in [
+        "since_ms: 0, until_ms: 1795503600000",
+        r#"name: "ngi""#,
+        r#"labels: {"env": "prod"}"#,
+        r#"ports: ["tcp/80"]"#,
+        r#"statuses: ["alerted", "prevented"]"#,
+    ] {
+        assert!(asked[0].contains(part), "{part}: {asked:?}");
+    }
+    assert!(asked[1].contains("since_ms: 1795500000000, until_ms: 1795503600000"), "{asked:?}");
+    let ran = bed.run(&["edges", "diff"]);
+    assert!(ran.code == 2 && ran.err.contains("--since"), "{ran:?}");
 }

@@ -5,7 +5,7 @@ use crate::directory::{Directory, Endpoint, Host, Instance};
 use crate::flow::{FlowKey, FlowRecord, FlowStats};
 use crate::id::{HostId, ServiceKey};
 use crate::label::Labels;
-use crate::net::{AddrRange, Protocol};
+use crate::net::{AddrRange, Ports, Protocol};
 use crate::policy::{AddressObject, Mode, PolicySet};
 use crate::time::Timestamp;
 
@@ -114,12 +114,12 @@ fn the_view_has_every_service_or_only_connected_ones() {
     let seen = record((Some("client"), "10.0.0.1"), (None, "10.0.0.2"), 80);
     let edge = topology.absorb(&HostId::new("a"), &seen, &directory, &BTreeMap::new()).expect("counts").edge;
     let policy = PolicySet::default();
-    let all = view(&topology, &directory, &policy, &BTreeMap::new(), &View::default(), Timestamp(10));
+    let all = view(topology.edges(), &directory, &policy, &BTreeMap::new(), &View::default(), Timestamp(10));
     assert_eq!(all.nodes.len(), 3);
     assert_eq!(all.edges[0].status, EdgeStatus::Learning);
     let wanted = View { connected_only: true, grouping: Grouping::Label("env".into()), ..View::default() };
     let marks = BTreeMap::from([(edge, EdgeStatus::Alerted)]);
-    let some = view(&topology, &directory, &policy, &marks, &wanted, Timestamp(10));
+    let some = view(topology.edges(), &directory, &policy, &marks, &wanted, Timestamp(10));
     let names: Vec<_> = some.nodes.iter().map(|n| (n.name.as_str(), n.worst, n.group.as_str())).collect();
     assert_eq!(names, [("client", Some(EdgeStatus::Alerted), "prod"), ("server", Some(EdgeStatus::Alerted), "prod")]);
 }
@@ -134,7 +134,7 @@ fn an_edge_that_was_only_refused_is_drawn() {
     };
     let marks = BTreeMap::from([(edge, EdgeStatus::Prevented)]);
     let now = Timestamp(10);
-    let radar = view(&Topology::default(), &two_hosts(), &PolicySet::default(), &marks, &View::default(), now);
+    let radar = view(&BTreeMap::new(), &two_hosts(), &PolicySet::default(), &marks, &View::default(), now);
     assert_eq!((radar.edges.len(), radar.edges[0].stats.connections), (1, 0));
 }
 
@@ -190,4 +190,49 @@ fn ports_read_as_they_are_written() {
     for text in ["tcp", "tcp/0", "tcp/65536", "icmp/8", "5432", ""] {
         assert!(parse_port(text).is_err(), "{text}");
     }
+}
+
+#[test]
+fn the_view_is_filtered() {
+    let mut topology = Topology::default();
+    let mut directory = two_hosts();
+    directory.hosts.insert(HostId::new("c"), host("10.0.0.3", "idle", Some(99)));
+    for (server, port) in [("10.0.0.2", 80), ("10.0.0.3", 99), ("192.0.2.1", 40_000)] {
+        let seen = record((Some("client"), "10.0.0.1"), (None, server), port);
+        topology.absorb(&HostId::new("a"), &seen, &directory, &BTreeMap::new());
+    }
+    let drawn = |filter: Filter| {
+        let wanted = View { filter, ..View::default() };
+        let (policy, marks) = (PolicySet::default(), BTreeMap::new());
+        let radar = view(topology.edges(), &directory, &policy, &marks, &wanted, Timestamp(10));
+        (radar.edges.iter().map(|e| e.edge.port).collect::<Vec<_>>(), radar.nodes.len())
+    };
+    assert_eq!(drawn(Filter::default()), (vec![99, 80, 40_000], 4));
+    assert_eq!(drawn(Filter { name: "SERV".into(), ..Filter::default() }), (vec![80], 2));
+    assert_eq!(drawn(Filter { name: "192.0.2".into(), ..Filter::default() }), (vec![40_000], 2));
+    let ports = |text: &str| Ports::parse(&[text]).expect("ports");
+    assert_eq!(drawn(Filter { ports: ports("tcp/81-100"), ..Filter::default() }), (vec![99], 2));
+    assert_eq!(drawn(Filter { ports: ports("udp"), ..Filter::default() }), (vec![], 0));
+    let prod: Labels = "env=prod".parse().expect("labels");
+    assert_eq!(drawn(Filter { labels: prod, ..Filter::default() }).0.len(), 3);
+    let dev: Labels = "env=dev".parse().expect("labels");
+    assert_eq!(drawn(Filter { labels: dev, ..Filter::default() }), (vec![], 0));
+    assert_eq!(drawn(Filter { statuses: vec![EdgeStatus::Alerted], ..Filter::default() }), (vec![], 0));
+}
+
+#[test]
+fn two_times_compare() {
+    let edge = |port| Edge { client: Peer::Private, server: Peer::Internet, protocol: Protocol::Tcp, port };
+    let counted = |all: &[(u16, u64)]| -> BTreeMap<Edge, FlowStats> {
+        let stats = |connections| FlowStats { connections, bytes: 0, first: Timestamp(1), last: Timestamp(2) };
+        all.iter().map(|(port, connections)| (edge(*port), stats(*connections))).collect()
+    };
+    let before = counted(&[(1, 5), (2, 100), (3, 100), (4, 1), (5, 20)]);
+    let after = counted(&[(2, 199), (3, 200), (4, 9), (5, 10), (6, 1)]);
+    let found = diff(&before, &after);
+    let ports = |edges: &[(Edge, FlowStats)]| edges.iter().map(|(edge, _)| edge.port).collect::<Vec<_>>();
+    assert_eq!((ports(&found.new), ports(&found.gone)), (vec![6], vec![1]));
+    let changed: Vec<_> = found.changed.iter().map(|(e, a, b)| (e.port, a.connections, b.connections)).collect();
+    assert_eq!(changed, [(3, 100, 200), (5, 20, 10)]);
+    assert_eq!(diff(&after, &after), Diff::default());
 }

@@ -5,13 +5,13 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
-use super::absorb::Topology;
 use super::edge::{Edge, Peer};
-use crate::directory::Directory;
+use crate::directory::{Directory, Host};
 use crate::flow::FlowStats;
 use crate::id::{HostId, ServiceKey};
+use crate::label::Labels;
 use crate::model::Phase;
-use crate::net::ParseError;
+use crate::net::{ParseError, Ports};
 use crate::policy::{Connection, Effect, Mode, Party, PolicySet, Reason, Vantage, evaluate, words};
 use crate::time::Timestamp;
 
@@ -50,12 +50,73 @@ pub enum Grouping {
 pub struct View {
     /// Leave out nodes without edges.
     pub connected_only: bool,
-    /// Edges last seen before are left out.
-    pub since: Timestamp,
-    /// Edges first seen after are left out; `None` for now.
-    pub until: Option<Timestamp>,
+    /// What edges, and the nodes at their ends, must have.
+    pub filter: Filter,
     /// How nodes are put together.
     pub grouping: Grouping,
+}
+
+/// What an edge must have to be in the picture; what is empty asks for nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// A part of an end's name or key, whatever its case.
+    pub name: String,
+    /// Labels of a host that runs the service at an end.
+    pub labels: Labels,
+    /// Server ports.
+    pub ports: Ports,
+    /// How it stands.
+    pub statuses: Vec<EdgeStatus>,
+}
+
+impl Filter {
+    fn keeps_edge(&self, edge: &Edge, status: EdgeStatus, place: &Places<'_>) -> bool {
+        let ports = edge.ports();
+        let on_port = match &self.ports {
+            Ports::Any => true,
+            Ports::Only(some) => {
+                some.iter().any(|r| r.protocol == ports.protocol && r.low <= ports.high && ports.low <= r.high)
+            }
+        };
+        on_port
+            && (self.statuses.is_empty() || self.statuses.contains(&status))
+            && [&edge.client, &edge.server].into_iter().any(|end| self.keeps_end(end, place))
+    }
+
+    fn keeps_end(&self, peer: &Peer, places: &Places<'_>) -> bool {
+        let named = self.name.is_empty() || peer.to_string().to_lowercase().contains(&self.name.to_lowercase());
+        let labelled =
+            || self.labels.0.is_empty() || places.of(peer).any(|(_, host)| host.labels.satisfy(&self.labels));
+        named && labelled()
+    }
+
+    /// Whether a node without edges may be in the picture.
+    fn keeps_lonely(&self) -> bool {
+        self.ports == Ports::Any && self.statuses.is_empty()
+    }
+}
+
+/// Where each service is: looked up once, as a picture asks for it at every node and edge.
+struct Places<'a>(BTreeMap<&'a ServiceKey, Vec<(&'a HostId, &'a Host)>>);
+
+impl<'a> Places<'a> {
+    fn new(directory: &'a Directory) -> Self {
+        let mut places: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (id, host) in &directory.hosts {
+            for key in host.instances.keys() {
+                places.entry(key).or_default().push((id, host));
+            }
+        }
+        Self(places)
+    }
+
+    fn of(&self, peer: &Peer) -> impl Iterator<Item = (&'a HostId, &'a Host)> {
+        let places = match peer {
+            Peer::Service(key) => self.0.get(key).map(Vec::as_slice),
+            _ => None,
+        };
+        places.unwrap_or_default().iter().copied()
+    }
 }
 
 /// The picture.
@@ -110,64 +171,55 @@ pub struct RadarEdge {
     pub status: EdgeStatus,
 }
 
-/// Draws the picture. `marks` are the edges that gave alerts or were prevented in the time range.
+/// Draws the picture of `edges`: all that were ever seen, or what was seen in a time. `marks` are the edges that gave alerts or were
+/// prevented in it.
 #[must_use]
 pub fn view(
-    topology: &Topology,
+    edges: &BTreeMap<Edge, FlowStats>,
     directory: &Directory,
     policy: &PolicySet,
     marks: &BTreeMap<Edge, EdgeStatus>,
     wanted: &View,
     now: Timestamp,
 ) -> Radar {
-    let until = wanted.until.unwrap_or(now);
     let nothing = FlowStats { connections: 0, bytes: 0, first: now, last: now };
-    let refused = marks.keys().filter(|edge| !topology.edges().contains_key(edge)).map(|edge| (edge, &nothing));
-    let mut edges: Vec<RadarEdge> = topology
-        .edges()
+    let places = Places::new(directory);
+    let refused = marks.keys().filter(|edge| !edges.contains_key(edge)).map(|edge| (edge, &nothing));
+    let mut drawn: Vec<RadarEdge> = edges
         .iter()
-        .filter(|(_, stats)| stats.last >= wanted.since && stats.first <= until)
         .chain(refused)
-        .map(|(edge, stats)| RadarEdge {
-            edge: edge.clone(),
-            stats: *stats,
-            status: status(edge, directory, policy, marks, now),
-        })
+        .map(|(edge, stats)| (edge, stats, status(edge, &places, directory, policy, marks, now)))
+        .filter(|(edge, _, status)| wanted.filter.keeps_edge(edge, *status, &places))
+        .map(|(edge, stats, status)| RadarEdge { edge: edge.clone(), stats: *stats, status })
         .collect();
-    edges.sort_unstable_by(|a, b| a.edge.cmp(&b.edge));
-    let mut worst: BTreeMap<&Peer, EdgeStatus> = BTreeMap::new();
-    for e in &edges {
+    drawn.sort_unstable_by(|a, b| a.edge.cmp(&b.edge));
+    let mut worst: BTreeMap<&Peer, Option<EdgeStatus>> = BTreeMap::new();
+    for e in &drawn {
         for end in [&e.edge.client, &e.edge.server] {
-            worst.entry(end).and_modify(|w| *w = (*w).max(e.status)).or_insert(e.status);
+            worst.entry(end).and_modify(|w| *w = (*w).max(Some(e.status))).or_insert(Some(e.status));
         }
     }
-    let mut peers: BTreeSet<Peer> = worst.keys().map(|peer| (*peer).clone()).collect();
-    if !wanted.connected_only {
-        let services = directory.hosts.values().flat_map(|host| host.instances.keys());
-        peers.extend(services.map(|key| Peer::Service(key.clone())));
+    let lonely: BTreeSet<Peer> = if wanted.connected_only || !wanted.filter.keeps_lonely() {
+        BTreeSet::new()
+    } else {
+        let all = places.0.keys().map(|key| Peer::Service((*key).clone()));
+        all.filter(|peer| wanted.filter.keeps_end(peer, &places)).collect()
+    };
+    for peer in &lonely {
+        worst.entry(peer).or_insert(None);
     }
-    let nodes = peers
-        .into_iter()
-        .map(|peer| {
-            let worst = worst.get(&peer).copied();
-            node(peer, worst, directory, policy, &wanted.grouping)
-        })
-        .collect();
-    Radar { nodes, edges }
+    let nodes = worst.into_iter().map(|(peer, worst)| node(peer, worst, &places, policy, &wanted.grouping)).collect();
+    Radar { nodes, edges: drawn }
 }
 
-fn node(peer: Peer, worst: Option<EdgeStatus>, directory: &Directory, policy: &PolicySet, grouping: &Grouping) -> Node {
-    let key = match &peer {
+fn node(peer: &Peer, worst: Option<EdgeStatus>, places: &Places<'_>, policy: &PolicySet, grouping: &Grouping) -> Node {
+    let key = match peer {
         Peer::Service(key) => Some(key),
         _ => None,
     };
-    let hosts: Vec<&HostId> = key.map_or_else(Vec::new, |key| {
-        directory.hosts.iter().filter(|(_, host)| host.instances.contains_key(key)).map(|(id, _)| id).collect()
-    });
-    let groups: BTreeSet<&str> = hosts
-        .iter()
-        .filter_map(|id| directory.hosts.get(id))
-        .filter_map(|host| match grouping {
+    let groups: BTreeSet<&str> = places
+        .of(peer)
+        .filter_map(|(_, host)| match grouping {
             Grouping::None => None,
             Grouping::Host => Some(host.name.as_str()),
             Grouping::Label(label) => host.labels.0.get(label).map(String::as_str),
@@ -175,7 +227,7 @@ fn node(peer: Peer, worst: Option<EdgeStatus>, directory: &Directory, policy: &P
         .collect();
     Node {
         name: key.map_or_else(|| peer.to_string(), |key| key.name().to_owned()),
-        kind: match &peer {
+        kind: match peer {
             Peer::Service(_) => NodeKind::Service,
             Peer::Object(_) => NodeKind::Object,
             Peer::Address(_) | Peer::Private | Peer::Internet => NodeKind::Address,
@@ -183,15 +235,16 @@ fn node(peer: Peer, worst: Option<EdgeStatus>, directory: &Directory, policy: &P
         phase: key.and_then(|key| policy.models.get(key)).map(|model| model.phase),
         mode: key.map(|key| policy.service_modes.get(key).copied().unwrap_or(Mode::Enforce)),
         group: groups.into_iter().collect::<Vec<_>>().join("+"),
-        hosts: hosts.into_iter().cloned().collect(),
+        hosts: places.of(peer).map(|(id, _)| id.clone()).collect(),
         worst,
-        peer,
+        peer: peer.clone(),
     }
 }
 
 /// How an edge stands.
 fn status(
     edge: &Edge,
+    places: &Places<'_>,
     directory: &Directory,
     policy: &PolicySet,
     marks: &BTreeMap<Edge, EdgeStatus>,
@@ -200,7 +253,7 @@ fn status(
     if let Some(mark) = marks.get(edge) {
         return *mark;
     }
-    let decision = evaluate(policy, directory, &example(edge, directory), Vantage::Client, now);
+    let decision = evaluate(policy, directory, &example(edge, places), Vantage::Client, now);
     if decision.effect == Effect::Allow && matches!(decision.reason, Reason::Rule { .. }) {
         return EdgeStatus::ByRule;
     }
@@ -221,10 +274,10 @@ fn status(
 }
 
 /// A connection that stands for all of an edge: on the first host that has each service.
-fn example(edge: &Edge, directory: &Directory) -> Connection {
+fn example(edge: &Edge, places: &Places<'_>) -> Connection {
     let party = |peer: &Peer, fallback: IpAddr| match peer {
         Peer::Service(key) => {
-            let host = directory.hosts.iter().find(|(_, host)| host.instances.contains_key::<ServiceKey>(key));
+            let host = places.of(peer).next();
             Party {
                 host: host.map(|(id, _)| id.clone()),
                 service: Some(key.clone()),

@@ -9,3 +9,4 @@ mod migration;
 mod place;
 mod policy;
 mod reports;
+mod spans;

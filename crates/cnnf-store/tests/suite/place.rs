@@ -73,7 +73,11 @@ pub(crate) fn report(host: &str, epoch: &str, seq: u64) -> Intake {
         cursor: Cursor { epoch: epoch.to_owned(), seq },
         at: Timestamp(100 + seq),
         inventory: None,
-        edges: EdgePatch { put: vec![(edge("unit:a", "unit:b", 80), stats(seq, 100, 100 + seq))], gone: Vec::new() },
+        edges: EdgePatch {
+            put: vec![(edge("unit:a", "unit:b", 80), stats(seq, 100, 100 + seq))],
+            ..EdgePatch::default()
+        },
+        counted: vec![(edge("unit:a", "unit:b", 80), stats(1, 100, 100 + seq))],
         models: Vec::new(),
         events: Vec::new(),
     }

@@ -90,10 +90,13 @@ fn an_inventory_replaces_the_one_before() {
 fn edges_are_put_and_taken_away() {
     let (place, store) = Place::new();
     let (one, two) = (edge("unit:a", "unit:b", 80), edge("kernel", "exe:/usr/bin/x y", 0));
-    let patch =
-        cnnf_store::EdgePatch { put: vec![(one.clone(), stats(1, 5, 6)), (two.clone(), stats(2, 7, 8))], gone: vec![] };
+    let patch = cnnf_store::EdgePatch {
+        put: vec![(one.clone(), stats(1, 5, 6)), (two.clone(), stats(2, 7, 8))],
+        ..Default::default()
+    };
     store.patch_edges(patch).wait().expect("put");
-    let patch = cnnf_store::EdgePatch { put: vec![(two.clone(), stats(3, 7, 9))], gone: vec![one] };
+    let patch =
+        cnnf_store::EdgePatch { put: vec![(two.clone(), stats(3, 7, 9))], gone: vec![one], ..Default::default() };
     store.patch_edges(patch).wait().expect("put");
     drop(store);
     assert_eq!(place.reopen().edges().expect("edges"), [(two, stats(3, 7, 9))]);

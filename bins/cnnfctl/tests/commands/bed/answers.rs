@@ -14,6 +14,7 @@ pub(crate) fn status() -> Status {
         models: [("active".into(), 2), ("learning".into(), 1)].into(),
         open_events: 5,
         started: "2026-11-24T06:00:00Z".into(),
+        conflicts: vec![AddressConflict { address: "10.86.0.2".into(), hosts: vec!["web1".into(), "web2".into()] }],
     }
 }
 
@@ -73,6 +74,18 @@ pub(crate) fn edges() -> Vec<ObservedEdge> {
         edge(office, service_peer("unit:nginx"), "tcp", 443, "by_rule", 3, 900),
         edge(service_peer("unit:nginx"), address, "icmp", 0, "learning", 1, 84),
     ]
+}
+
+pub(crate) fn differences() -> DiffEdgesResponse {
+    let [a, b, c, _] = edges().try_into().expect("four");
+    DiffEdgesResponse {
+        new: vec![a],
+        gone: vec![c],
+        changed: vec![ChangedEdge { edge: Some(b), connections_before: 400 }],
+        before: "2026-11-24T05:00:00Z".into(),
+        since: "2026-11-24T06:00:00Z".into(),
+        until: "2026-11-24T07:00:00Z".into(),
+    }
 }
 
 pub(crate) fn radar(group_by: &str) -> Radar {

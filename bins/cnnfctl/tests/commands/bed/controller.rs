@@ -116,6 +116,11 @@ impl TopologyService for Controller {
         Ok(Response::new(ListEdgesResponse { edges, next_token }))
     }
 
+    async fn diff_edges(&self, request: Request<DiffEdgesRequest>) -> Answer<DiffEdgesResponse> {
+        self.admit(request)?;
+        Ok(Response::new(answers::differences()))
+    }
+
     async fn get_radar(&self, request: Request<GetRadarRequest>) -> Answer<Radar> {
         Ok(Response::new(answers::radar(&self.admit(request)?.group_by)))
     }
