@@ -13,7 +13,7 @@ PACKAGES := build-essential pkg-config libnftnl-dev libmnl-dev nftables iproute2
 # Connections a case of the truth table: enough for 100,000 in all.
 SOAK_EACH ?= 2500
 
-.PHONY: help deps tools build fmt lint deny check test demo soak bench beds lab clean
+.PHONY: help deps tools build fmt lint deny check test fuzz demo soak bench beds lab clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -46,11 +46,15 @@ test: deps tools lint deny ## everything CI runs (root: makes namespaces of its 
 	cargo nextest run --locked --workspace
 	$(MAKE) --no-print-directory demo CHECK=1
 
+fuzz: ## fuzz every decoder longer than the tests do, with another seed each time: FUZZ_ROUNDS=5000000 a decoder
+	FUZZ_ROUNDS=$${FUZZ_ROUNDS:-5000000} FUZZ_SEED=$${FUZZ_SEED:-$$RANDOM$$RANDOM} cargo nextest run --locked --profile soak --workspace \
+		-E 'test(/^fuzz::/)'
+
 demo: deps ## the story on four small hosts; CHECK=1 verifies each step and exits
 	cargo build --locked --workspace --bins
 	CHECK=$(CHECK) integration/demo.sh
 
-soak: deps tools ## the full figures (root, a quarter of an hour): a connection's owner, SOAK_EACH times a case
+soak: deps tools ## the full figures (root, a quarter of an hour): a connection's owner, SOAK_EACH times a case; millions of connections judged
 	@mkdir -p target/soak && rm -f target/soak/truth.tsv
 	cargo build --locked --workspace --bins
 	CNNF_TRUTH_EACH=$(SOAK_EACH) CNNF_TRUTH_ROWS=$(CURDIR)/target/soak/truth.tsv \
@@ -58,6 +62,8 @@ soak: deps tools ## the full figures (root, a quarter of an hour): a connection'
 	@awk -F'\t' '{ known += $$2; right += $$3; unknown += $$4; wrong += $$5 } \
 		END { printf "%d attributions in %d cases: %d right, %d unknown, %d wrong\n", right + unknown + wrong, NR, right, unknown, wrong; \
 		exit wrong > 0 || right + unknown < 100000 }' target/soak/truth.tsv
+	PROPTEST_CASES=8192 nice cargo nextest run --locked --profile soak -p cnnf-core -p cnnf-host \
+		-E 'test(agreement) or test(plan::tests)'
 
 bench: deps ## benchmarks beside the ways of others (root); tables, and target/bench/*.json
 	cargo bench --locked -p cnnf-host --bench owner

@@ -8,6 +8,8 @@ mod enroll;
 mod enrolment;
 mod evidence;
 mod failure;
+#[cfg(test)]
+mod fuzz;
 mod link;
 mod local;
 mod notify;

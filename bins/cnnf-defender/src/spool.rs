@@ -216,30 +216,39 @@ fn renumbered(reports: VecDeque<(u64, Vec<u8>)>) -> VecDeque<(u64, Vec<u8>)> {
     reports.into_iter().map(again).collect()
 }
 
-struct Kept {
+/// What a spool's file holds.
+pub(crate) struct Kept {
     epoch: String,
     boot: String,
-    next: u64,
-    reports: VecDeque<(u64, Vec<u8>)>,
+    pub(crate) next: u64,
+    pub(crate) reports: VecDeque<(u64, Vec<u8>)>,
+}
+
+/// A report's number as it can be; the controller's store counts in 63 bits, and one more must fit.
+fn number(seq: u64) -> Option<u64> {
+    i64::try_from(seq).is_ok_and(|seq| seq < i64::MAX).then_some(seq)
 }
 
 /// Reads a spool's bytes up to the first that make no sense.
-fn parse(bytes: &[u8]) -> Option<Kept> {
+pub(crate) fn parse(bytes: &[u8]) -> Option<Kept> {
     let end = bytes.iter().position(|b| *b == b'\n')?;
     let header = std::str::from_utf8(&bytes[..end]).ok()?;
     let ["cnnf-spool", "1", epoch, boot, next] = header.split(' ').collect::<Vec<_>>()[..] else { return None };
-    let mut kept =
-        Kept { epoch: epoch.to_owned(), boot: boot.to_owned(), next: next.parse().ok()?, reports: VecDeque::new() };
+    let mut kept = Kept {
+        epoch: epoch.to_owned(),
+        boot: boot.to_owned(),
+        next: number(next.parse().ok()?)?,
+        reports: VecDeque::new(),
+    };
     let mut rest = &bytes[end + 1..];
     while let Some((len, after)) = rest.split_first_chunk::<4>() {
         let Some(message) = usize::try_from(u32::from_le_bytes(*len)).ok().and_then(|len| after.get(..len)) else {
             break;
         };
         let Ok(report) = v1::Report::decode(message) else { break };
-        if kept.reports.back().is_some_and(|(seq, _)| *seq >= report.seq) {
-            break;
-        }
-        kept.next = kept.next.max(report.seq + 1);
+        let after_last = kept.reports.back().is_none_or(|(seq, _)| *seq < report.seq);
+        let Some(seq) = number(report.seq).filter(|_| after_last) else { break };
+        kept.next = kept.next.max(seq + 1);
         kept.reports.push_back((report.seq, message.to_vec()));
         rest = &after[message.len()..];
     }

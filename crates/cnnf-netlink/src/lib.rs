@@ -15,6 +15,8 @@
 
 mod attr;
 mod error;
+#[cfg(test)]
+mod fuzz;
 mod message;
 mod socket;
 

@@ -81,7 +81,7 @@ pub struct Logged<'a> {
 }
 
 impl<'a> Logged<'a> {
-    fn parse(m: Message<'a>) -> Option<Self> {
+    pub(crate) fn parse(m: Message<'a>) -> Option<Self> {
         if m.ty != message_type(NFULNL_MSG_PACKET) {
             return None;
         }

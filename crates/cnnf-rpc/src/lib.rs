@@ -5,6 +5,8 @@
 //! the field; nothing that a peer sends can panic.
 
 pub mod convert;
+#[cfg(test)]
+mod fuzz;
 pub mod json;
 pub mod limits;
 pub mod tls;

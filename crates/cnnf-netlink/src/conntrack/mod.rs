@@ -252,7 +252,7 @@ impl AsFd for Conntrack {
     }
 }
 
-fn parse(m: Message<'_>) -> Option<Flow> {
+pub(crate) fn parse(m: Message<'_>) -> Option<Flow> {
     let kind = match m.ty.checked_sub(message_type(0))? {
         IPCTNL_MSG_CT_NEW if i32::from(m.flags) & (libc::NLM_F_CREATE | libc::NLM_F_EXCL) != 0 => Kind::New,
         IPCTNL_MSG_CT_NEW => Kind::Update,

@@ -39,7 +39,7 @@ pub struct Packet<'a> {
 }
 
 impl<'a> Packet<'a> {
-    pub(super) fn parse(m: Message<'a>) -> Option<Self> {
+    pub(crate) fn parse(m: Message<'a>) -> Option<Self> {
         let attrs = m.attrs(NFGEN);
         let number = |ty| attrs.find(ty).and_then(|a: Attr<'_>| a.be32());
         // struct nfqnl_msg_packet_hdr: id, hw_protocol, hook.

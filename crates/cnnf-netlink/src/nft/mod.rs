@@ -54,6 +54,8 @@ mod types;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::read_all;
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 

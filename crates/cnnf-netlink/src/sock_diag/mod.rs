@@ -271,7 +271,7 @@ fn message(ty: u16, flags: i32, seq: u32, protocol: Protocol, states: u32, id: &
 }
 
 /// Reads `struct inet_diag_msg` and the attributes behind it.
-fn parse(m: Message<'_>) -> Option<Sock> {
+pub(crate) fn parse(m: Message<'_>) -> Option<Sock> {
     let b = m.body.first_chunk::<DIAG_MSG>()?;
     let word = |at: usize| u32::from_ne_bytes([b[at], b[at + 1], b[at + 2], b[at + 3]]);
     let port = |at: usize| u16::from_be_bytes([b[at], b[at + 1]]);
