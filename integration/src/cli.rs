@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use cnnf_core::net::AddrRange;
 use nix::sys::signal::Signal;
 
 use crate::bed::{Bed, make};
@@ -14,6 +15,7 @@ use crate::control::{self, Act};
 use crate::enter::{self, Placement};
 use crate::error::{Error, Result};
 use crate::layout::WorldDir;
+use crate::replay::{self, LearnUntil};
 use crate::{down, host, launch, up};
 
 /// Small worlds of hosts on one machine.
@@ -113,6 +115,25 @@ enum Verb {
     },
     /// End the world and remove everything it made; also after a crash, also twice.
     Down,
+    /// Send recorded traffic through the topology, the models and the evaluation, by the recording's own clock.
+    ///
+    /// A local address is a host. What it opens is one service, its client; what listens is a service a port, from the first connection
+    /// to it that was answered; other attempts are edges to `kernel`. Without --learn-until the models' own durations count: an hour
+    /// of learning, a day of dry run.
+    Replay {
+        /// Zeek's conn.log, as JSON lines or tab-separated; several are sorted together.
+        #[arg(required = true, value_name = "CONN.LOG")]
+        logs: Vec<PathBuf>,
+        /// Learn so much of the connections (0.5), or until this time (RFC 3339), then make every model active.
+        #[arg(long, value_name = "FRACTION|TIME")]
+        learn_until: Option<LearnUntil>,
+        /// Addresses that are hosts; may be repeated. Without it those that the log calls local, else private ones.
+        #[arg(long, value_name = "CIDR", value_parser = parse_range)]
+        local: Vec<AddrRange>,
+        /// How to show it.
+        #[arg(short, long, value_enum, default_value_t = Format::Table)]
+        output: Format,
+    },
     /// The Debian trees that hosts of `--bed systemd` boot, in /var/cache/cnnf-lab or CNNF_BEDS.
     Bed {
         #[command(subcommand)]
@@ -177,6 +198,10 @@ fn parse_signal(text: &str) -> Result<Signal, String> {
     by_number.or_else(|| name.parse().ok()).ok_or_else(|| "no such signal, see kill -l".to_owned())
 }
 
+fn parse_range(text: &str) -> Result<AddrRange, String> {
+    text.parse().map_err(|error: cnnf_core::net::ParseError| error.to_string())
+}
+
 /// The program: reads the command line, does what it says, gives the exit code.
 pub fn run() -> ExitCode {
     match dispatch(Cli::parse()) {
@@ -238,6 +263,9 @@ fn dispatch(cli: Cli) -> Result<u8> {
                 "{}",
                 if found { format!("the world in {path} is down") } else { format!("no world in {path}") }
             ));
+        }
+        Verb::Replay { logs, learn_until, local, output } => {
+            replay::replay(&logs, learn_until, &local, output == Format::Json, &mut out)?;
         }
         Verb::Bed { act: BedVerb::Make { suite, mirror, include, again } } => {
             make::make(&suite, mirror.as_deref(), &include, again, &mut out)?;

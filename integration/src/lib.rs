@@ -18,6 +18,7 @@ mod layout;
 mod net;
 mod plan;
 mod programs;
+mod replay;
 mod up;
 mod wait;
 mod world;
