@@ -67,7 +67,8 @@ pub fn is_uplink(name: &str) -> bool {
     !INNER.iter().any(|prefix| name.starts_with(prefix))
 }
 
-fn is_global(address: IpAddr) -> bool {
+/// Whether others can reach an address of this kind.
+pub(super) fn is_global(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(a) => !a.is_loopback() && !a.is_link_local() && !a.is_unspecified(),
         IpAddr::V6(a) => !a.is_loopback() && !a.is_unicast_link_local() && !a.is_unspecified(),

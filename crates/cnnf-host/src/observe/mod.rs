@@ -10,5 +10,6 @@ pub mod containers;
 mod digest;
 pub mod evidence;
 pub mod listeners;
+pub mod namespaces;
 pub mod owner;
 pub mod process;

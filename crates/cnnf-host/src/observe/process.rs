@@ -93,6 +93,12 @@ impl Process {
     }
 }
 
+/// The path of the control group of process `pid`.
+#[must_use]
+pub fn group(pid: u32) -> Option<String> {
+    cgroup_path(&open(pid)?.cgroups().ok()?)
+}
+
 /// All process ids.
 #[must_use]
 pub fn all() -> Vec<u32> {
