@@ -43,7 +43,7 @@ pub(crate) struct Config {
     pub(crate) containers: ContainerConfig,
 }
 
-/// Where container runtimes keep their files, if that is not where they do by default.
+/// Where container runtimes keep their files, if that is not where they do by default, and how close to look.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ContainerConfig {
@@ -53,6 +53,8 @@ pub(crate) struct ContainerConfig {
     pub(crate) containerd: Option<Vec<PathBuf>>,
     /// Graph roots and run roots of podman and CRI-O.
     pub(crate) storage: Option<Vec<PathBuf>>,
+    /// Whether to enter the network namespaces of containers, to find where they listen. Needs `CAP_SYS_ADMIN`.
+    pub(crate) enter_namespaces: bool,
 }
 
 impl ContainerConfig {

@@ -1,12 +1,20 @@
 //! `doctor`: what the kernel offers, what comes before our table, what always passes, and what is not covered.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use cnnf_host::dataplane::TABLE;
 use cnnf_host::kernel::{Nft, TableDump, TableHead};
+
+use cnnf_host::observe::containers::Containers;
+use cnnf_host::observe::namespaces;
+use cnnf_host::observe::owner::Owners;
 
 use crate::ability::Ability;
 use crate::config::Config;
 use crate::enrolment::Enrolment;
 use crate::failure::Failure;
+use crate::namespaces::words;
 use crate::runtime::queue_word;
 
 /// The priority of our chains; a lower one comes first.
@@ -17,6 +25,11 @@ pub(crate) fn run(config: &Config) -> Result<(), Failure> {
     let ability = Ability::find(config)?;
     kernel(&ability);
     let mut not_covered = vec!["forwarded and bridged packets (containers with a network of their own)".to_owned()];
+    let containers = Arc::new(Containers::new(config.containers.places()));
+    match Owners::open(Arc::default(), containers).and_then(|owners| namespaces::read(&owners)) {
+        Ok(found) => not_covered.extend(words(&found, &BTreeMap::new())),
+        Err(error) => not_covered.push(format!("other network namespaces, which could not be looked for: {error}")),
+    }
     if ability.queue_is_missing() {
         not_covered.push("programs outside services: the kernel has no queue to find their owners from".into());
     }

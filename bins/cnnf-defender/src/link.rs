@@ -98,7 +98,7 @@ impl Link {
                         Some(message) => acknowledged = self.take(message, acknowledged),
                     },
                     Some(status) = statuses.recv() => send(Up::ApplyStatus(status)).await?,
-                    _ = beat.tick() => send(Up::Heartbeat(v1::Heartbeat { counters: self.shared.counters() })).await?,
+                    _ = beat.tick() => send(Up::Heartbeat(self.shared.heartbeat())).await?,
                 }
             }
             for report in reports {

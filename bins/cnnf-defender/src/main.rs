@@ -12,6 +12,7 @@ mod failure;
 mod fuzz;
 mod link;
 mod local;
+mod namespaces;
 mod notify;
 mod prove;
 mod runtime;

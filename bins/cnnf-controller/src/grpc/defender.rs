@@ -26,6 +26,10 @@ use crate::state::{KnownHost, LiveStream, SILENCE};
 const DOWN_QUEUE: usize = 16;
 /// Counters of a heartbeat that are kept at most.
 const MAX_COUNTERS: usize = 256;
+/// Lines of a heartbeat that are kept at most.
+const MAX_LINES: usize = 64;
+/// Bytes of such a line that are kept at most.
+const MAX_LINE: usize = 1024;
 
 type Sender = mpsc::Sender<Result<ControllerMessage, Status>>;
 
@@ -111,6 +115,7 @@ async fn begin(controller: &Arc<Controller>, host: HostId, hello: Hello) -> Resu
     let (policies, receiver) = watch::channel(known.desired.policy.clone());
     known.status = None;
     known.counters.clear();
+    known.not_covered.clear();
     if known.live.replace(LiveStream { number, policies }).is_some() {
         tracing::warn!(%host, "a second stream of a host ends the first");
     }
@@ -210,6 +215,7 @@ impl Stream {
                 Some(Up::Heartbeat(beat)) => {
                     if let Some(known) = self.controller.state().hosts.get_mut(&self.host) {
                         known.counters = beat.counters.into_iter().take(MAX_COUNTERS).collect();
+                        known.not_covered = beat.not_covered.into_iter().take(MAX_LINES).map(line).collect();
                     }
                 }
                 Some(Up::Hello(_)) => return Err(Status::invalid_argument("Hello comes first and only once")),
@@ -272,4 +278,10 @@ async fn push(mut policies: Policies, down: &Sender) -> Result<(), Status> {
             return std::future::pending().await;
         }
     }
+}
+
+/// A line of a heartbeat, cut to what is kept of it.
+fn line(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(MAX_LINE));
+    text
 }

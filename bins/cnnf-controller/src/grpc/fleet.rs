@@ -127,5 +127,6 @@ fn defender(known: &KnownHost) -> v1::Defender {
         last_seen: time_text_or_never(if known.live.is_some() { known.heard } else { known.row.last_seen }),
         counters: known.counters.clone(),
         revoked: known.row.revoked,
+        not_covered: known.not_covered.clone(),
     }
 }

@@ -69,6 +69,8 @@ pub(crate) struct KnownHost {
     pub(crate) status: Option<v1::ApplyStatus>,
     /// Its counters; of the newest stream.
     pub(crate) counters: BTreeMap<String, u64>,
+    /// What it does not cover, in its own words; of the newest stream.
+    pub(crate) not_covered: Vec<String>,
 }
 
 /// A host's stream. Dropping it ends the stream.
@@ -103,6 +105,7 @@ impl KnownHost {
             desired: Desired::default(),
             status: None,
             counters: BTreeMap::new(),
+            not_covered: Vec::new(),
         }
     }
 }

@@ -46,7 +46,8 @@ async fn a_rule_is_pushed_within_a_second() {
         ..Default::default()
     };
     stream.say(Up::ApplyStatus(status)).await;
-    stream.say(Up::Heartbeat(v1::Heartbeat { counters: [("flows".to_owned(), 7)].into() })).await;
+    let not_covered = vec!["é".repeat(1000); 100];
+    stream.say(Up::Heartbeat(v1::Heartbeat { counters: [("flows".to_owned(), 7)].into(), not_covered })).await;
     let listed = until(
         || async {
             let mut fleet = FleetServiceClient::new(place.admin().await);
@@ -57,6 +58,7 @@ async fn a_rule_is_pushed_within_a_second() {
     .await;
     assert_eq!((listed[0].connected, listed[0].desired_generation, listed[0].queue.as_str()), (true, 2, "native"));
     assert_eq!(listed[0].version, "1.2.3");
+    assert_eq!(listed[0].not_covered, vec!["é".repeat(512); 64], "what a host says is bounded");
 
     let mut fleet = FleetServiceClient::new(place.admin().await);
     let mode = v1::SetDefenderModeRequest { host: "web".to_owned(), mode: "enforce".to_owned() };

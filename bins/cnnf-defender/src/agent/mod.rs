@@ -533,6 +533,8 @@ impl Agent {
             .endpoints()
             .flat_map(|(_, endpoints)| endpoints)
             .filter(|e| e.protocol == cnnf_core::net::Protocol::Udp)
+            // one in another network namespace is no port of ours
+            .filter(|e| e.address.is_none_or(|a| a.is_unspecified() || self.resolver.is_local(a)))
             .map(|e| e.port)
             .collect();
         HostFacts {

@@ -121,8 +121,16 @@ pub(crate) fn run(config: Config) -> Result<(), Failure> {
         tracing::info!("the table is in force, generation {}", shared.generation());
     }
 
-    let (answers, units) = (main.executor.answers(), Arc::default());
-    let handles = watch::Handles { events: events.clone(), answers, shared: shared.clone(), units, containers };
+    let (answers, units, enter) = (main.executor.answers(), Arc::default(), config.containers.enter_namespaces);
+    let handles = watch::Handles {
+        events: events.clone(),
+        answers,
+        shared: shared.clone(),
+        units,
+        containers,
+        enter,
+        elsewhere: Arc::default(),
+    };
     sockets
         .start(&handles)
         .and_then(|()| watch::start(handles, watcher, unnamed, conntrack))

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cnnf_core::ruleset::{LocalService, QueueBackend};
+use cnnf_host::observe::namespaces::Namespaces;
+use cnnf_rpc::v1;
 use serde::{Deserialize, Serialize};
 
 use crate::ability::Ability;
@@ -35,6 +37,8 @@ struct Inner {
     counters: BTreeMap<String, u64>,
     /// A control group of each service that has one, by slot.
     groups: BTreeMap<u16, String>,
+    /// What is not covered because it is in another network namespace, in words.
+    elsewhere: Vec<String>,
     own: BTreeSet<IpAddr>,
 }
 
@@ -145,6 +149,15 @@ impl Shared {
         self.lock().own = own;
     }
 
+    /// These network namespaces are not covered.
+    pub(crate) fn set_elsewhere(&self, words: Vec<String>, found: &Namespaces) {
+        self.count([
+            ("namespaces", (found.others.len() + found.more) as u64),
+            ("namespaces_hidden", found.hidden as u64),
+        ]);
+        self.lock().elsewhere = words;
+    }
+
     /// Whether an address is this host's.
     pub(crate) fn is_here(&self, address: IpAddr) -> bool {
         address.is_loopback() || self.lock().own.contains(&address)
@@ -188,16 +201,20 @@ impl Shared {
         ]);
     }
 
-    pub(crate) fn counters(&self) -> BTreeMap<String, u64> {
-        self.lock().counters.clone()
+    /// How it goes, for the controller.
+    pub(crate) fn heartbeat(&self) -> v1::Heartbeat {
+        let inner = self.lock();
+        v1::Heartbeat { counters: inner.counters.clone(), not_covered: self.not_covered(&inner) }
     }
 
     /// In words; empty if everything is judged.
-    fn not_covered(&self, counter: impl Fn(&str) -> u64) -> Vec<String> {
+    fn not_covered(&self, inner: &Inner) -> Vec<String> {
+        let counter = |name: &str| inner.counters.get(name).copied().unwrap_or(0);
         let passed = [
             ("untracked", "packets that were exempted from connection tracking"),
             ("midstream", "connections that were taken up mid-stream"),
             ("fail_open", "packets that passed without a verdict"),
+            ("foreign", "connections that were forwarded for others, such as containers with a network of their own"),
         ];
         let mut all: Vec<String> = passed
             .into_iter()
@@ -209,6 +226,7 @@ impl Shared {
         if !self.unstamped.is_empty() {
             all.push(format!("nothing by the kernel alone, every new connection waits: {}", self.unstamped));
         }
+        all.extend(inner.elsewhere.iter().cloned());
         all
     }
 
@@ -233,7 +251,7 @@ impl Shared {
                 unknown: counter("unknown"),
                 ambiguous: counter("ambiguous"),
             },
-            not_covered: self.not_covered(counter),
+            not_covered: self.not_covered(&inner),
             counters: inner.counters.clone(),
         }
     }

@@ -1,12 +1,14 @@
 //! The threads that turn what the host shows into events.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use cnnf_core::directory::Endpoint;
+use cnnf_core::id::ServiceKey;
 use cnnf_core::identity::{Container, of_cgroup};
 use cnnf_core::observation::Observation;
 use cnnf_host::kernel::{SockDiag, wait_readable};
@@ -14,12 +16,14 @@ use cnnf_host::observe::activation::SocketUnits;
 use cnnf_host::observe::cgroups::Watcher;
 use cnnf_host::observe::connections::Connections;
 use cnnf_host::observe::containers::Containers;
+use cnnf_host::observe::namespaces::{self, Namespaces};
 use cnnf_host::observe::owner::Owners;
 use cnnf_host::observe::{addresses, containers, listeners};
 
 use super::executor::Answers;
 use super::shared::Shared;
 use crate::agent::Event;
+use crate::namespaces::{Entered, words};
 
 /// How long a thread waits for something to read.
 const WAIT: Duration = Duration::from_secs(1);
@@ -33,6 +37,10 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const SCAN: Duration = Duration::from_secs(2);
 /// How long after a new control group its service may listen.
 const SETTLE: Duration = Duration::from_millis(200);
+/// How often it is looked for other network namespaces, at least after this time,
+const LOOK: Duration = Duration::from_secs(10);
+/// and so that a look takes at most one part in so many of the time.
+const LOOK_SHARE: u32 = 200;
 
 /// Where the threads send what they find.
 #[derive(Clone)]
@@ -42,6 +50,10 @@ pub(super) struct Handles {
     pub(super) shared: Arc<Shared>,
     pub(super) units: Arc<SocketUnits>,
     pub(super) containers: Arc<Containers>,
+    /// Whether other network namespaces are entered.
+    pub(super) enter: bool,
+    /// Where services in other network namespaces listen.
+    pub(super) elsewhere: Arc<Mutex<BTreeMap<ServiceKey, BTreeSet<Endpoint>>>>,
 }
 
 /// Starts the threads; these containers have no name yet. They end with the process.
@@ -52,6 +64,7 @@ pub(super) fn start(
     conntrack: Connections,
 ) -> io::Result<()> {
     let (cgroups, connections, units, scan) = (handles.clone(), handles.clone(), handles.clone(), handles.clone());
+    let namespaces = handles.clone();
     let (nudge, nudged) = mpsc::channel();
     let (found, containers) = mpsc::channel();
     if let Some(watcher) = watcher {
@@ -59,6 +72,7 @@ pub(super) fn start(
     }
     spawn("containers", move || name_containers(&handles, unnamed, &containers))?;
     spawn("connections", move || watch_connections(&connections, conntrack))?;
+    spawn("namespaces", move || watch_namespaces(&namespaces))?;
     spawn("units", move || watch_socket_units(&units))?;
     spawn("scan", move || watch_listeners(&scan, &nudged))
 }
@@ -76,6 +90,7 @@ fn watch_cgroups(to: &Handles, mut watcher: Watcher, nudge: &Sender<()>, found: 
         if walked.elapsed() >= WALK {
             walked = Instant::now();
             seen.extend(watcher.rescan());
+            to.containers.retain(&watcher.paths().filter_map(|path| of_cgroup(path).container().cloned()).collect());
         }
         let of_socket_unit =
             |o: &Observation| matches!(o, Observation::CgroupSeen { path, .. } if path.ends_with(".socket"));
@@ -156,6 +171,44 @@ fn watch_socket_units(to: &Handles) {
     }
 }
 
+/// Looks for other network namespaces, and into them where that is wanted.
+fn watch_namespaces(to: &Handles) {
+    let owners = match Owners::open(to.units.clone(), to.containers.clone()) {
+        Ok(owners) => owners.with_patience(PATIENCE),
+        Err(error) => {
+            tracing::error!("other network namespaces are not looked for: {error}");
+            return;
+        }
+    };
+    loop {
+        let began = Instant::now();
+        match namespaces::read(&owners) {
+            Ok(found) => {
+                let entered = if to.enter { enter(to, &found) } else { BTreeMap::new() };
+                tracing::debug!("a look at {} network namespaces took {:?}", found.others.len(), began.elapsed());
+                to.shared.set_elsewhere(words(&found, &entered), &found);
+            }
+            Err(error) => tracing::warn!("other network namespaces: {error}"),
+        }
+        thread::sleep(LOOK.max(began.elapsed() * LOOK_SHARE));
+    }
+}
+
+/// Enters each and keeps where its services listen.
+fn enter(to: &Handles, found: &Namespaces) -> BTreeMap<u64, Entered> {
+    let mut listening: BTreeMap<ServiceKey, BTreeSet<Endpoint>> = BTreeMap::new();
+    let mut entered = BTreeMap::new();
+    for namespace in found.others.iter().filter(|namespace| namespace.is_connected) {
+        let inside = namespace.endpoints(&to.units, &to.containers).map_err(|error| error.to_string());
+        for (service, endpoints) in inside.iter().flatten() {
+            listening.entry(service.clone()).or_default().extend(endpoints);
+        }
+        entered.insert(namespace.id, inside);
+    }
+    *to.elsewhere.lock().unwrap_or_else(PoisonError::into_inner) = listening;
+    entered
+}
+
 /// Reads listeners and addresses; says what is different from the last time.
 fn watch_listeners(to: &Handles, nudged: &Receiver<()>) {
     let (Ok(mut diag), Ok(owners)) = (SockDiag::open(), Owners::open(to.units.clone(), to.containers.clone())) else {
@@ -165,7 +218,13 @@ fn watch_listeners(to: &Handles, nudged: &Receiver<()>) {
     let mut owners = owners.with_patience(PATIENCE);
     let mut before = (None, None);
     loop {
-        match listeners::read(&mut diag, &mut owners) {
+        let found = listeners::read(&mut diag, &mut owners).map(|mut found| {
+            for (service, endpoints) in &*to.elsewhere.lock().unwrap_or_else(PoisonError::into_inner) {
+                found.entry(service.clone()).or_default().extend(endpoints);
+            }
+            found
+        });
+        match found {
             Ok(found) if before.0.as_ref() != Some(&found) => {
                 let all = found
                     .iter()

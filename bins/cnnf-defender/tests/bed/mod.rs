@@ -157,6 +157,7 @@ impl Bed {
         remove(&self.groups.join(group));
     }
 
+    /// A process in this control group, to be started.
     pub(crate) fn child(&self, group: &str, what: &str) -> Command {
         told(&self.groups.join(group).display().to_string(), what)
     }

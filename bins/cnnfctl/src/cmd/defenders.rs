@@ -198,12 +198,17 @@ fn show(defender: &v1::Defender, out: &Output) -> String {
     sheet.field("addresses", defender.addresses.join(", "));
     sheet.field("labels", labels(&defender.labels));
     sheet.field("version", &defender.version);
+    let mut text = sheet.render();
+    if !defender.not_covered.is_empty() {
+        let lines: String = defender.not_covered.iter().map(|line| format!("{}\n", printable(line))).collect();
+        text += &("\n".to_owned() + &heading("not covered", &lines));
+    }
     if defender.counters.is_empty() {
-        return sheet.render();
+        return text;
     }
     let mut counters = Sheet::of_fields(out);
     for (name, value) in &defender.counters {
         counters.row(vec![Cell::from(name), Cell::number(value)]);
     }
-    sheet.render() + "\n" + &heading("counters", &counters.render())
+    text + "\n" + &heading("counters", &counters.render())
 }

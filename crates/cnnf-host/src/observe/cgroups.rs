@@ -129,6 +129,11 @@ impl Watcher {
         Ok(out)
     }
 
+    /// The paths of all groups that are known.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.known.keys().map(String::as_str)
+    }
+
     /// Walks the whole tree; says what is different from what was known.
     pub fn rescan(&mut self) -> Vec<Observation> {
         let mut out = Vec::new();

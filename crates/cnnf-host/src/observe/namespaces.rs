@@ -54,7 +54,7 @@ pub struct Namespace {
     /// Whether it has an interface beside loopback.
     pub is_connected: bool,
     /// A process in it.
-    member: u32,
+    pub member: u32,
 }
 
 /// Looks at every process. What services they belong to is what `owners` says.
