@@ -40,7 +40,7 @@ const SETTLE: Duration = Duration::from_millis(200);
 /// How often it is looked for other network namespaces, at least after this time,
 const LOOK: Duration = Duration::from_secs(10);
 /// and so that a look takes at most one part in so many of the time.
-const LOOK_SHARE: u32 = 200;
+const LOOK_SHARE: u32 = 500;
 
 /// Where the threads send what they find.
 #[derive(Clone)]

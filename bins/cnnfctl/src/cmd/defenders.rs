@@ -200,8 +200,8 @@ fn show(defender: &v1::Defender, out: &Output) -> String {
     sheet.field("version", &defender.version);
     let mut text = sheet.render();
     if !defender.not_covered.is_empty() {
-        let lines: String = defender.not_covered.iter().map(|line| format!("{}\n", printable(line))).collect();
-        text += &("\n".to_owned() + &heading("not covered", &lines));
+        let lines: Vec<String> = defender.not_covered.iter().map(|line| printable(line)).collect();
+        text += &("\n".to_owned() + &heading("not covered", &lines.join("\n")));
     }
     if defender.counters.is_empty() {
         return text;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use cnnf_core::directory::Endpoint;
 use cnnf_core::id::ServiceKey;
+use cnnf_core::identity::{CgroupOwner, of_cgroup};
 use cnnf_netlink::sock_diag::SockDiag;
 use nix::sched::{CloneFlags, setns};
 
@@ -24,8 +25,8 @@ use super::{addresses, listeners};
 const NAMESPACES_MAX: usize = 256;
 /// Services of one that are told of, at most; the rest is counted.
 const SERVICES_MAX: usize = 16;
-/// Groups whose service is found out in one look, at most.
-const GROUPS_MAX: usize = 4096;
+/// Processes of which it is found out in one look whose they are, at most: one of a service's group, each of a group of programs.
+const ASKED_MAX: usize = 2048;
 /// How much of a list of interfaces is read, in bytes.
 const INTERFACES_MAX: u64 = 64 * 1024;
 
@@ -64,7 +65,7 @@ pub struct Namespace {
 pub fn read(owners: &Owners) -> io::Result<Namespaces> {
     let own = id_of("thread-self")?;
     let mut found: BTreeMap<u64, (Namespace, BTreeSet<String>)> = BTreeMap::new();
-    let (mut hidden, mut groups) = (0, 0);
+    let (mut hidden, mut asked) = (0, 0);
     for pid in process::all() {
         let id = match id_of(pid) {
             Ok(id) if id == own => continue,
@@ -78,11 +79,11 @@ pub fn read(owners: &Owners) -> io::Result<Namespaces> {
         (namespace.id, namespace.member) = (id, pid);
         namespace.processes += 1;
         let Some(group) = process::group(pid) else { continue };
-        if groups < GROUPS_MAX && seen.insert(group) {
-            groups += 1;
-            if let Some(process) = Process::read(pid) {
-                namespace.services.insert(owners.of_process(&process));
-            }
+        let by_program = of_cgroup(&group) == CgroupOwner::ByProgram;
+        if asked < ASKED_MAX && (seen.insert(group) || by_program) {
+            asked += 1;
+            let owner = Process::read(pid).map(|process| owners.of_process(&process));
+            namespace.services.extend(owner.filter(ServiceKey::is_named));
         }
     }
     let mut others: Vec<Namespace> = found.into_values().map(|(namespace, _)| namespace).collect();
@@ -222,7 +223,9 @@ mod tests {
             let owners = Owners::open(Arc::default(), Arc::default()).expect("owners");
             let (alone, connected) =
                 (Elsewhere::new("true"), Elsewhere::new("ip link add v type veth peer w; ip link set v up"));
+            let began = std::time::Instant::now();
             let found = read(&owners).expect("a look");
+            println!("a look at {} processes took {:?}", process::all().len(), began.elapsed());
             for (child, is_connected) in [(&alone, false), (&connected, true)] {
                 let id = id_of(child.0.id()).expect("its namespace");
                 let namespace = found.others.iter().find(|n| n.id == id).expect("found");
