@@ -200,7 +200,7 @@ fn show(defender: &v1::Defender, out: &Output) -> String {
     sheet.field("version", &defender.version);
     let mut text = sheet.render();
     if !defender.not_covered.is_empty() {
-        let lines: Vec<String> = defender.not_covered.iter().map(|line| printable(line)).collect();
+        let lines: Vec<_> = defender.not_covered.iter().map(|line| printable(line)).collect();
         text += &("\n".to_owned() + &heading("not covered", &lines.join("\n")));
     }
     if defender.counters.is_empty() {
