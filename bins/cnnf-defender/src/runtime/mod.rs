@@ -115,7 +115,9 @@ pub(crate) fn run(config: Config) -> Result<(), Failure> {
     let groups = groups.unwrap_or_default();
     let mut unnamed = watch::containers_in(&groups);
     main.handle(Event::Observed(groups));
-    main.handle(Event::Observed(containers.decided(&mut unnamed)));
+    let decided = containers.decided(&mut unnamed);
+    watch::tell_nameless(&shared, &decided);
+    main.handle(Event::Observed(decided));
     // without the table the defender still observes, and the controller is told; a newer policy may do
     if main.executor.trouble().is_none() {
         tracing::info!("the table is in force, generation {}", shared.generation());

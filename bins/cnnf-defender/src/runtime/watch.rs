@@ -121,6 +121,18 @@ pub(super) fn containers_in(seen: &[Observation]) -> BTreeSet<Container> {
     seen.iter().filter_map(of).collect()
 }
 
+/// Says which containers are called by their id, as that changes whenever they are made anew.
+pub(super) fn tell_nameless(shared: &Shared, decided: &[Observation]) {
+    for observation in decided {
+        if let Observation::ContainerNamed { container, key } = observation
+            && *key == container.key(None)
+        {
+            shared.add("containers_nameless", 1);
+            tracing::warn!("{key} is called by its id: no runtime's files name it; see [containers] in defender.toml");
+        }
+    }
+}
+
 /// Finds out what containers are called. Until that is decided their first packets wait, as those of programs do.
 fn name_containers(to: &Handles, mut waiting: BTreeSet<Container>, found: &Receiver<Container>) {
     loop {
@@ -133,6 +145,7 @@ fn name_containers(to: &Handles, mut waiting: BTreeSet<Container>, found: &Recei
             Err(RecvTimeoutError::Disconnected) => return,
         }
         let decided = to.containers.decided(&mut waiting);
+        tell_nameless(&to.shared, &decided);
         if !decided.is_empty() && to.events.send(Event::Observed(decided)).is_err() {
             return;
         }

@@ -90,6 +90,10 @@ fn root_a_container_has_one_name_from_its_first_packet_on() {
         }
         let want = [("container:222222222222".to_owned(), 5), ("container:nginx:1.25".to_owned(), 4)];
         assert_eq!(clients(&controller, 8000, 9), want.into(), "a running container keeps its name");
+        let status = String::from_utf8_lossy(&bed.defender(&["status"]).stdout).into_owned();
+        assert!(
+            status.contains("containers_nameless") && bed.log().contains("container:222222222222 is called by its id")
+        );
 
         // another container of that image is refused with its first packet
         apply(&controller, &policy(1, Mode::Enforce, &[(1, "container:nginx:1.25", "tcp/8000", Effect::Prevent)]));
