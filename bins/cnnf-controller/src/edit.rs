@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use cnnf_core::id::{HostId, ServiceKey};
-use cnnf_core::policy::{Delta, Mode, Rule, RuleError, RuleId};
+use cnnf_core::policy::{Delta, Mode, PolicySet, Rule, RuleError, RuleId};
 use cnnf_rpc::convert::policy::{NameError, resolve_among};
 use cnnf_rpc::convert::{self, ConvertError};
 use cnnf_store::{Author, PolicyState};
@@ -65,6 +65,28 @@ impl Draft {
         })
     }
 
+    /// Makes rules and objects what a caller writes. A rule keeps the number of the one that has its name.
+    pub(crate) fn replace(
+        &mut self,
+        rules: Vec<cnnf_rpc::v1::Rule>,
+        objects: Vec<cnnf_rpc::v1::AddressObject>,
+    ) -> Result<(), Status> {
+        self.new.objects = convert::policy::objects(objects)?;
+        let mut read = self.read_all(rules)?;
+        let known: BTreeMap<&str, RuleId> = self.old.rules.iter().map(|rule| (rule.name.as_str(), rule.id)).collect();
+        for rule in &mut read {
+            match known.get(rule.name.as_str()) {
+                Some(id) => rule.id = *id,
+                None => {
+                    self.new.last_rule += 1;
+                    rule.id = RuleId(self.new.last_rule);
+                }
+            }
+        }
+        self.new.rules = read;
+        Ok(())
+    }
+
     /// Gives a rule the next number.
     pub(crate) fn number(&mut self, rule: &mut Rule) {
         self.new.last_rule += 1;
@@ -115,6 +137,24 @@ impl Draft {
 }
 
 impl Controller {
+    /// The whole policy as it would be with these rules and objects; nothing is changed.
+    pub(crate) fn draft(
+        &self,
+        rules: Vec<cnnf_rpc::v1::Rule>,
+        objects: Vec<cnnf_rpc::v1::AddressObject>,
+    ) -> Result<PolicySet, Status> {
+        let (mut draft, policy) = {
+            let state = self.state();
+            let old = state.policy_state();
+            (Draft { new: old.clone(), old, services: state.services() }, Arc::clone(&state.policy))
+        };
+        draft.replace(rules, objects)?;
+        draft.check_names()?;
+        draft.stamp();
+        let Draft { new: PolicyState { rules, objects, revision, .. }, .. } = draft;
+        Ok(PolicySet { rules, objects, revision, ..PolicySet::clone(&policy) })
+    }
+
     /// Changes rules and objects: `change` makes a draft of what will be; it is stored as `author`'s and then in force, or nothing has
     /// happened. Without an author it only says what would change.
     pub(crate) async fn edit_policy<T>(

@@ -61,6 +61,11 @@ impl Output {
         matches!(self.format, Format::Json | Format::Yaml)
     }
 
+    /// Whether YAML is wanted.
+    pub(crate) fn yaml(&self) -> bool {
+        self.format == Format::Yaml
+    }
+
     /// Whether Graphviz is wanted.
     pub(crate) fn dot(&self) -> bool {
         self.format == Format::Dot

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use cnnf_core::id::{HostId, ServiceKey};
 use cnnf_core::net::Protocol;
-use cnnf_core::policy::{Connection, Considered, Effect, Party, Reason, Trail, Vantage, evaluate_trail};
+use cnnf_core::policy::{Connection, Considered, Party, Reason, Trail, Vantage, deciding, evaluate_trail};
 use cnnf_rpc::convert::ConvertError;
 use cnnf_rpc::convert::event::side_text;
 use cnnf_rpc::v1;
@@ -72,24 +72,15 @@ pub(super) fn explain(state: &State, request: &v1::ExplainRequest) -> Result<v1:
     })
 }
 
-/// The client's side decides where it has a defender, unless the server's is stricter.
 fn judge(state: &State, connection: &Connection) -> (Vantage, Trail, Option<HostId>) {
     let at = now();
     let trail = |side| evaluate_trail(&state.policy, &state.directory, connection, side, at);
-    let server_host = connection.server.host.clone();
-    match connection.client.host.clone() {
-        None => (Vantage::Server, trail(Vantage::Server), server_host),
-        client_host => {
-            let client = trail(Vantage::Client);
-            if server_host.is_some() && server_host != client_host {
-                let server = trail(Vantage::Server);
-                if server.decision.effect > client.decision.effect && server.decision.effect != Effect::Allow {
-                    return (Vantage::Server, server, server_host);
-                }
-            }
-            (Vantage::Client, client, client_host)
-        }
-    }
+    let (side, trail) = deciding(connection, trail, |trail| trail.decision.effect);
+    let host = match side {
+        Vantage::Client => &connection.client.host,
+        Vantage::Server => &connection.server.host,
+    };
+    (side, trail, host.clone())
 }
 
 /// An address, a key, also of a service that is yet to come, or the short name of one that is known.

@@ -1,5 +1,6 @@
 //! Rules and address objects.
 
+mod dare;
 mod history;
 mod object;
 
@@ -108,24 +109,7 @@ impl PolicyService for Api {
         let v1::ApplyPolicyRequest { rules, objects, base_revision, dry_run, reason: _ } = request.into_inner();
         let apply = |draft: &mut Draft| {
             draft.check_base(base_revision)?;
-            draft.new.objects = convert::policy::objects(objects)?;
-            let known: BTreeMap<&str, RuleId> =
-                draft.old.rules.iter().map(|rule| (rule.name.as_str(), rule.id)).collect();
-            let mut read = draft.read_all(rules)?;
-            let mut unnumbered = Vec::new();
-            for (n, rule) in read.iter_mut().enumerate() {
-                match known.get(rule.name.as_str()) {
-                    Some(id) => rule.id = *id,
-                    None => unnumbered.push(n),
-                }
-            }
-            for n in unnumbered {
-                if let Some(rule) = read.get_mut(n) {
-                    draft.number(rule);
-                }
-            }
-            draft.new.rules = read;
-            Ok(())
+            draft.replace(rules, objects)
         };
         let edited = self.0.edit_policy(Some(author).filter(|_| !dry_run), apply).await?;
         Ok(Response::new(convert::history::applied(&edited.delta, edited.revision)))
@@ -173,6 +157,27 @@ impl PolicyService for Api {
     ) -> Result<Response<v1::ApplyPolicyResponse>, Status> {
         let author = author(&request, &request.get_ref().reason)?;
         self.rollback(author, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn simulate_policy(
+        &self,
+        request: Request<v1::SimulatePolicyRequest>,
+    ) -> Result<Response<v1::SimulatePolicyResponse>, Status> {
+        self.simulated(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn lint_policy(
+        &self,
+        request: Request<v1::LintPolicyRequest>,
+    ) -> Result<Response<v1::LintPolicyResponse>, Status> {
+        self.linted(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn suggest_rules(
+        &self,
+        request: Request<v1::SuggestRulesRequest>,
+    ) -> Result<Response<v1::SuggestRulesResponse>, Status> {
+        self.suggested(&request.into_inner()).map(Response::new)
     }
 
     async fn explain(&self, request: Request<v1::ExplainRequest>) -> Result<Response<v1::ExplainResponse>, Status> {

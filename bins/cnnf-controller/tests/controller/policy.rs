@@ -6,7 +6,7 @@ use cnnf_rpc::v1::settings_service_client::SettingsServiceClient;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
-use crate::place::{Place, inventory, rule};
+use crate::place::{Place, flow, inventory, rule};
 
 async fn add(client: &mut PolicyServiceClient<Channel>, rule: v1::Rule) -> Result<v1::Rule, Status> {
     client
@@ -264,4 +264,65 @@ async fn a_connection_is_explained() {
         let error = client.explain(ask(from, "nginx", port)).await.expect_err(port);
         assert_eq!(error.code(), Code::InvalidArgument, "{port}");
     }
+}
+
+#[tokio::test]
+async fn what_rules_would_do_is_known_before_they_do_it() {
+    let place = Place::new();
+    let (app, web) = (place.enrol("app").await, place.enrol("web").await);
+    web.attach(&place).await.deliver(1, inventory("10.9.0.2", &[("unit:nginx", 80)])).await;
+    let mut stream = app.attach(&place).await;
+    stream.deliver(1, inventory("10.9.0.1", &[("unit:client", 0)])).await;
+    stream.deliver(2, flow("unit:client", "10.9.0.1", "10.9.0.2", 80)).await;
+    let mut client = PolicyServiceClient::new(place.admin().await);
+    let simulate = |rules: Vec<v1::Rule>, since_ms| v1::SimulatePolicyRequest {
+        rules,
+        time: Some(v1::TimeRange { since_ms, until_ms: 0 }),
+        ..Default::default()
+    };
+    let no_client = vec![rule("no client", "client", "nginx", "prevent")];
+    let answer = client.simulate_policy(simulate(no_client.clone(), 0)).await.expect("simulated").into_inner();
+    let prevented = answer.prevented.expect("a tally");
+    assert_eq!((answer.edges, prevented.edges, prevented.connections, prevented.recent_edges), (1, 1, 1, 1));
+    assert_eq!(prevented.services, ["unit:client", "unit:nginx"]);
+    let (before, after) =
+        (answer.shifts[0].before.clone().expect("fate"), answer.shifts[0].after.clone().expect("fate"));
+    assert_eq!((before.effect.as_str(), after.effect.as_str(), after.rule.as_str()), ("allow", "prevent", "no client"));
+    assert_eq!((after.side.as_str(), after.host.as_str(), after.mode.as_str()), ("client", "app", "observe"));
+    let later = crate::place::now_ms() + 3_600_000;
+    assert_eq!(client.simulate_policy(simulate(no_client, later)).await.expect("simulated").into_inner().edges, 0);
+    let bad =
+        client.simulate_policy(simulate(vec![rule("r", "any", "any", "alert")], 0)).await.expect_err("no service");
+    assert!(bad.message().starts_with("rules[0].from:"), "{}", bad.message());
+    assert!(list(&mut client).await.rules.is_empty(), "a simulation changes nothing");
+
+    let owned = |name: &str, from: &str, effect: &str| v1::Rule {
+        owner: "ann".to_owned(),
+        ..rule(name, from, "nginx", effect)
+    };
+    add(&mut client, owned("all", "any", "alert")).await.expect("added");
+    add(&mut client, owned("one", "client", "prevent")).await.expect("added");
+    let findings = client.lint_policy(v1::LintPolicyRequest::default()).await.expect("linted").into_inner().findings;
+    let short: Vec<_> = findings.iter().map(|f| (f.rule.as_str(), f.fault.as_str(), f.other.as_str())).collect();
+    assert_eq!(short, [("one", "shadowed", "all")]);
+    let draft =
+        v1::LintPolicyRequest { draft: true, rules: vec![owned("one", "client", "prevent")], ..Default::default() };
+    assert!(client.lint_policy(draft).await.expect("linted").into_inner().findings.is_empty());
+
+    let ask =
+        |service: &str, rest: &str| v1::SuggestRulesRequest { service: service.to_owned(), rest: rest.to_owned() };
+    let answer = client.suggest_rules(ask("nginx", "prevent")).await.expect("suggested").into_inner();
+    let rules: Vec<v1::Rule> = answer.suggestions.iter().filter_map(|suggestion| suggestion.rule.clone()).collect();
+    let short: Vec<_> = rules.iter().map(|r| (r.from.as_str(), r.to.as_str(), r.effect.as_str())).collect();
+    assert_eq!(
+        short,
+        [("unit:client", "unit:nginx", "allow"), ("unit:nginx", "any", "prevent"), ("any", "unit:nginx", "prevent")]
+    );
+    assert_eq!(answer.suggestions[0].witnesses[0].connections, 1);
+    let apply = v1::ApplyPolicyRequest { rules: rules.clone(), ..Default::default() };
+    client.apply_policy(apply).await.expect("what is suggested can be applied");
+    let after = client.simulate_policy(simulate(rules, 0)).await.expect("simulated").into_inner();
+    assert!(after.shifts.is_empty());
+    assert_eq!(client.suggest_rules(ask("none", "")).await.expect_err("none").code(), Code::NotFound);
+    assert_eq!(client.suggest_rules(ask("nginx", "allow")).await.expect_err("no").code(), Code::InvalidArgument);
 }

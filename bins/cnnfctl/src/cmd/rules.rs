@@ -2,6 +2,7 @@
 
 mod apply;
 mod change;
+mod dare;
 mod history;
 mod people;
 mod plan;
@@ -83,6 +84,12 @@ pub(super) enum Rules {
     Diff(apply::Diff),
     /// Make rules and objects equal to a policy file, all or nothing.
     Apply(apply::Apply),
+    /// What a policy file would do to the edges that were recorded. Exits with 1 if it would newly prevent anything.
+    Simulate(dare::Simulate),
+    /// What is wrong with rules that are right by themselves, and what to do. Exits with 1 if anything is.
+    Lint(dare::Lint),
+    /// The rules that a service's model amounts to; with -o yaml as a policy file, with what justifies each.
+    Suggest(dare::Suggest),
     /// Who changed rules and objects, when, why and how.
     History(history::History),
     /// Make rules and objects what they were after a revision.
@@ -127,6 +134,9 @@ impl Rules {
             }
             Self::Diff(diff) => diff.run(asker).await,
             Self::Apply(apply) => apply.run(asker).await,
+            Self::Simulate(simulate) => simulate.run(asker).await,
+            Self::Lint(lint) => lint.run(asker).await,
+            Self::Suggest(suggest) => suggest.run(asker).await,
             Self::History(history) => history.run(asker).await,
             Self::Rollback(rollback) => rollback.run(asker).await,
         }

@@ -266,3 +266,43 @@ fn what_the_controller_refuses_changes_nothing() {
     }
     assert_eq!(bed.ok(&["rules", "export"]), before);
 }
+
+#[test]
+fn a_simulation_is_a_picture_and_an_exit_code() {
+    let bed = Bed::start();
+    let file = bed.file("policy.yaml", OTHER);
+    let ran = bed.run(&["rules", "simulate", "-f", &file, "--since", "7d"]);
+    assert_eq!((ran.code, ran.err.as_str()), (1, ""));
+    insta::assert_snapshot!(ran.out);
+    assert_eq!(bed.run(&["rules", "simulate", "-f", &file, "-o", "json"]).code, 1);
+    let empty = bed.file("empty.yaml", "version: 1\n");
+    let out = bed.ok(&["rules", "simulate", "-f", &empty]);
+    assert!(
+        out.ends_with("40 edges with 9000 connections were judged by the rules in force and by the file\n"),
+        "{out}"
+    );
+}
+
+#[test]
+fn what_lint_finds_is_an_exit_code_too() {
+    let bed = Bed::start();
+    let ran = bed.run(&["rules", "lint"]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.err.starts_with("not all rules were compared"), "{}", ran.err);
+    insta::assert_snapshot!(ran.out);
+    let file = bed.file("policy.yaml", OTHER);
+    assert_eq!(bed.ok(&["rules", "lint", "-f", &file]), "nothing to be said\n");
+}
+
+#[test]
+fn suggestions_are_a_policy_file() {
+    let bed = Bed::start();
+    let yaml = bed.ok(&["rules", "suggest", "nginx", "--rest", "prevent", "-o", "yaml"]);
+    let wide = bed.ok(&["rules", "suggest", "nginx", "-o", "wide"]);
+    insta::assert_snapshot!([wide, yaml.clone()].join("\n"));
+    let file = bed.file("suggested.yaml", &yaml);
+    let ran = bed.run(&["rules", "diff", "-f", &file]);
+    assert_eq!((ran.code, ran.err.as_str()), (1, ""), "it is one");
+    assert_eq!(bed.run(&["rules", "suggest", "nobody"]).code, 1);
+    assert_eq!(bed.run(&["rules", "suggest", "nginx", "--rest", "allow"]).code, 2);
+}

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::rule::{Effect, End, PolicySet, Rule, RuleId};
-use super::sight::{Role, Sight};
+use super::sight::{Everything, Lookup, Role, Sight};
 use crate::directory::Directory;
 use crate::id::{HostId, ServiceKey};
 use crate::net::Protocol;
@@ -127,7 +127,7 @@ pub fn evaluate(
     vantage: Vantage,
     now: Timestamp,
 ) -> Decision {
-    evaluate_trail(policy, directory, connection, vantage, now).decision
+    judge(policy, &Everything { policy, directory }, connection, vantage, now, &mut None)
 }
 
 /// [`evaluate`], with what was considered on the way.
@@ -139,20 +139,66 @@ pub fn evaluate_trail(
     vantage: Vantage,
     now: Timestamp,
 ) -> Trail {
-    let sight = Sight::new(policy, directory, connection, vantage);
-    let mut steps = Vec::new();
-    let decision = by_rules(&sight, now, &mut steps).unwrap_or_else(|| match vantage {
-        Vantage::Client => by_both_models(&sight, &mut steps),
-        Vantage::Server => by_servers_model(&sight, &mut steps),
-    });
-    Trail { steps, decision }
+    let mut steps = Some(Vec::new());
+    let decision = judge(policy, &Everything { policy, directory }, connection, vantage, now, &mut steps);
+    Trail { steps: steps.unwrap_or_default(), decision }
 }
 
-fn by_rules(sight: &Sight<'_>, now: Timestamp, steps: &mut Vec<Step>) -> Option<Decision> {
-    for rule in &sight.policy.rules {
+/// What is decided by what `lookup` finds; noted in `steps` if they are wanted.
+pub(super) fn judge<'a>(
+    policy: &'a PolicySet,
+    lookup: &impl Lookup<'a>,
+    connection: &'a Connection,
+    vantage: Vantage,
+    now: Timestamp,
+    steps: &mut Option<Vec<Step>>,
+) -> Decision {
+    let sight = Sight::new(policy, lookup, connection, vantage);
+    let found = lookup.find(&sight);
+    by_rules(&sight, lookup, &found, now, steps).unwrap_or_else(|| match vantage {
+        Vantage::Client => by_both_models(&sight, lookup, &found, steps),
+        Vantage::Server => by_servers_model(&sight, lookup, &found, steps),
+    })
+}
+
+fn note(steps: &mut Option<Vec<Step>>, what: impl FnOnce() -> Considered, matched: bool) {
+    if let Some(steps) = steps {
+        steps.push(Step { what: what(), matched });
+    }
+}
+
+/// The side that decides a connection, with what `judge` says there: the client's host where it has a defender, unless the server's is
+/// stricter. Only defended hosts have named services, so a client with one is on such a host.
+pub fn deciding<T>(
+    connection: &Connection,
+    judge: impl Fn(Vantage) -> T,
+    effect: impl Fn(&T) -> Effect,
+) -> (Vantage, T) {
+    let Connection { client, server, .. } = connection;
+    if client.host.is_none() && client.service.is_none() {
+        return (Vantage::Server, judge(Vantage::Server));
+    }
+    let at_client = judge(Vantage::Client);
+    if server.host.is_some() && server.host != client.host {
+        let at_server = judge(Vantage::Server);
+        if effect(&at_server) > effect(&at_client) {
+            return (Vantage::Server, at_server);
+        }
+    }
+    (Vantage::Client, at_client)
+}
+
+fn by_rules<'a, L: Lookup<'a>>(
+    sight: &Sight<'a>,
+    lookup: &L,
+    found: &L::Found,
+    now: Timestamp,
+    steps: &mut Option<Vec<Step>>,
+) -> Option<Decision> {
+    for rule in lookup.rules(sight, found) {
         let Some(effect) = rule.effect_at(now) else { continue };
         let matched = sight.rule_matches(rule, effect);
-        steps.push(Step { what: Considered::Rule { id: rule.id, name: rule.name.clone(), effect }, matched });
+        note(steps, || Considered::Rule { id: rule.id, name: rule.name.clone(), effect }, matched);
         if !matched {
             continue;
         }
@@ -160,8 +206,8 @@ fn by_rules(sight: &Sight<'_>, now: Timestamp, steps: &mut Vec<Step>) -> Option<
             && effect != Effect::Allow
             && let (role, Some(local)) = sight.local()
         {
-            let matched = sight.known_to(role);
-            steps.push(Step { what: Considered::Learned(local.clone()), matched });
+            let matched = sight.known_to(role, lookup, found);
+            note(steps, || Considered::Learned(local.clone()), matched);
             if matched {
                 return Some(Decision { effect: Effect::Allow, reason: Reason::Model(local.clone()) });
             }
@@ -179,12 +225,17 @@ fn by_rules(sight: &Sight<'_>, now: Timestamp, steps: &mut Vec<Step>) -> Option<
     None
 }
 
-fn by_both_models(sight: &Sight<'_>, steps: &mut Vec<Step>) -> Decision {
+fn by_both_models<'a, L: Lookup<'a>>(
+    sight: &Sight<'a>,
+    lookup: &L,
+    found: &L::Found,
+    steps: &mut Option<Vec<Step>>,
+) -> Decision {
     let mut decision = Decision { effect: Effect::Allow, reason: Reason::Default };
     for (role, key) in [(Role::Server, sight.server_service), (Role::Client, sight.client_service)] {
-        let Some((key, anomaly)) = key.and_then(|key| Some((key, sight.policy.judges(key)?))) else { continue };
-        let matched = sight.known_to(role);
-        steps.push(Step { what: Considered::Model(key.clone()), matched });
+        let Some((key, anomaly)) = key.and_then(|key| Some((key, lookup.judges(role, found)?))) else { continue };
+        let matched = sight.known_to(role, lookup, found);
+        note(steps, || Considered::Model(key.clone()), matched);
         let effect = if matched { Effect::Allow } else { anomaly };
         if effect > decision.effect || decision.reason == Reason::Default {
             decision = Decision { effect, reason: Reason::Model(key.clone()) };
@@ -193,15 +244,21 @@ fn by_both_models(sight: &Sight<'_>, steps: &mut Vec<Step>) -> Decision {
     decision
 }
 
-fn by_servers_model(sight: &Sight<'_>, steps: &mut Vec<Step>) -> Decision {
-    let Some((key, anomaly)) = sight.server_service.and_then(|key| Some((key, sight.policy.judges(key)?))) else {
+fn by_servers_model<'a, L: Lookup<'a>>(
+    sight: &Sight<'a>,
+    lookup: &L,
+    found: &L::Found,
+    steps: &mut Option<Vec<Step>>,
+) -> Decision {
+    let Some((key, anomaly)) = sight.server_service.and_then(|key| Some((key, lookup.judges(Role::Server, found)?)))
+    else {
         return Decision { effect: Effect::Allow, reason: Reason::Default };
     };
     if sight.client_is_defended() {
         return Decision { effect: Effect::Allow, reason: Reason::OtherSide };
     }
-    let matched = sight.known_to(Role::Server);
-    steps.push(Step { what: Considered::Model(key.clone()), matched });
+    let matched = sight.known_to(Role::Server, lookup, found);
+    note(steps, || Considered::Model(key.clone()), matched);
     Decision { effect: if matched { Effect::Allow } else { anomaly }, reason: Reason::Model(key.clone()) }
 }
 

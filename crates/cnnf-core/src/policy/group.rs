@@ -301,7 +301,7 @@ fn everywhere() -> impl Iterator<Item = AddrRange> {
 }
 
 /// What [`is_private`](crate::net::is_private) says yes to.
-fn private() -> [AddrRange; 9] {
+pub(super) fn private() -> [AddrRange; 9] {
     const V4: [([u8; 4], u8); 6] = [
         ([10, 0, 0, 0], 8),
         ([100, 64, 0, 0], 10),
@@ -321,7 +321,7 @@ fn private() -> [AddrRange; 9] {
 }
 
 /// All other addresses.
-fn internet() -> Vec<AddrRange> {
+pub(super) fn internet() -> Vec<AddrRange> {
     let mut ranges = Vec::new();
     for all in everywhere() {
         let mut low = Some(all.low());

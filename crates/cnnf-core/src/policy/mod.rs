@@ -7,18 +7,30 @@ mod delta;
 mod evaluate;
 mod group;
 mod host_policy;
+mod index;
+mod lint;
+mod place;
 mod resolve;
 mod rule;
 mod sight;
+mod simulate;
+mod suggest;
 #[cfg(test)]
 mod tests;
 mod trial;
 
 pub use delta::{Delta, Misfit, ObjectDelta, Placed, RuleDelta};
-pub use evaluate::{Connection, Considered, Decision, Party, Reason, Step, Trail, Vantage, evaluate, evaluate_trail};
+pub use evaluate::{
+    Connection, Considered, Decision, Party, Reason, Step, Trail, Vantage, deciding, evaluate, evaluate_trail,
+};
 pub(crate) use group::{fnv, overlap};
 pub use host_policy::{Group, GroupEntry, GroupId, HostPolicy, HostRule, LocalMatch, PeerMatch};
+pub use index::Index;
+pub use lint::{Fault, Finding, Findings, MAX_PAIRS, lint};
+pub use place::MAX_PLACES;
 pub use resolve::resolve;
 pub(crate) use rule::words;
 pub use rule::{AddressObject, Effect, End, Mode, OnFailure, PolicySet, Rule, RuleError, RuleId, ServicePattern};
+pub use simulate::{Fate, MAX_LISTED, RECENT, Shift, Simulation, Tally, simulate};
+pub use suggest::{MANY_ADDRESSES, Suggestion, Witnesses, close, suggest};
 pub use trial::newly_prevents;

@@ -108,6 +108,12 @@ impl ServicePattern {
         self.0 == key.as_str() || (key.is_named() && glob(self.0.as_bytes(), key.as_str().as_bytes()))
     }
 
+    /// Whether this glob means every named service that `narrow` means. A star of `narrow` stands for anything, so only a star here can
+    /// take it.
+    pub(super) fn spans(&self, narrow: &Self) -> bool {
+        glob(self.0.as_bytes(), narrow.0.as_bytes())
+    }
+
     /// Exactly `key`.
     #[must_use]
     pub fn of(key: &ServiceKey) -> Self {

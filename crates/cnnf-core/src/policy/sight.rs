@@ -1,12 +1,73 @@
 //! What one side of a connection can know of it.
 
+use std::net::IpAddr;
+
 use super::evaluate::{Connection, Party, Vantage};
-use super::rule::{Effect, PolicySet, ServicePattern};
+use super::rule::{Effect, PolicySet, Rule, ServicePattern};
 use crate::directory::{Directory, Host};
 use crate::id::{HostId, ServiceKey};
 use crate::label::Labels;
 use crate::net::is_private;
-use crate::topology::Peer;
+use crate::topology::{Edge, Peer};
+
+/// Where a judgement looks things up. What is left out of `rules` and `edges` must be such that it could not match.
+pub(super) trait Lookup<'a> {
+    /// What was found of a connection's services, so that it is looked for once.
+    type Found;
+    /// Looks for the services of `sight`.
+    fn find(&self, sight: &Sight<'a>) -> Self::Found;
+    /// The host of this id.
+    fn host(&self, id: &HostId) -> Option<&'a Host>;
+    /// Every host that claims `address`, by id.
+    fn claimants(&self, address: IpAddr) -> impl Iterator<Item = &'a Host>;
+    /// The rules that may match, in order.
+    fn rules(&self, sight: &Sight<'a>, found: &Self::Found) -> impl Iterator<Item = &'a Rule>;
+    /// What the model of `role`'s service does about an anomaly; `None` if it has none or does not object to any.
+    fn judges(&self, role: Role, found: &Self::Found) -> Option<Effect>;
+    /// The service of `host` that a connection reaches there.
+    fn service_at(&self, host: &'a Host, connection: &Connection) -> Option<&'a ServiceKey>;
+    /// The edges of the model of `role`'s service that may be `connection`.
+    fn edges(&self, role: Role, found: &Self::Found, connection: &Connection) -> impl Iterator<Item = &'a Edge>;
+}
+
+/// Everything, in its own order: what [`evaluate`](super::evaluate) looks at.
+pub(super) struct Everything<'a> {
+    pub(super) policy: &'a PolicySet,
+    pub(super) directory: &'a Directory,
+}
+
+impl<'a> Lookup<'a> for Everything<'a> {
+    type Found = [Option<&'a ServiceKey>; 2];
+
+    fn find(&self, sight: &Sight<'a>) -> Self::Found {
+        [sight.client_service, sight.server_service]
+    }
+
+    fn host(&self, id: &HostId) -> Option<&'a Host> {
+        self.directory.hosts.get(id)
+    }
+
+    fn claimants(&self, address: IpAddr) -> impl Iterator<Item = &'a Host> {
+        self.directory.claimants(address).map(|(_, host)| host)
+    }
+
+    fn rules(&self, _: &Sight<'a>, _: &Self::Found) -> impl Iterator<Item = &'a Rule> {
+        self.policy.rules.iter()
+    }
+
+    fn judges(&self, role: Role, found: &Self::Found) -> Option<Effect> {
+        self.policy.judges(found[role as usize]?)
+    }
+
+    fn service_at(&self, host: &'a Host, connection: &Connection) -> Option<&'a ServiceKey> {
+        host.service_at(connection.protocol, connection.server.address, connection.port)
+    }
+
+    fn edges(&self, role: Role, found: &Self::Found, _: &Connection) -> impl Iterator<Item = &'a Edge> {
+        let model = found[role as usize].and_then(|key| self.policy.models.get(key));
+        model.into_iter().flat_map(|model| model.edges.keys())
+    }
+}
 
 /// An end of a connection.
 #[derive(Clone, Copy)]
@@ -29,29 +90,31 @@ pub(super) struct Sight<'a> {
 }
 
 impl<'a> Sight<'a> {
+    /// As `vantage` sees `connection`.
     pub(super) fn new(
         policy: &'a PolicySet,
-        directory: &'a Directory,
+        lookup: &impl Lookup<'a>,
         connection: &'a Connection,
         vantage: Vantage,
     ) -> Self {
         let Connection { client, server, .. } = connection;
-        let host = |id: Option<&HostId>| id.and_then(|id| directory.hosts.get(id));
+        let host = |id: Option<&HostId>| id.and_then(|id| lookup.host(id));
         let (client_service, client_hosts) = match vantage {
             Vantage::Client => (client.service.as_ref(), host(client.host.as_ref()).into_iter().collect()),
             Vantage::Server => {
                 let own = host(server.host.as_ref()).filter(|_| is_on(client, server.host.as_ref()));
-                let claimants = directory.claimants(client.address).map(|(_, host)| host);
-                (None, own.into_iter().chain(claimants).collect())
+                (None, own.into_iter().chain(lookup.claimants(client.address)).collect())
             }
         };
         let server_host = if vantage == Vantage::Client && is_on(server, client.host.as_ref()) {
             host(client.host.as_ref())
         } else {
-            host(server.host.as_ref()).or_else(|| directory.host_of(server.address).map(|(_, host)| host))
+            host(server.host.as_ref()).or_else(|| {
+                let mut claims = lookup.claimants(server.address);
+                claims.next().filter(|_| claims.next().is_none())
+            })
         };
-        let listens =
-            || server_host.and_then(|host| host.service_at(connection.protocol, server.address, connection.port));
+        let listens = || server_host.and_then(|host| lookup.service_at(host, connection));
         let server_service = server.service.as_ref().or_else(listens);
         Self { policy, connection, vantage, client_service, client_hosts, server_service, server_host }
     }
@@ -89,14 +152,14 @@ impl<'a> Sight<'a> {
 
     /// Whether the model of the end that is `role`'s has an edge that is this connection; false if it has no model. A peer that was
     /// learned by address is known by address, whatever service is found there now.
-    pub(super) fn known_to(&self, role: Role) -> bool {
+    pub(super) fn known_to<L: Lookup<'a>>(&self, role: Role, lookup: &L, found: &L::Found) -> bool {
         let key = match role {
             Role::Client => self.client_service,
             Role::Server => self.server_service,
         };
-        let Some((key, model)) = key.and_then(|key| Some((key, self.policy.models.get(key)?))) else { return false };
+        let Some(key) = key else { return false };
         let is_end = |peer: &Peer| matches!(peer, Peer::Service(service) if service == key);
-        model.edges.keys().any(|edge| {
+        lookup.edges(role, found, self.connection).any(|edge| {
             edge.is_on(self.connection.protocol, self.connection.port)
                 && match role {
                     Role::Client => is_end(&edge.client) && self.server_meets(&edge.server),

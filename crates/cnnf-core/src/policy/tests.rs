@@ -2,4 +2,8 @@
 
 mod deltas;
 mod examples;
+mod indexed;
 mod laws;
+mod lints;
+mod simulations;
+mod suggestions;

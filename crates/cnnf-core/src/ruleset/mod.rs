@@ -10,7 +10,7 @@ mod interpret;
 mod label;
 mod log;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod text;
 
 use std::collections::{BTreeMap, BTreeSet};

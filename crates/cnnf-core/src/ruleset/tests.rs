@@ -3,4 +3,4 @@
 mod agreement;
 mod demo;
 mod shape;
-mod world;
+pub(crate) mod world;

@@ -378,3 +378,109 @@ pub(crate) fn revisions() -> Vec<Revision> {
         Revision { changes, ..revision(1, "admin root", "first", "1 added") },
     ]
 }
+
+fn edge_of(client: Peer, server: &str, port: u32) -> Option<Edge> {
+    let server = Some(Peer { service: server.into(), ..Peer::default() });
+    Some(Edge { client: Some(client), server, protocol: "tcp".into(), port })
+}
+
+pub(crate) fn simulation(changes: bool) -> SimulatePolicyResponse {
+    let nothing = SimulatePolicyResponse {
+        edges: 40,
+        connections: 9_000,
+        prevented: Some(Tally::default()),
+        alerted: Some(Tally::default()),
+        allowed: Some(Tally::default()),
+        shifts: Vec::new(),
+    };
+    if !changes {
+        return nothing;
+    }
+    let fate = |effect: &str, rule: &str, model: &str, mode: &str| Fate {
+        effect: effect.into(),
+        rule: rule.into(),
+        model: model.into(),
+        side: "client".into(),
+        host: "web\u{1b}1".into(),
+        mode: mode.into(),
+    };
+    let shift = |connections, before, after, partly| Shift {
+        edge: edge_of(Peer { service: "unit:fetch".into(), ..Peer::default() }, "unit:nginx", 80),
+        connections,
+        last_seen: "2026-11-24T06:30:00Z".into(),
+        before: Some(before),
+        after: Some(after),
+        partly,
+        client_address: "10.0.0.1".into(),
+        server_address: "10.0.0.2".into(),
+    };
+    let tally = |edges, connections, recent_edges| Tally {
+        edges,
+        connections,
+        recent_edges,
+        services: vec!["unit:fetch".into(), "unit:nginx".into()],
+    };
+    SimulatePolicyResponse {
+        prevented: Some(tally(2, 77, 1)),
+        alerted: Some(tally(1, 5, 0)),
+        shifts: vec![
+            shift(70, fate("allow", "", "", ""), fate("prevent", "nobody else", "", "observe"), true),
+            shift(7, fate("alert", "watch", "", ""), fate("prevent", "nobody else", "", "enforce"), false),
+            shift(5, fate("allow", "", "", ""), fate("alert", "", "unit:nginx", "enforce"), false),
+        ],
+        ..nothing
+    }
+}
+
+pub(crate) fn findings() -> Vec<Finding> {
+    let finding = |rule: &str, fault: &str, why: &str, fix: &str, other: &str| Finding {
+        rule: rule.into(),
+        fault: fault.into(),
+        why: why.into(),
+        fix: fix.into(),
+        other: other.into(),
+    };
+    vec![
+        finding("late", "shadowed", "rule 'first' decides all of it already, to the same effect", "delete it", "first"),
+        finding("late\u{202e}", "ownerless", "nobody answers for it", "give it an owner", ""),
+    ]
+}
+
+pub(crate) fn suggestions(rest: &str) -> SuggestRulesResponse {
+    let rule = |name: &str, from: &str, to: &str, ports: &str, effect: &str| Rule {
+        name: name.into(),
+        enabled: true,
+        from: from.into(),
+        to: to.into(),
+        ports: vec![ports.into()],
+        effect: effect.into(),
+        on_failure: "open".into(),
+        ..Rule::default()
+    };
+    let seen = |client: Peer, connections| LearnedEdge {
+        edge: edge_of(client, "unit:nginx", 80),
+        first_seen: "2026-11-24T06:00:00Z".into(),
+        last_seen: "2026-11-24T06:30:00Z".into(),
+        connections,
+        ..LearnedEdge::default()
+    };
+    let service = Peer { service: "unit:fetch".into(), ..Peer::default() };
+    let object = Peer { object: "office".into(), ..Peer::default() };
+    let mut suggestions = vec![
+        Suggestion {
+            rule: Some(rule("unit:fetch to unit:nginx", "unit:fetch", "unit:nginx", "tcp/80", "allow")),
+            witnesses: vec![seen(service, 1)],
+            widened: Vec::new(),
+        },
+        Suggestion {
+            rule: Some(rule("object:office to unit:nginx", "office", "unit:nginx", "tcp/80,32768-65535", "allow")),
+            witnesses: vec![seen(object, 40)],
+            widened: vec!["all of tcp/32768-65535, of which 8 or more were seen".into()],
+        },
+    ];
+    if !rest.is_empty() {
+        let rule = Some(rule("anybody else to unit:nginx", "any", "unit:nginx", "any", rest));
+        suggestions.push(Suggestion { rule, ..Suggestion::default() });
+    }
+    SuggestRulesResponse { suggestions, objects: objects() }
+}

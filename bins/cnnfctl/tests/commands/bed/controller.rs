@@ -307,6 +307,23 @@ impl PolicyService for Controller {
         Ok(Response::new(replace(&mut policy, Vec::new(), BTreeMap::new(), ask.dry_run)))
     }
 
+    async fn simulate_policy(&self, request: Request<SimulatePolicyRequest>) -> Answer<SimulatePolicyResponse> {
+        let ask = self.admit(request)?;
+        Ok(Response::new(answers::simulation(!ask.rules.is_empty())))
+    }
+
+    async fn lint_policy(&self, request: Request<LintPolicyRequest>) -> Answer<LintPolicyResponse> {
+        let ask = self.admit(request)?;
+        let findings = if ask.draft { Vec::new() } else { answers::findings() };
+        Ok(Response::new(LintPolicyResponse { findings, cut_short: !ask.draft }))
+    }
+
+    async fn suggest_rules(&self, request: Request<SuggestRulesRequest>) -> Answer<SuggestRulesResponse> {
+        let ask = self.admit(request)?;
+        named(&ask.service)?;
+        Ok(Response::new(answers::suggestions(&ask.rest)))
+    }
+
     async fn explain(&self, request: Request<ExplainRequest>) -> Answer<ExplainResponse> {
         named(&self.admit(request)?.from)?;
         Ok(Response::new(answers::explanation()))

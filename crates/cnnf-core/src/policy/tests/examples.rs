@@ -52,11 +52,11 @@ fn directory() -> Directory {
     Directory { hosts: hosts.into() }
 }
 
-fn service(text: &str) -> End {
+pub(super) fn service(text: &str) -> End {
     End::Service { pattern: ServicePattern(text.into()), labels: Labels::default() }
 }
 
-fn rule(id: u64, source: End, destination: End, effect: Effect) -> Rule {
+pub(super) fn rule(id: u64, source: End, destination: End, effect: Effect) -> Rule {
     Rule {
         id: RuleId(id),
         name: format!("rule {id}"),

@@ -13,12 +13,14 @@ use crate::id::{HostId, ServiceKey};
 use crate::label::Labels;
 use crate::model::{Model, Phase, Seen};
 use crate::net::{AddrRange, Ports, Protocol};
-use crate::policy::{AddressObject, Effect, End, Mode, OnFailure, PolicySet, Rule, RuleId, ServicePattern};
+use crate::policy::{
+    AddressObject, Connection, Effect, End, Mode, OnFailure, Party, PolicySet, Rule, RuleId, ServicePattern,
+};
 use crate::ruleset::{HostFacts, LocalEnd, LocalService, QueueBackend, Slot};
 use crate::time::Timestamp;
 use crate::topology::{DYNAMIC, Edge, Peer};
 
-pub(super) const NOW: Timestamp = Timestamp(1_000);
+pub(crate) const NOW: Timestamp = Timestamp(1_000);
 
 const SERVICES: [&str; 5] = ["unit:web", "exe:/usr/bin/curl", "unit:pg@a", "unit:pg@b", "container:redis"];
 const PATTERNS: [&str; 9] =
@@ -69,10 +71,10 @@ const BRIDGES: [&str; 2] = ["172.17.0.1", "fe80::1"];
 
 /// A world.
 #[derive(Clone, Debug)]
-pub(super) struct World {
-    pub(super) policy: PolicySet,
-    pub(super) directory: Directory,
-    pub(super) failsafes: Failsafes,
+pub(crate) struct World {
+    pub(crate) policy: PolicySet,
+    pub(crate) directory: Directory,
+    pub(crate) failsafes: Failsafes,
     pub(super) queue: QueueBackend,
 }
 
@@ -162,7 +164,7 @@ fn ports() -> impl Strategy<Value = Ports> {
     select(&PORT_TEXTS[..]).prop_map(|text| Ports::parse(&text.split(' ').collect::<Vec<_>>()).expect("ports"))
 }
 
-fn rule() -> impl Strategy<Value = Rule> {
+pub(crate) fn rule() -> impl Strategy<Value = Rule> {
     let flags = (prop::bool::weighted(0.9), any::<bool>(), prop::option::weighted(0.3, 900_u64..1100));
     (end(), end(), ports(), effect(), flags).prop_map(|(source, destination, ports, effect, flags)| Rule {
         id: RuleId(0),
@@ -210,7 +212,7 @@ fn model(key: ServiceKey) -> impl Strategy<Value = (ServiceKey, Model)> {
 }
 
 /// Any world.
-pub(super) fn world() -> impl Strategy<Value = World> {
+pub(crate) fn world() -> impl Strategy<Value = World> {
     let hosts = (1_usize..=4).prop_flat_map(|n| (1..=u8::try_from(n).expect("few")).map(host).collect::<Vec<_>>());
     let rules = prop_oneof![2 => vec(rule(), 0..3), 1 => vec(rule(), 3..9)];
     let models = SERVICES.iter().map(|text| prop::option::weighted(0.7, model(key(text)))).collect::<Vec<_>>();
@@ -241,6 +243,31 @@ pub(super) fn world() -> impl Strategy<Value = World> {
             World { policy, directory, failsafes, queue }
         },
     )
+}
+
+/// A world with any connections: each end with or without a host and a service.
+pub(crate) fn meetings() -> impl Strategy<Value = (World, Vec<Connection>)> {
+    world().prop_flat_map(|world| {
+        let party = |directory: &Directory| {
+            let hosts = directory.hosts.iter();
+            let own = hosts.flat_map(|(id, host)| host.addresses.iter().map(|address| (Some(id.clone()), *address)));
+            let known: Vec<_> = own.clone().collect();
+            let others = ["127.0.0.1", "::1"].into_iter().chain(OUTSIDE).map(address);
+            let mut all: Vec<_> = own.map(|(_, address)| (None, address)).chain(others.map(|a| (None, a))).collect();
+            all.extend(known);
+            let keys: Vec<ServiceKey> =
+                SERVICES.into_iter().chain(["unknown", "kernel", "ambiguous", "unit:new"]).map(key).collect();
+            (select(all), prop::option::weighted(0.7, select(keys))).prop_map(|((host, address), service)| Party {
+                host,
+                service,
+                address,
+            })
+        };
+        let ports = PORTS.into_iter().chain([(Protocol::Tcp, 5433), (Protocol::Other(47), 0)]).collect::<Vec<_>>();
+        let meeting = (party(&world.directory), party(&world.directory), select(ports))
+            .prop_map(|(client, server, (protocol, port))| Connection { client, server, protocol, port });
+        (Just(world), vec(meeting, CASES))
+    })
 }
 
 /// A world with connections that one of its hosts judges.

@@ -1,0 +1,279 @@
+//! What judging, simulating and resolving cost, and how they grow. Prints tables and writes `target/bench/policy.json`.
+//!
+//! One thread. The world: services on hosts, five instances a host; rules of which half name one service at each end, and the others a
+//! glob, a network or any; models that know twenty edges each.
+
+#![allow(clippy::disallowed_methods)] // a bench has a clock and writes its result
+
+use std::fmt::Write as _;
+use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use cnnf_core::directory::{Directory, Endpoint, Host, Instance};
+use cnnf_core::failsafe::Failsafes;
+use cnnf_core::flow::FlowStats;
+use cnnf_core::id::{HostId, ServiceKey};
+use cnnf_core::label::Labels;
+use cnnf_core::model::{Model, Phase, Seen};
+use cnnf_core::net::{AddrRange, Ports, Protocol};
+use cnnf_core::policy::{
+    Connection, Effect, End, Index, Mode, OnFailure, Party, PolicySet, Rule, RuleId, ServicePattern, Vantage, evaluate,
+    resolve, simulate,
+};
+use cnnf_core::time::Timestamp;
+use cnnf_core::topology::{Edge, Peer};
+
+const NOW: Timestamp = Timestamp(1_000_000_000);
+
+/// Numbers that look random and are the same in every run (xorshift64*, Vigna 2016).
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        let high = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32;
+        usize::try_from(high).unwrap_or(0) % limit
+    }
+}
+
+fn key(n: usize) -> ServiceKey {
+    ServiceKey::unit(&format!("service-{:02}-{n}", n % 100))
+}
+
+fn port(n: usize) -> u16 {
+    u16::try_from(1_000 + n % 60_000).unwrap_or(1_000)
+}
+
+fn address(host: usize) -> IpAddr {
+    Ipv4Addr::from(0x0a00_0001 + u32::try_from(host).unwrap_or(0)).into()
+}
+
+fn host_id(n: usize) -> HostId {
+    HostId::new(format!("host-{n}"))
+}
+
+/// A service runs on every host whose number is the same modulo.
+fn runs_on(service: usize, hosts: usize, services: usize, pick: usize) -> usize {
+    let span = (services / 5).max(1);
+    (service % span + span * pick) % hosts
+}
+
+fn directory(hosts: usize, services: usize) -> Directory {
+    let span = (services / 5).max(1);
+    let host = |n: usize| {
+        let running = (0..5).map(|k| (n % span + k * span) % services);
+        let instance = |service: usize| {
+            let endpoint = Endpoint { protocol: Protocol::Tcp, address: None, port: port(service) };
+            (key(service), Instance { endpoints: [endpoint].into(), live: true })
+        };
+        let labels: Labels = format!("env={},site=s{}", ["prod", "test"][n % 2], n % 7).parse().unwrap_or_default();
+        let host = Host {
+            name: format!("host-{n}"),
+            labels,
+            addresses: [address(n)].into(),
+            mode: Mode::Enforce,
+            instances: running.map(instance).collect(),
+        };
+        (host_id(n), host)
+    };
+    Directory { hosts: (0..hosts).map(host).collect() }
+}
+
+fn policy(rules: usize, services: usize, models: bool) -> PolicySet {
+    let mut random = Numbers(7);
+    let service = |n: usize| End::Service { pattern: ServicePattern::of(&key(n)), labels: Labels::default() };
+    let rule = |n: usize| {
+        let (a, b) = (random.below(services), random.below(services));
+        let (source, destination) = match n % 8 {
+            0..4 => (service(a), service(b)),
+            4 => (End::Any, service(b)),
+            5 => {
+                let pattern = ServicePattern(format!("unit:service-{:02}-*", a % 100));
+                (End::Service { pattern, labels: "env=prod".parse().unwrap_or_default() }, service(b))
+            }
+            6 => {
+                let low = Ipv4Addr::from(0x0a00_0000 + (u32::try_from(a).unwrap_or(0) << 4));
+                let high = Ipv4Addr::from(u32::from(low) + 15);
+                let range = AddrRange::new(low.into(), high.into()).unwrap_or_else(|| AddrRange::single(low.into()));
+                (End::Addresses(vec![range]), service(b))
+            }
+            _ => (service(a), End::Any),
+        };
+        Rule {
+            id: RuleId(n as u64 + 1),
+            name: format!("rule {n}"),
+            enabled: true,
+            source,
+            destination,
+            // "any" as a server must leave most ports alone, or nothing would come to the rules after it
+            ports: Ports::parse(&[format!("tcp/{}", port(b))]).unwrap_or_default(),
+            effect: Effect::ALL[random.below(3)],
+            on_failure: OnFailure::Open,
+            learned_allow: false,
+            expires_at: None,
+            owner: "bench".to_owned(),
+            ticket: String::new(),
+            notes: String::new(),
+            revision: 1,
+        }
+    };
+    let rules = (0..rules).map(rule).collect();
+    let mut policy = PolicySet { rules, ..PolicySet::default() };
+    for n in (0..services).filter(|_| models) {
+        let seen = Seen { first: NOW, last: NOW, connections: 9, ..Seen::default() };
+        let edges = (0..20).map(|k| {
+            let (other, own) = (Peer::Service(key((n + k * 7 + 1) % services)), Peer::Service(key(n)));
+            let (client, server, at) =
+                if k % 2 == 0 { (own, other, (n + k * 7 + 1) % services) } else { (other, own, n) };
+            (Edge { client, server, protocol: Protocol::Tcp, port: port(at) }, seen)
+        });
+        policy.models.insert(key(n), Model { phase: Phase::Active, edges: edges.collect(), ..Model::new(NOW) });
+    }
+    policy
+}
+
+fn connections(many: usize, hosts: usize, services: usize) -> Vec<Connection> {
+    let mut random = Numbers(3);
+    // as in a controller, where one text of a name is shared
+    let keys: Vec<ServiceKey> = (0..services).map(key).collect();
+    let ids: Vec<HostId> = (0..hosts).map(host_id).collect();
+    let mut party = |known: bool| {
+        let service = random.below(services);
+        let host = runs_on(service, hosts, services, random.below(hosts));
+        let party = Party {
+            host: known.then(|| ids[host].clone()),
+            service: known.then(|| keys[service].clone()),
+            address: address(host),
+        };
+        (party, service)
+    };
+    let connection = |_| {
+        let (client, _) = party(true);
+        let (server, service) = party(false);
+        Connection { client, server, protocol: Protocol::Tcp, port: port(service) }
+    };
+    (0..many).map(connection).collect()
+}
+
+fn edges(many: usize, services: usize) -> Vec<(Edge, FlowStats)> {
+    let mut random = Numbers(5);
+    let stats = FlowStats { connections: 3, bytes: 0, first: NOW, last: NOW };
+    let edge = |n: usize| {
+        let server = random.below(services);
+        let client = match n % 10 {
+            0 => {
+                let low = Ipv4Addr::from(0xcb00_7100 + u32::try_from(random.below(1 << 16)).unwrap_or(0) * 256);
+                Peer::Address(AddrRange::single(low.into()))
+            }
+            _ => Peer::Service(key(random.below(services))),
+        };
+        (Edge { client, server: Peer::Service(key(server)), protocol: Protocol::Tcp, port: port(server) }, stats)
+    };
+    (0..many).map(edge).collect()
+}
+
+/// Time on a core: others may run on it too.
+fn time<T>(work: impl FnOnce() -> T) -> (T, Duration) {
+    let start = on_core();
+    let result = black_box(work());
+    (result, on_core().saturating_sub(start))
+}
+
+/// How long this thread has run (proc(5), schedstat).
+fn on_core() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    Duration::from_nanos(text.split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or(0))
+}
+
+/// The median of five.
+fn median<T>(mut work: impl FnMut() -> T) -> Duration {
+    let mut times: Vec<Duration> = (0..5).map(|_| time(&mut work).1).collect();
+    times.sort_unstable();
+    times[2]
+}
+
+fn rate(many: usize, took: Duration) -> f64 {
+    #[allow(clippy::cast_precision_loss)]
+    let many = many as f64;
+    many / took.as_secs_f64()
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut json = String::from("{\n");
+    judging(&mut json)?;
+    simulating(&mut json)?;
+    if std::env::args().all(|argument| argument != "--short") {
+        resolving(&mut json)?;
+    }
+    writeln!(json, "  \"unit\": \"connections or edges a second, and milliseconds\"\n}}")?;
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/bench");
+    std::fs::create_dir_all(&folder)?;
+    std::fs::write(folder.join("policy.json"), json)?;
+    Ok(())
+}
+
+fn judging(json: &mut String) -> Result<(), std::fmt::Error> {
+    println!("judging: 2,000 hosts, 1,000 services with active models; connections a second, one core");
+    println!("{:>9} {:>14} {:>14} {:>12}", "rules", "index", "plain loop", "built in ms");
+    let directory = directory(2_000, 1_000);
+    let all = connections(200_000, 2_000, 1_000);
+    for rules in [10, 100, 1_000, 10_000, 100_000] {
+        let policy = policy(rules, 1_000, true);
+        let (index, built) = time(|| Index::new(&policy, &directory));
+        let run = || all.iter().filter(|c| index.evaluate(c, Vantage::Client, NOW).effect == Effect::Allow).count();
+        let fast = rate(all.len(), median(run));
+        let few = &all[..2_000.min(20_000_000 / rules / 10).max(20)];
+        let (_, slow) = time(|| {
+            let plain =
+                |c: &&Connection| evaluate(&policy, &directory, c, Vantage::Client, NOW).effect == Effect::Allow;
+            few.iter().filter(plain).count()
+        });
+        let (slow, built) = (rate(few.len(), slow), built.as_secs_f64() * 1e3);
+        println!("{rules:>9} {fast:>14.0} {slow:>14.0} {built:>12.1}");
+        writeln!(
+            json,
+            "  \"judge {rules} rules\": {{\"index\": {fast:.0}, \"plain\": {slow:.0}, \"build\": {built:.2}}},"
+        )?;
+    }
+    Ok(())
+}
+
+fn simulating(json: &mut String) -> Result<(), std::fmt::Error> {
+    println!("\nsimulating: 1,000 rules against a draft with 10 more, 2,000 hosts, 1,000 services");
+    println!("{:>9} {:>14} {:>12}", "edges", "edges/s", "ms");
+    let directory = directory(2_000, 1_000);
+    let old = policy(1_000, 1_000, true);
+    let mut draft = old.clone();
+    for (n, rule) in policy(10, 900, false).rules.into_iter().enumerate() {
+        draft.rules.insert(n * 3, Rule { effect: Effect::Prevent, ..rule });
+    }
+    let failsafes = Failsafes::with_controller(7443);
+    for many in [10_000, 100_000, 1_000_000] {
+        let seen = edges(many, 1_000);
+        let seen = seen.iter().map(|(edge, stats)| (edge, stats));
+        let (result, took) = time(|| simulate(&old, &draft, &directory, &failsafes, seen, NOW));
+        assert!(result.edges == many as u64 && result.prevented.edges > 0, "the draft prevents something");
+        let (per_second, ms) = (rate(many, took), took.as_secs_f64() * 1e3);
+        println!("{many:>9} {per_second:>14.0} {ms:>12.1}");
+        writeln!(json, "  \"simulate {many} edges\": {ms:.1},")?;
+    }
+    Ok(())
+}
+
+fn resolving(json: &mut String) -> Result<(), std::fmt::Error> {
+    println!("\nresolving one host");
+    println!("{:>9} {:>9} {:>9} {:>12}", "hosts", "services", "rules", "ms");
+    for (hosts, services, rules) in
+        [(100, 100, 100), (1_000, 500, 1_000), (10_000, 2_000, 1_000), (10_000, 2_000, 5_000)]
+    {
+        let (directory, policy) = (directory(hosts, services), policy(rules, services, false));
+        let took = median(|| resolve(&policy, &directory, &host_id(17), NOW, 1));
+        let ms = took.as_secs_f64() * 1e3;
+        println!("{hosts:>9} {services:>9} {rules:>9} {ms:>12.1}");
+        writeln!(json, "  \"resolve {hosts} hosts {services} services {rules} rules\": {ms:.2},")?;
+    }
+    Ok(())
+}
