@@ -45,7 +45,8 @@ impl Simulate {
         let out = &asker.out;
         let policy = read_policy(&self.file)?;
         let session = asker.connect().await?;
-        let ask = v1::SimulatePolicyRequest { rules: policy.rules, objects: policy.objects, time: range(self.since) };
+        let ask =
+            v1::SimulatePolicyRequest { rules: policy.rules, objects: policy.objects, time: range(self.since, None) };
         let answer = session.answer(session.policy().simulate_policy(request(ask))).await?;
         out.show(&answer, || simulation(&answer, out))?;
         let prevents = answer.prevented.as_ref().is_some_and(|tally| tally.edges > 0);
