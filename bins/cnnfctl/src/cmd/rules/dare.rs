@@ -164,8 +164,8 @@ impl Suggest {
 fn file(answer: &v1::SuggestRulesResponse) -> Result<String, Failure> {
     let rule = |suggestion: &v1::Suggestion| {
         let mut rule = suggestion.rule.clone().unwrap_or_default();
-        let witnesses = suggestion.witnesses.iter().take(5).map(witness).collect::<Vec<_>>().join("; ");
-        let more = if suggestion.witnesses.len() > 5 { "; …" } else { "" };
+        let witnesses = suggestion.witnesses.iter().take(3).map(witness).collect::<Vec<_>>().join("; ");
+        let more = if suggestion.witnesses.len() > 3 { "; …" } else { "" };
         if !witnesses.is_empty() {
             rule.notes = format!("seen: {witnesses}{more}");
         }
