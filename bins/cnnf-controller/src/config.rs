@@ -114,6 +114,15 @@ fn read(path: &Path) -> Result<Config, Failure> {
 mod tests {
     use super::*;
 
+    /// The keys of the packaged file are all there are, and what stands in it is what holds without it.
+    #[test]
+    fn the_packaged_file_says_what_holds_without_it() {
+        let text = include_str!("../../../packaging/controller.toml");
+        assert_eq!(Config::parse(text), Ok(Config::default()));
+        let shown = text.lines().map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(""));
+        assert_eq!(Config::parse(&shown.collect::<Vec<_>>().join("\n")), Ok(Config::default()));
+    }
+
     #[test]
     fn every_key_has_a_default_and_the_command_line_comes_first() {
         assert_eq!(Config::parse(""), Ok(Config::default()));

@@ -166,6 +166,25 @@ mod tests {
         assert!(failsafes.egress.contains(Protocol::Tcp, 7443));
     }
 
+    /// The keys of the packaged file are all there are, and what stands in it is what holds without it.
+    #[test]
+    fn the_packaged_file_says_what_holds_without_it() {
+        let text = include_str!("../../../packaging/defender.toml");
+        assert_eq!(Config::parse(text), Ok(Config::default()));
+        let shown = text.lines().map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(""));
+        let shown = Config::parse(&shown.collect::<Vec<_>>().join("\n")).expect("good");
+        let Config { state_dir, socket, controller, labels, spool_bytes, stamp_by_cgroup, .. } = &shown;
+        let default = Config::default();
+        assert_eq!((state_dir, socket), (&default.state_dir, &default.socket));
+        assert_eq!((*spool_bytes, *stamp_by_cgroup), (default.spool_bytes, default.stamp_by_cgroup));
+        assert_eq!(shown.revert_after, default.revert_after);
+        // examples, as there is nothing by default
+        assert!(controller.is_some() && labels.len() == 1);
+        assert_eq!(shown.failsafes(7443), default.failsafes(7443));
+        let places = |config: &Config| format!("{:?}", config.containers.places());
+        assert_eq!(places(&shown), places(&default));
+    }
+
     #[test]
     fn the_controller_is_always_reachable() {
         let config = Config::parse("[failsafe]\negress = []\n");
