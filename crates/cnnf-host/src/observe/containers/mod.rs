@@ -139,14 +139,11 @@ impl Containers {
     fn try_key(&self, container: &Container) -> Option<ServiceKey> {
         let since = {
             let mut known = self.known();
-            if let Some(key) = known.get(container).and_then(|known| known.key.clone()) {
-                return Some(key);
+            let entry = entry(&mut known, container);
+            if let Some(key) = &entry.key {
+                return Some(key.clone());
             }
-            if known.len() >= KNOWN_MAX {
-                // without a place to keep the answer it could be another one the next time
-                return Some(container.key(None));
-            }
-            known.entry(container.clone()).or_insert_with(|| Known { since: Instant::now(), key: None }).since
+            entry.since
         };
         let late = since.elapsed() >= PATIENCE;
         let record = self.record(container);
@@ -155,9 +152,7 @@ impl Containers {
 
     /// Keeps the first answer of several that ask at once.
     fn decide(&self, container: &Container, key: ServiceKey) -> ServiceKey {
-        let mut known = self.known();
-        let entry = known.entry(container.clone()).or_insert_with(|| Known { since: Instant::now(), key: None });
-        entry.key.get_or_insert(key).clone()
+        entry(&mut self.known(), container).key.get_or_insert(key).clone()
     }
 
     /// Forgets all but those that live.
@@ -197,6 +192,15 @@ impl Containers {
         }
         rx.recv_timeout(USERS_FILES).ok().flatten()
     }
+}
+
+/// What is known of a container; where there is no more room the one that has been known longest is forgotten for it.
+fn entry<'a>(known: &'a mut HashMap<Container, Known>, container: &Container) -> &'a mut Known {
+    if known.len() >= KNOWN_MAX && !known.contains_key(container) {
+        let oldest = known.iter().min_by_key(|(_, known)| known.since).map(|(container, _)| container.clone());
+        oldest.and_then(|oldest| known.remove(&oldest));
+    }
+    known.entry(container.clone()).or_insert_with(|| Known { since: Instant::now(), key: None })
 }
 
 /// Looks a container up in every place; `listed` reads a list of all containers.

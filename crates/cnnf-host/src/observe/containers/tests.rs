@@ -79,6 +79,18 @@ fn a_container_keeps_the_name_that_was_decided() {
 }
 
 #[test]
+fn the_oldest_makes_room() {
+    let (_root, containers) = world();
+    let number = |n: usize| Container::new(&format!("{n:064x}"), None).expect("an id");
+    for n in 0..=KNOWN_MAX {
+        containers.decide(&number(n), ServiceKey::container("shop"));
+    }
+    assert_eq!(containers.known().len(), KNOWN_MAX);
+    assert_eq!(containers.called(&number(0)), "");
+    assert_eq!((containers.called(&number(1)), containers.called(&number(KNOWN_MAX))), ("shop".into(), "shop".into()));
+}
+
+#[test]
 fn a_list_is_read_again_when_it_changed() {
     let (root, containers) = world();
     let entry = |id: &str, name: &str| format!(r#"{{"id":"{id}","names":["{name}"]}}"#);
