@@ -2,12 +2,13 @@
 
 use std::io::Read;
 use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use cnnf_core::id::ServiceKey;
 use cnnf_core::identity;
 use procfs::process;
-use rustix::fs::{Dir, OFlags, readlinkat_raw};
+use rustix::fs::{self, Access, AtFlags, FileType, Mode, OFlags, RawDir, readlinkat_raw};
 
 /// The longest command line that is read, in bytes.
 const CMDLINE_MAX: u64 = 4096;
@@ -35,33 +36,37 @@ impl Process {
     /// Reads process `pid`; `None` if it is gone, or became another one while it was read.
     #[must_use]
     pub fn read(pid: u32) -> Option<Self> {
-        Self::read_if(pid, |_| true)
+        Self::read_open(pid, &open(pid)?)
     }
 
     /// Reads process `pid` if it has a socket of this inode open. It may close it meanwhile: what was read is the process that had it.
     #[must_use]
     pub fn read_holder(pid: u32, inode: u32) -> Option<Self> {
-        Self::read_if(pid, |proc| holds(proc, inode))
-    }
-
-    fn read_if(pid: u32, is_wanted: impl FnOnce(&process::Process) -> bool) -> Option<Self> {
-        // The open directory stays with this process: once it is gone nothing more is read, whoever has its id then.
-        let proc = open(pid)?;
-        if !is_wanted(&proc) {
+        let descriptors = Descriptors::open(pid)?;
+        if !descriptors.hold(inode) {
             return None;
         }
-        let start = proc.stat().ok()?.starttime;
+        // Opened while the one that holds it was there, as it still is: so it is that one.
+        let proc = open(pid)?;
+        if !descriptors.process_lives() {
+            return None;
+        }
+        Self::read_open(pid, &proc)
+    }
+
+    /// The open directory stays with one process: once it is gone nothing more is read, whoever has its id then. Its groups come last, as
+    /// they say that it was there while everything else was read.
+    fn read_open(pid: u32, proc: &process::Process) -> Option<Self> {
         let text = |path: PathBuf| path.to_string_lossy().into_owned();
-        let process = Self {
+        Some(Self {
             pid,
-            start,
+            start: proc.stat().ok()?.starttime,
             exe: proc.exe().map(text).unwrap_or_default(),
-            cmdline: arguments(&cmdline(&proc)),
+            cmdline: arguments(&cmdline(proc)),
             cwd: proc.cwd().map(text).ok(),
             uid: proc.uid().ok()?,
             cgroup: cgroup_path(&proc.cgroups().ok()?)?,
-        };
-        process.is_same().then_some(process)
+        })
     }
 
     /// The name of its first thread, if it is still there.
@@ -80,9 +85,9 @@ impl Process {
     /// Whether this very process has a socket of this inode open now.
     #[must_use]
     pub fn still_holds(&self, inode: u32) -> bool {
-        // The start time comes after: the open directory answers for one process only.
-        open(self.pid)
-            .is_some_and(|proc| holds(&proc, inode) && proc.stat().is_ok_and(|stat| stat.starttime == self.start))
+        // Both questions are to the same process if the one that was opened first is there after the second.
+        let Some(descriptors) = Descriptors::open(self.pid) else { return false };
+        descriptors.hold(inode) && self.is_same() && descriptors.process_lives()
     }
 
     /// What its program is called.
@@ -110,27 +115,46 @@ fn open(pid: u32) -> Option<process::Process> {
     process::Process::new(i32::try_from(pid).ok()?).ok()
 }
 
-/// Whether the process has a socket of this inode open. Needs `CAP_SYS_PTRACE` for another user's process.
+/// The directory of a process's descriptors. It stays with that process, whoever has its id later.
 ///
-/// One system call a descriptor: a packet waits for this, and procfs's own list of descriptors makes four.
-fn holds(proc: &process::Process, inode: u32) -> bool {
-    let wanted = format!("socket:[{inode}]");
-    let Ok(directory) = proc.open_relative_flags("fd", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC) else {
-        return false;
-    };
-    let Ok(mut entries) = Dir::read_from(&directory) else { return false };
-    let mut target = [MaybeUninit::uninit(); 64];
-    entries.any(|entry| {
-        let Ok(entry) = entry else { return false };
-        // `.` and `..` are no links; a longer target is cut and no socket's.
-        readlinkat_raw(&directory, entry.file_name(), &mut target[..])
-            .is_ok_and(|(text, _)| *text == *wanted.as_bytes())
-    })
+/// A packet waits for what is read here: procfs's own list of descriptors makes four system calls for each of them, and a way over the
+/// process's directory two more for each process.
+struct Descriptors(OwnedFd);
+
+impl Descriptors {
+    /// Needs `CAP_SYS_PTRACE` for another user's process.
+    fn open(pid: u32) -> Option<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        fs::open(format!("/proc/{pid}/fd"), flags, Mode::empty()).ok().map(Self)
+    }
+
+    /// Whether one of them is a socket of this inode.
+    fn hold(&self, inode: u32) -> bool {
+        let wanted = format!("socket:[{inode}]");
+        let mut room = [MaybeUninit::uninit(); 4096];
+        let mut entries = RawDir::new(&self.0, &mut room);
+        // A longer target is cut and no socket's.
+        let mut target = [MaybeUninit::uninit(); 32];
+        while let Some(Ok(entry)) = entries.next() {
+            if entry.file_type() == FileType::Symlink
+                && readlinkat_raw(&self.0, entry.file_name(), &mut target[..])
+                    .is_ok_and(|(text, _)| *text == *wanted.as_bytes())
+            {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Whether their process is there.
+    fn process_lives(&self) -> bool {
+        fs::accessat(&self.0, "../comm", Access::EXISTS, AtFlags::empty()).is_ok()
+    }
 }
 
 /// The first [`CMDLINE_MAX`] bytes of the command line: a program can make it a megabyte.
 fn cmdline(proc: &process::Process) -> Vec<u8> {
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(512);
     if let Ok(file) = proc.open_relative("cmdline") {
         // A process that ends meanwhile leaves what was read.
         let _ = file.take(CMDLINE_MAX).read_to_end(&mut bytes);
@@ -213,8 +237,20 @@ mod tests {
         let inode = u32::try_from(inode).expect("a socket's inode has 32 bits");
         assert!(me.still_holds(inode));
         assert!(!Process { start: me.start + 1, ..me.clone() }.still_holds(inode), "another process of the same id");
+        assert_eq!(Process::read_holder(me.pid, inode), Some(me.clone()));
         drop(socket);
         assert!(!me.still_holds(inode));
+        assert_eq!(Process::read_holder(me.pid, inode), None);
         assert!(all().contains(&me.pid));
+    }
+
+    #[test]
+    fn descriptors_answer_for_one_process_only() {
+        let mut child = std::process::Command::new("sleep").arg("30").spawn().expect("sleep");
+        let descriptors = Descriptors::open(child.id()).expect("its descriptors");
+        assert!(descriptors.process_lives());
+        child.kill().expect("kill");
+        child.wait().expect("wait");
+        assert!(!descriptors.process_lives() && !descriptors.hold(1));
     }
 }
