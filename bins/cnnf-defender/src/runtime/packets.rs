@@ -26,8 +26,10 @@ use crate::failure::Failure;
 const WAIT: Duration = Duration::from_secs(1);
 /// How long the agent may take to name a slot; then the packet goes on and the late chain decides.
 const NAMED_WITHIN: Duration = Duration::from_secs(1);
-/// A packet that was answered and waits again within this time was not recognised by the table.
+/// A packet that was answered so often within this time, and waits again, is not recognised by the table. Twice is nothing strange: the
+/// same ports may be used again at once.
 const AGAIN: Duration = Duration::from_secs(2);
+const TIMES: u8 = 8;
 /// Answers that are remembered.
 const REMEMBERED: usize = 1024;
 
@@ -87,7 +89,7 @@ struct Desk {
     released: Released,
     evidence: Arc<Evidence>,
     slots: HashMap<ServiceKey, Slot>,
-    answered: HashMap<FirstPacket, Instant>,
+    answered: HashMap<FirstPacket, (Instant, u8)>,
     order: VecDeque<FirstPacket>,
 }
 
@@ -107,20 +109,30 @@ impl Desk {
     /// Says whose packets are that the kernel could not stamp.
     fn identify(mut self, mut queue: WaitingPackets) {
         loop {
+            let mut resolved = Vec::new();
             for waiting in read(&mut queue) {
                 let answer = self.whose(&waiting);
-                if answer == Answer::Accept {
-                    self.to.shared.add("unanswered", 1);
+                match answer {
+                    Answer::Repeat => resolved.push(waiting.original),
+                    Answer::Accept => self.to.shared.add("unanswered", 1),
+                    Answer::Drop => {}
                 }
                 if let Err(error) = queue.answer(waiting.id, answer) {
                     tracing::error!("{error}");
                 }
             }
+            if !resolved.is_empty()
+                && let Err(error) = self.released.forget(&resolved)
+            {
+                tracing::debug!("{error}");
+            }
         }
     }
 
     fn whose(&mut self, waiting: &WaitingPacket) -> Answer {
-        if self.answered.get(&waiting.original).is_some_and(|at| at.elapsed() < AGAIN) {
+        let known = self.answered.get(&waiting.original).filter(|(at, _)| at.elapsed() < AGAIN);
+        let times = known.map_or(0, |(_, times)| *times);
+        if times >= TIMES {
             return Answer::Accept;
         }
         let Some((client, server)) = self.slots_of(waiting) else { return Answer::Accept };
@@ -128,7 +140,7 @@ impl Desk {
             tracing::warn!("{error}");
             return Answer::Accept;
         }
-        self.remember(waiting.original);
+        self.remember(waiting.original, times + 1);
         Answer::Repeat
     }
 
@@ -180,8 +192,8 @@ impl Desk {
         Some(slot)
     }
 
-    fn remember(&mut self, packet: FirstPacket) {
-        if self.answered.insert(packet, Instant::now()).is_none() {
+    fn remember(&mut self, packet: FirstPacket, times: u8) {
+        if self.answered.insert(packet, (Instant::now(), times)).is_none() {
             self.order.push_back(packet);
         }
         if self.order.len() > REMEMBERED

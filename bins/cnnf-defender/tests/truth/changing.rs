@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketType};
 
 use super::actors::{Done, again, exchange, local, ok, quietly, ready, wait_ready};
 use crate::bed::{self, groups_of};
@@ -21,6 +23,7 @@ pub(super) fn act(group: &str, words: &[&str]) -> Option<Done> {
     Some(match words[0] {
         "replace" => replace(group, [words[1], words[2]], port(3), words[4], number(5)),
         "master" => master(words[1], words[2]),
+        "connect-from" => connect_from(port(1), port(2)),
         "say-hello" => exchange(&UdpSocket::bind(local(port(2))).expect("bind"), port(1)),
         "same-pid" => same_pid([words[1], words[2]], number(3), port(4)),
         "same-pid-waiting" => same_pid_waiting(group, [words[1], words[2]], words[3], port(4), port(5)),
@@ -94,6 +97,17 @@ fn master(control: &str, next: &str) -> Done {
         }
     }
     ready()
+}
+
+/// Opens a connection from a port that was just used, to one where nobody listens.
+fn connect_from(from: u16, port: u16) -> Done {
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
+    rustix::net::sockopt::set_socket_reuseaddr(&socket, true)?;
+    rustix::net::bind(&socket, &local(from))?;
+    match rustix::net::connect(&socket, &local(port)) {
+        Err(Errno::CONNREFUSED) => ok(),
+        other => other.map(|()| "answered".into()).map_err(Into::into),
+    }
 }
 
 /// Starts a process that does `what`, with this id if one is given: needs a PID namespace with few other forks.

@@ -131,3 +131,20 @@ fn root_truth_about_a_program_that_replaces_itself() {
         }
     });
 }
+
+/// What was found out of a program's connection must not be said of the next one between the same ports.
+#[test]
+fn root_truth_about_ports_used_again() {
+    table(|t| {
+        let (first, second, n) = (t.named("first"), t.named("second"), some());
+        for n in 0..n {
+            for program in [&first, &second] {
+                let what = format!("as {program} connect-from {} 9000", 20_000 + n);
+                assert_eq!(t.bed.probe("session-1.scope", &what), "ok");
+            }
+        }
+        let (first, second) = (format!("exe:{first}"), format!("exe:{second}"));
+        let predicted = [(first.as_str(), "kernel", n), (second.as_str(), "kernel", n)];
+        t.row("a TCP port used again at once by another program", 9000, &predicted, 0);
+    });
+}

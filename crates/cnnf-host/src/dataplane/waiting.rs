@@ -13,7 +13,8 @@ use cnnf_netlink::nft::{Batch, CommitError, Element, Nft};
 use super::lower::{flow_key, label_bytes};
 use super::reconcile::TABLE;
 
-/// How long the element stays. The packet that it is for comes at once; a later connection of the same ports must not find it.
+/// How long the element stays if nobody takes it away. The packet that it is for comes at once; a later connection of the same ports, which
+/// may be another program's, must not find it ([`Released::forget`]).
 const STAYS: Duration = Duration::from_secs(1);
 
 /// The first packet of a connection.
@@ -68,6 +69,23 @@ impl Released {
         let label = Label([client, server, Flags::RESOLVED, 0]);
         let element = Element::map(packet.key(), label_bytes(label.0)).with_timeout(STAYS);
         self.add(PENDING[packet.family()], &element)
+    }
+
+    /// Takes back what was said of these connections. Their packets have gone through once more by then: the kernel repeats the hook while it
+    /// takes the verdict. One that is late waits again.
+    ///
+    /// # Errors
+    /// The kernel's words; what was said may be gone already, with a table that was made anew.
+    pub fn forget(&mut self, packets: &[FirstPacket]) -> Result<(), CommitError> {
+        let mut batch = Batch::new(TABLE);
+        for (family, set) in PENDING.into_iter().enumerate() {
+            let here = packets.iter().filter(|packet| packet.family() == family);
+            let elements: Vec<Element> = here.map(|packet| Element::key(packet.key())).collect();
+            if !elements.is_empty() {
+                batch.delete_elements(set, &elements);
+            }
+        }
+        self.nft.commit(&batch, None)
     }
 
     /// Says that the evidence for the connection is there.
