@@ -2,6 +2,7 @@
 
 mod alive;
 mod bed;
+mod beside;
 mod flood;
 mod matrix;
 mod streams;

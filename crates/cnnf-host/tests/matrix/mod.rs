@@ -25,12 +25,12 @@ use cnnf_host::dataplane::Reconciler;
 
 use crate::bed::{Bed, run, with_bed};
 
-const NOW: Timestamp = Timestamp(1_000);
+pub(crate) const NOW: Timestamp = Timestamp(1_000);
 /// Services of this host; `nobody` runs in a control group that is no service's.
 const SERVICES: [&str; 3] = ["client", "server", "other"];
 /// What a probe waits for. What does not come although it should is tried again with more patience.
-const PATIENCE: Duration = Duration::from_millis(250);
-const MORE: Duration = Duration::from_secs(2);
+pub(crate) const PATIENCE: Duration = Duration::from_millis(250);
+pub(crate) const MORE: Duration = Duration::from_secs(2);
 
 /// What is served on this host, by whom.
 const HERE: [(&str, &str); 2] =
@@ -46,12 +46,13 @@ pub(crate) fn be_agent(serves: &str, first: &str) -> std::io::Result<()> {
 }
 
 /// One thing that is tried, by a service here or from the far host.
-struct Cell {
+#[derive(Clone)]
+pub(crate) struct Cell {
     /// Who opens the connection, if it is somebody here.
-    client: Option<&'static str>,
+    pub(crate) client: Option<&'static str>,
     /// Who answers, if it is somebody here.
-    server: Option<&'static str>,
-    probe: Probe,
+    pub(crate) server: Option<&'static str>,
+    pub(crate) probe: Probe,
 }
 
 impl Cell {
@@ -81,7 +82,8 @@ fn ports(list: &str) -> impl Iterator<Item = (Protocol, u16)> {
     })
 }
 
-fn cells() -> Vec<Cell> {
+/// Everything that is tried; SCTP where the kernel tracks it.
+pub(crate) fn cells() -> Vec<Cell> {
     let mut cells = Vec::new();
     let mut add = |client, server, protocol, from: &str, to: &str, port| {
         let from: IpAddr = from.parse().expect("address");
@@ -116,6 +118,8 @@ fn cells() -> Vec<Cell> {
             }
         }
     }
+    let has_sctp = std::fs::exists("/proc/sys/net/netfilter/nf_conntrack_sctp_timeout_established").expect("proc");
+    cells.retain(|cell| has_sctp || cell.probe.protocol != Protocol::Sctp);
     cells
 }
 
@@ -136,8 +140,8 @@ fn host(name: &str, own: [&str; 2], mode: Mode, services: &[(&str, &str)]) -> (H
 }
 
 /// A policy and the mode of this host.
-struct Case {
-    name: &'static str,
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
     rules: Vec<Rule>,
     models: Vec<(ServiceKey, Model)>,
     service_modes: BTreeMap<ServiceKey, Mode>,
@@ -160,7 +164,7 @@ fn end(text: &str) -> End {
 }
 
 /// `from -> to ports effect`, one a line; a line `model KEY` gives an active model without a single edge but to `db`'s tcp/80.
-fn case(name: &'static str, lines: &[&str]) -> Case {
+pub(crate) fn case(name: &'static str, lines: &[&str]) -> Case {
     let mut case =
         Case { name, rules: Vec::new(), models: Vec::new(), service_modes: BTreeMap::new(), mode: Mode::Enforce };
     for line in lines {
@@ -237,16 +241,16 @@ fn policies() -> Vec<Case> {
 }
 
 /// A host with its policy, as the controller has it and as the host has it.
-struct World {
-    policy: PolicySet,
-    directory: Directory,
-    facts: HostFacts,
-    this: HostId,
+pub(crate) struct World {
+    pub(crate) policy: PolicySet,
+    pub(crate) directory: Directory,
+    pub(crate) facts: HostFacts,
+    pub(crate) this: HostId,
     mode: Mode,
 }
 
 impl World {
-    fn new(case: &Case, bed: &Bed, epoch: u8) -> Self {
+    pub(crate) fn new(case: &Case, bed: &Bed, epoch: u8) -> Self {
         let services: Vec<(&str, &str)> = [("client", "")].into_iter().chain(HERE).collect();
         let (this, here) = host("here", ["10.98.0.1", "fd98::1"], case.mode, &services);
         let (far, there) = host("there", ["10.98.0.2", "fd98::2"], Mode::Enforce, &[("db", THERE)]);
@@ -306,7 +310,7 @@ impl World {
     }
 
     /// What a probe should say: `ok`, `refused` where TCP is told so, and otherwise anything but these.
-    fn predicted(&self, cell: &Cell) -> &'static str {
+    pub(crate) fn predicted(&self, cell: &Cell) -> &'static str {
         if self.passes(cell, Vantage::Client) && self.passes(cell, Vantage::Server) {
             "ok"
         } else if cell.client.is_some() && cell.probe.protocol == Protocol::Tcp {
@@ -324,8 +328,19 @@ fn agrees(predicted: &str, said: &str) -> bool {
     }
 }
 
+/// A process of each service, one of none, and one on the far host.
+pub(crate) fn agents(bed: &Bed) -> BTreeMap<Option<&'static str>, Agent> {
+    let mut agents = BTreeMap::new();
+    for (service, first) in ["client", "server", "other", "nobody"].into_iter().zip((10_000..).step_by(4_000)) {
+        let serves = HERE.into_iter().find(|(name, _)| *name == service).map_or("-", |(_, serves)| serves);
+        agents.insert(Some(service), Agent::new(bed.start(Some(service), &format!("agent {serves} {first}"))));
+    }
+    agents.insert(None, Agent::new(bed.there(|| bed.start(None, &format!("agent {THERE} 26000")))));
+    agents
+}
+
 /// Asks every cell of those who are meant, all at once.
-fn asked(agents: &mut BTreeMap<Option<&str>, Agent>, cells: &[&Cell], patience: Duration) -> Vec<String> {
+pub(crate) fn asked(agents: &mut BTreeMap<Option<&str>, Agent>, cells: &[&Cell], patience: Duration) -> Vec<String> {
     let mut said = vec![String::new(); cells.len()];
     std::thread::scope(|scope| {
         let mut waiting = Vec::new();
@@ -351,15 +366,8 @@ fn asked(agents: &mut BTreeMap<Option<&str>, Agent>, cells: &[&Cell], patience: 
 fn root_every_cell_of_the_probe_matrix_is_as_evaluate_means() {
     with_bed("matrix", |bed| {
         bed.there(|| run("ip addr add 10.98.0.3/24 dev v1; ip addr add fd98::3/64 dev v1 nodad"));
-        let mut agents = BTreeMap::new();
-        for (service, first) in ["client", "server", "other", "nobody"].into_iter().zip((10_000..).step_by(4_000)) {
-            let serves = HERE.into_iter().find(|(name, _)| *name == service).map_or("-", |(_, serves)| serves);
-            agents.insert(Some(service), Agent::new(bed.start(Some(service), &format!("agent {serves} {first}"))));
-        }
-        agents.insert(None, Agent::new(bed.there(|| bed.start(None, &format!("agent {THERE} 26000")))));
-        let mut cells = cells();
-        let has_sctp = std::fs::exists("/proc/sys/net/netfilter/nf_conntrack_sctp_timeout_established").expect("proc");
-        cells.retain(|cell| has_sctp || cell.probe.protocol != Protocol::Sctp);
+        let mut agents = agents(bed);
+        let cells = cells();
         let columns: BTreeSet<String> = cells.iter().map(Cell::column).collect();
         let mut reconciler = Reconciler::open(QueueBackend::None).expect("open");
         let mut wrong = Vec::new();
