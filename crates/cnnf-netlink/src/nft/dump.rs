@@ -18,6 +18,7 @@ use crate::socket::request;
 
 /// How often a dump is tried before [`Error::Unsteady`].
 const ATTEMPTS: u32 = 10;
+const SUM_OF_NOTHING: u64 = 0xcbf2_9ce4_8422_2325;
 /// libnftnl's type of a comment in a rule's user data.
 const UDATA_RULE_COMMENT: u8 = 0;
 const INET: u8 = libc::NFPROTO_INET as u8;
@@ -118,6 +119,8 @@ pub struct RuleDump {
     pub handle: u64,
     /// Names of its expressions, in their order.
     pub expressions: Vec<String>,
+    /// A sum (FNV-1a) of all of them, without what counters have counted: the same as long as the rule is.
+    pub content: u64,
     /// The values of its counters, in their order; most rules have one or none.
     pub counters: Vec<Counter>,
     /// All of its user data.
@@ -327,6 +330,7 @@ pub(super) fn rule(m: Message<'_>) -> Option<(String, String, RuleDump)> {
     let mut rule = RuleDump {
         handle: attrs.find(abi::NFTA_RULE_HANDLE)?.be64()?,
         expressions: Vec::new(),
+        content: SUM_OF_NOTHING,
         counters: Vec::new(),
         comment: comment(&userdata),
         userdata,
@@ -339,10 +343,19 @@ pub(super) fn rule(m: Message<'_>) -> Option<(String, String, RuleDump)> {
             let value = |ty| inner.and_then(|i| i.find(ty)).and_then(|a| a.be64()).unwrap_or(0);
             rule.counters
                 .push(Counter { packets: value(abi::NFTA_COUNTER_PACKETS), bytes: value(abi::NFTA_COUNTER_BYTES) });
+            rule.content = summed(rule.content, name.as_bytes());
+        } else {
+            rule.content = summed(rule.content, e.bytes);
         }
         rule.expressions.push(name);
     }
     Some((attrs.find(abi::NFTA_RULE_TABLE)?.text(), attrs.find(abi::NFTA_RULE_CHAIN)?.text(), rule))
+}
+
+/// FNV-1a of 64 bits; the end of each part counts too.
+fn summed(sum: u64, part: &[u8]) -> u64 {
+    let length = (part.len() as u64).to_ne_bytes();
+    part.iter().chain(&length).fold(sum, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// libnftnl's user data is a list of type, length (a byte each) and value.

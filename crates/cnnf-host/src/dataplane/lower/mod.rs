@@ -72,7 +72,7 @@ pub(crate) fn set_spec(name: &str, set: &Set) -> SetSpec {
     }
 }
 
-fn elements(set: &Set) -> Vec<Element> {
+pub(crate) fn elements(set: &Set) -> Vec<Element> {
     match set {
         Set::Addresses(_, ranges) => ranges.iter().flat_map(|range| interval(*range)).collect(),
         Set::Endpoints(family, endpoints) => endpoints

@@ -1,6 +1,8 @@
 //! Makes the kernel's table equal to the wanted ruleset and keeps it so.
 
-use cnnf_core::ruleset::{Chain, QueueBackend, Ruleset, Set};
+use std::collections::BTreeMap;
+
+use cnnf_core::ruleset::{Chain, Name, QueueBackend, Ruleset, Set};
 use cnnf_netlink::nft::{Batch, Changes, CommitError, Maps, Nft, SetDump, TableDump, TableFlags};
 
 use super::lower;
@@ -14,6 +16,9 @@ pub const OUR_THREADS: &str = "cnnf:";
 
 /// How often a change is planned anew because somebody else changed the kernel's rules meanwhile.
 const ATTEMPTS: u32 = 20;
+
+/// Elements of a set that are read back when somebody else has changed any rules.
+const COMPARED: usize = 1024;
 
 /// What a reconciliation did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +77,8 @@ pub struct Reconciler {
     queue: QueueBackend,
     desired: Option<Ruleset>,
     applied: Option<Ruleset>,
+    /// What each chain's rules were when they were first read after we wrote them.
+    contents: BTreeMap<Name, Vec<u64>>,
     checked: u32,
 }
 
@@ -81,7 +88,15 @@ impl Reconciler {
     /// # Errors
     /// No netlink socket, or no permission.
     pub fn open(queue: QueueBackend) -> Result<Self, ReconcileError> {
-        Ok(Self { nft: Nft::open()?, changes: Changes::open().ok(), queue, desired: None, applied: None, checked: 0 })
+        Ok(Self {
+            nft: Nft::open()?,
+            changes: Changes::open().ok(),
+            queue,
+            desired: None,
+            applied: None,
+            contents: BTreeMap::new(),
+            checked: 0,
+        })
     }
 
     /// Says what the table shall be. Does nothing yet.
@@ -131,14 +146,17 @@ impl Reconciler {
         if generation == self.checked {
             return Ok(Found::Intact);
         }
-        let dump = self.nft.dump(TABLE)?;
-        let ours = dump.as_ref().is_some_and(|dump| is_like(dump, applied));
         let mut by = Vec::new();
         for change in self.changes.as_mut().and_then(|changes| changes.read().ok()).unwrap_or_default() {
             let who = (change.pid, change.name);
             if !who.1.starts_with(OUR_THREADS) && !by.contains(&who) {
                 by.push(who);
             }
+        }
+        let dump = self.nft.dump(TABLE)?;
+        let mut ours = dump.as_ref().is_some_and(|dump| is_like(dump, applied) && same(&mut self.contents, dump));
+        if ours && (self.changes.is_none() || !by.is_empty()) {
+            ours = has_elements(&mut self.nft, applied)?;
         }
         if ours {
             self.checked = generation;
@@ -196,6 +214,15 @@ impl Reconciler {
 
     fn carry_out(&mut self, operations: Vec<Operation>) -> Result<usize, CommitError> {
         let number = operations.len();
+        for operation in &operations {
+            if let Operation::AddChain(name, _)
+            | Operation::FlushChain(name)
+            | Operation::AddRule(name, _)
+            | Operation::DeleteChain(name) = operation
+            {
+                self.contents.remove(name);
+            }
+        }
         let (ahead, operations) = ranges_ahead(operations);
         if !ahead.is_empty() {
             self.commit(&self.batch(&ahead), None)?;
@@ -244,7 +271,10 @@ impl Reconciler {
             match self.commit(&batch, Some(generation)) {
                 // the sets are there: again with them
                 Ok(()) if is_ahead => {}
-                Ok(()) => return Ok(operations.len()),
+                Ok(()) => {
+                    self.contents.clear();
+                    return Ok(operations.len());
+                }
                 Err(CommitError::Stale) if attempt < ATTEMPTS => attempt += 1,
                 Err(error) => return Err(error.into()),
             }
@@ -313,7 +343,36 @@ fn is_of_kind(set: &SetDump, wanted: &Set) -> bool {
         && flags == (spec.interval, spec.timeout)
 }
 
-/// Whether the dump has the chains, rules and sets of `applied`; elements are not compared.
+/// Whether the chains' rules are what they were; those of chains that were not read before are remembered.
+fn same(contents: &mut BTreeMap<Name, Vec<u64>>, dump: &TableDump) -> bool {
+    let mut same = true;
+    for chain in &dump.chains {
+        let read: Vec<u64> = chain.rules.iter().map(|rule| rule.content).collect();
+        same &= *contents.entry(chain.name.clone()).or_insert_with(|| read.clone()) == read;
+    }
+    same
+}
+
+/// Whether the kernel's sets have the elements of `applied`, as far as they are not too many to read them whenever somebody commits anything.
+fn has_elements(nft: &mut Nft, applied: &Ruleset) -> Result<bool, cnnf_netlink::Error> {
+    for (name, set) in &applied.sets {
+        if matches!(set, Set::Pending(_) | Set::Flows(_)) {
+            continue;
+        }
+        let mut wanted = lower::elements(set);
+        if wanted.len() > COMPARED {
+            continue;
+        }
+        // as they are read: the end of a range comes before the start of the next one
+        wanted.sort_by(|a, b| (&a.key, b.interval_end).cmp(&(&b.key, a.interval_end)));
+        if nft.elements(TABLE, name)? != wanted {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Whether the dump has the chains and sets of `applied`, and as many rules; neither their content nor elements are compared.
 fn is_like(dump: &TableDump, applied: &Ruleset) -> bool {
     let chains = applied.chains.iter().all(|(name, chain)| {
         let base = chain.base.map(lower::base_hook);

@@ -125,7 +125,21 @@ fn root_a_change_by_somebody_else_is_noticed_and_undone() {
         assert_eq!(r.check().expect("check"), Found::Intact);
         nft("add table ip other");
         assert_eq!(r.check().expect("check"), Found::Intact, "another table is nobody's business");
-        for tamper in ["flush ruleset", "flush chain inet cnnf judge", "insert rule inet cnnf judge accept"] {
+        let listed = Command::new("nft").args(["--handle", "list chain inet cnnf judge"]).output().expect("nft").stdout;
+        let listed = String::from_utf8(listed).expect("text");
+        let refusal = listed.lines().find(|line| line.contains("goto deny")).expect("a rule that refuses");
+        let handle = refusal.rsplit(' ').next().expect("a handle");
+        let replaced = format!("replace rule inet cnnf judge handle {handle} counter accept comment \"a comment\"");
+        for tamper in [
+            &replaced,
+            "flush ruleset",
+            "flush chain inet cnnf judge",
+            "insert rule inet cnnf judge accept",
+            "flush set inet cnnf bad",
+            "add element inet cnnf open { tcp . 8000 }",
+            "flush map inet cnnf eg",
+            "delete element inet cnnf bad { 127.0.0.5 }; add element inet cnnf bad { 127.0.0.6 }",
+        ] {
             nft(tamper);
             let Found::Changed { by } = r.check().expect("check") else { panic!("{tamper} is not noticed") };
             assert_eq!(by.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>(), ["nft"], "{tamper}");
