@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::host_policy::{Group, GroupEntry, GroupId};
 use super::rule::{PolicySet, ServicePattern};
-use super::sight::may_run;
+use super::sight::stands_for_no_service;
 use crate::directory::{Directory, Host, Instance};
 use crate::id::{HostId, ServiceKey};
 use crate::label::Labels;
@@ -15,6 +15,9 @@ use crate::topology::{DYNAMIC, EPHEMERAL, Edge, Peer, ports_of};
 /// Members of a group while it is made.
 pub(super) type Entries = BTreeSet<GroupEntry>;
 
+/// An instance and its host.
+type At<'a> = (&'a HostId, &'a Host, &'a Instance);
+
 /// What groups are made from, and the groups made so far.
 pub(super) struct Groups<'a> {
     pub(super) policy: &'a PolicySet,
@@ -23,7 +26,7 @@ pub(super) struct Groups<'a> {
     pub(super) host_id: &'a HostId,
     pub(super) host: &'a Host,
     /// Where each service is.
-    instances: BTreeMap<&'a ServiceKey, Vec<(&'a HostId, &'a Host, &'a Instance)>>,
+    instances: BTreeMap<&'a ServiceKey, Vec<At<'a>>>,
     /// Addresses that several hosts claim: nobody's.
     disputed: BTreeSet<IpAddr>,
     made: BTreeMap<GroupId, (String, Group)>,
@@ -60,8 +63,7 @@ impl<'a> Groups<'a> {
     /// Where such services listen: exact addresses and ports.
     pub(super) fn endpoints(&self, pattern: &ServicePattern, labels: &Labels) -> Entries {
         let mut entries = Entries::new();
-        let keys = self.instances.iter().filter(|(key, _)| pattern.matches(key));
-        for (key, (id, host, instance)) in keys.flat_map(|(key, all)| all.iter().map(move |at| (*key, *at))) {
+        for (key, (id, host, instance)) in self.running(pattern) {
             if !host.labels.satisfy(labels) {
                 continue;
             }
@@ -84,19 +86,32 @@ impl<'a> Groups<'a> {
         entries
     }
 
+    /// Where such services run; one key is looked up, and only a glob asks every service.
+    fn running(&self, pattern: &ServicePattern) -> impl Iterator<Item = (&'a ServiceKey, At<'a>)> {
+        let one = (!pattern.is_glob()).then(|| pattern.0.parse::<ServiceKey>().ok()).flatten();
+        let one = one.and_then(|key| self.instances.get_key_value(&key));
+        let all = pattern.is_glob().then(|| self.instances.iter().filter(|(key, _)| pattern.matches(key)));
+        let found = one.into_iter().chain(all.into_iter().flatten());
+        found.flat_map(|(key, all)| all.iter().map(move |at| (*key, *at)))
+    }
+
     /// Addresses of hosts that such services may open connections from.
     pub(super) fn hosts_running(&self, pattern: &ServicePattern, labels: &Labels) -> Entries {
-        self.hosts(|host| host.labels.satisfy(labels) && may_run(host, pattern))
+        if stands_for_no_service(pattern) {
+            return self.hosts(self.directory.hosts.iter().filter(|(_, host)| host.labels.satisfy(labels)));
+        }
+        let hosts = self.running(pattern).map(|(_, (id, host, _))| (id, host));
+        self.hosts(hosts.filter(|(_, host)| host.labels.satisfy(labels)))
     }
 
     /// Addresses of all hosts with a defender.
     pub(super) fn defended(&self) -> Entries {
-        self.hosts(|_| true)
+        self.hosts(self.directory.hosts.iter())
     }
 
-    fn hosts(&self, wanted: impl Fn(&Host) -> bool) -> Entries {
+    fn hosts<'h>(&self, hosts: impl Iterator<Item = (&'h HostId, &'h Host)>) -> Entries {
         let mut entries = Entries::new();
-        for (id, host) in self.directory.hosts.iter().filter(|(_, host)| wanted(host)) {
+        for (id, host) in hosts {
             if id == self.host_id {
                 entries.extend(everywhere().map(|addresses| GroupEntry { addresses, own: true, port: None }));
             }

@@ -206,5 +206,10 @@ fn is_on(party: &Party, host: Option<&HostId>) -> bool {
 
 /// Whether traffic of such a service may come from `host`: it has an instance, or the name stands for what has no service.
 pub(super) fn may_run(host: &Host, pattern: &ServicePattern) -> bool {
-    host.instances.keys().any(|key| pattern.matches(key)) || matches!(&*pattern.0, "kernel" | "unknown" | "ambiguous")
+    host.instances.keys().any(|key| pattern.matches(key)) || stands_for_no_service(pattern)
+}
+
+/// Whether the name stands for what has no service: such traffic may come from any host.
+pub(super) fn stands_for_no_service(pattern: &ServicePattern) -> bool {
+    matches!(&*pattern.0, "kernel" | "unknown" | "ambiguous")
 }
