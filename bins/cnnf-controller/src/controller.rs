@@ -30,6 +30,8 @@ pub(crate) struct Controller {
     pub(crate) resolve_now: Notify,
     /// Policies are to be resolved soon.
     pub(crate) resolve_soon: Notify,
+    /// Rules have changed, and with them when the next one expires.
+    pub(crate) rules_changed: Notify,
     /// Becomes true when the controller is to end.
     pub(crate) ending: watch::Sender<bool>,
     streams: AtomicU64,
@@ -48,6 +50,7 @@ impl Controller {
             events: broadcast::channel(limits::MAX_WATCH_BACKLOG).0,
             resolve_now: Notify::new(),
             resolve_soon: Notify::new(),
+            rules_changed: Notify::new(),
             ending: watch::channel(false).0,
             streams: AtomicU64::new(0),
         }))

@@ -195,6 +195,7 @@ impl Controller {
             self.queue(&state, learned)
         };
         tracing::info!(revision = new.revision, who, rules = new.rules.len(), change = %delta, "the rules have changed");
+        self.rules_changed.notify_one();
         self.resolve_now.notify_one();
         self.settle(queued).await;
         Ok(Edited { answer, revision: new.revision, new, delta })

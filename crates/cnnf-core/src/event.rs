@@ -40,6 +40,10 @@ words! {
         AddressConflict = "address_conflict",
         /// A defender has been silent.
         DefenderOffline = "defender_offline",
+        /// A rule expires within a day.
+        RuleExpiring = "rule_expiring",
+        /// A rule has expired.
+        RuleExpired = "rule_expired",
     } default RuleAlert
 }
 

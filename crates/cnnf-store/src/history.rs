@@ -5,7 +5,8 @@ use cnnf_core::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use crate::column::{collect, count, json, read_count, read_json, read_time, time};
-use crate::{Store, StoreError};
+use crate::writer::Class;
+use crate::{NewEvent, Pending, Store, StoreError, StoredEvent};
 
 /// Changes that are kept at most; the oldest go.
 pub const MAX_REVISIONS: u64 = 10_000;
@@ -70,6 +71,25 @@ impl Store {
             let sql = "SELECT change FROM revisions WHERE revision > ?1 ORDER BY revision DESC";
             let changes = collect(connection, sql, &[&count(revision)], |row| read_json(row, "change"))?;
             Ok(newest.checked_sub(revision).filter(|n| *n == changes.len() as u64).map(|_| changes))
+        })
+    }
+}
+
+impl Store {
+    /// Up to when operators were told of rules that expire; `None` for never.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn expiries_told(&self) -> Result<Option<Timestamp>, StoreError> {
+        let told = self.read(|connection| crate::policy::counter(connection, "expiries"))?;
+        Ok((told > 0).then_some(Timestamp(told)))
+    }
+
+    /// Tells of rules that expire, and that it was done up to `until`: both or neither.
+    pub fn tell_expiries(&self, events: Vec<NewEvent>, until: Timestamp) -> Pending<Vec<StoredEvent>> {
+        self.writer.submit(Class::Decision, move |connection| {
+            crate::policy::set_counter(connection, "expiries", until.0)?;
+            crate::event::add(connection, &events)
         })
     }
 }

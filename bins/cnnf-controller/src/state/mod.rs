@@ -38,6 +38,8 @@ pub(crate) struct State {
     pub(crate) policy: Arc<PolicySet>,
     /// The newest rule's number.
     pub(crate) last_rule: u64,
+    /// Up to when operators were told of rules that expire.
+    pub(crate) expiries_told: Timestamp,
     /// How often rules alerted or prevented.
     pub(crate) uses: BTreeMap<RuleId, RuleUse>,
     /// Who talks to whom.

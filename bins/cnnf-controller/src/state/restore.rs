@@ -60,6 +60,7 @@ pub(crate) fn restore(store: &Store, now: Timestamp) -> Result<State, StoreError
         directory: Arc::new(directory),
         policy: Arc::new(policy),
         last_rule: decided.last_rule,
+        expiries_told: store.expiries_told()?.unwrap_or(now),
         uses: store.rule_uses()?,
         topology: Arc::new(Topology::from_edges(store.edges()?)),
         settings,

@@ -1,5 +1,7 @@
 //! What happens by itself as time passes. Each task takes no input and may run at any moment.
 
+mod expiry;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,12 +21,15 @@ pub(crate) async fn run(controller: Arc<Controller>) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut last = Instant::now();
-    let mut last_at = now();
     let mut round = 0u32;
     loop {
         tokio::select! {
             () = controller.ended() => return,
             _ = ticks.tick() => {}
+            () = expiry::next(&controller) => {
+                expiry::tell(&controller).await;
+                continue;
+            }
         }
         let elapsed = last.elapsed();
         last = Instant::now();
@@ -33,13 +38,10 @@ pub(crate) async fn run(controller: Arc<Controller>) {
             let mut state = controller.state();
             let mut learned = state.tick_models(elapsed, at);
             let silent = state.fall_silent(at);
-            // A rule that expires in between means something else from now on.
-            let expired = state.policy.rules.iter().filter_map(|r| r.expires_at).any(|end| last_at < end && end <= at);
-            learned.policy_changed |= expired || !silent.is_empty();
+            learned.policy_changed |= !silent.is_empty();
             learned.events.extend(silent);
             controller.queue(&state, learned)
         };
-        last_at = at;
         controller.settle(queued).await;
         round = round.wrapping_add(1);
         if round.is_multiple_of(STORE_EVERY) {

@@ -1,12 +1,15 @@
 //! Rules, settings and explanations.
 
+use cnnf_core::time::Timestamp;
+use cnnf_rpc::convert::common::time_text;
 use cnnf_rpc::v1;
+use cnnf_rpc::v1::event_service_client::EventServiceClient;
 use cnnf_rpc::v1::policy_service_client::PolicyServiceClient;
 use cnnf_rpc::v1::settings_service_client::SettingsServiceClient;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
-use crate::place::{Place, flow, inventory, rule};
+use crate::place::{Place, flow, inventory, now_ms, rule, until};
 
 async fn add(client: &mut PolicyServiceClient<Channel>, rule: v1::Rule) -> Result<v1::Rule, Status> {
     client
@@ -325,4 +328,45 @@ async fn what_rules_would_do_is_known_before_they_do_it() {
     assert!(after.shifts.is_empty());
     assert_eq!(client.suggest_rules(ask("none", "")).await.expect_err("none").code(), Code::NotFound);
     assert_eq!(client.suggest_rules(ask("nginx", "allow")).await.expect_err("no").code(), Code::InvalidArgument);
+}
+
+/// Kinds, messages and counts of the events about rules that end.
+async fn told(place: &Place) -> Vec<(String, String, u64)> {
+    let mut client = EventServiceClient::new(place.admin().await);
+    let all = client.list_events(v1::ListEventsRequest::default()).await.expect("events").into_inner().events;
+    let all = all.into_iter().filter(|event| event.kind.starts_with("rule_exp"));
+    let mut all: Vec<_> = all.map(|event| (event.kind, event.message, event.count)).collect();
+    all.sort();
+    all
+}
+
+#[tokio::test]
+async fn a_rule_ends_at_its_moment_and_is_told_of_once() {
+    let mut place = Place::new();
+    let host = place.enrol("app").await;
+    let mut stream = host.attach(&place).await;
+    stream.deliver(1, inventory("10.9.0.1", &[("unit:client", 0)])).await;
+    let mut client = PolicyServiceClient::new(place.admin().await);
+    let ending = |name: &str, from: &str, effect: &str, at_ms: u64| v1::Rule {
+        expires: time_text(Timestamp(at_ms)),
+        ..rule(name, from, "any", effect)
+    };
+    let (day, start) = (86_400_000, now_ms());
+    let end = start + 1_300;
+    add(&mut client, ending("stop", "unit:client", "prevent", end)).await.expect("added");
+    add(&mut client, ending("soon", "unit:other", "allow", start + day + 700)).await.expect("added");
+    let does = |policy: &v1::HostPolicy, effect: &str| {
+        policy.egress.iter().any(|entry| entry.rule_name == "stop" && entry.effect == effect)
+    };
+    stream.policy_with(|policy| does(policy, "prevent")).await;
+    stream.policy_with(|policy| does(policy, "alert")).await;
+    let late = now_ms().saturating_sub(end);
+    assert!(now_ms() >= end && late < 500, "it came {late} ms after the rule's end");
+    let all = until(|| told(&place), |all| all.len() == 2).await;
+    assert_eq!(all[0], ("rule_expired".into(), "rule 'stop' has expired and only alerts from now on".into(), 1));
+    assert!(all[1].1.starts_with("rule 'soon' expires at 2") && all[1].1.ends_with("matches nothing from then on"));
+    place.kill();
+    place.start();
+    tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
+    assert_eq!(told(&place).await, all, "not again after a restart");
 }

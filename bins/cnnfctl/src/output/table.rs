@@ -34,6 +34,8 @@ impl Tone {
             | "gap"
             | "address_conflict"
             | "defender_offline"
+            | "rule_expiring"
+            | "rule_expired"
             | "reverted"
             | "would_rule_prevent"
             | "would_anomaly_prevent"

@@ -5,6 +5,7 @@
 
 mod delta;
 mod evaluate;
+mod expiry;
 mod group;
 mod host_policy;
 mod index;
@@ -23,6 +24,7 @@ pub use delta::{Delta, Misfit, ObjectDelta, Placed, RuleDelta};
 pub use evaluate::{
     Connection, Considered, Decision, Party, Reason, Step, Trail, Vantage, deciding, evaluate, evaluate_trail,
 };
+pub use expiry::{WARNING, expiries, next_expiry};
 pub(crate) use group::{fnv, overlap};
 pub use host_policy::{Group, GroupEntry, GroupId, HostPolicy, HostRule, LocalMatch, PeerMatch};
 pub use index::Index;
