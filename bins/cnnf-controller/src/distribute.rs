@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cnnf_core::id::HostId;
-use cnnf_core::policy::{HostPolicy, resolve};
+use cnnf_core::policy::{HostPolicy, Resolver};
 use sha2::{Digest as _, Sha256};
 
 use crate::clock::now;
@@ -88,9 +88,10 @@ fn resolve_all(controller: &Controller) -> Vec<Resolved> {
         (Arc::clone(&state.policy), Arc::clone(&state.directory), hosts)
     };
     let at = now();
+    let resolver = Resolver::new(&policy, &directory);
     let mut changed = Vec::new();
     for (host, generation, content, known) in hosts {
-        let mut policy = resolve(&policy, &directory, &host, at, generation);
+        let mut policy = resolver.resolve(&host, at, generation);
         if known.is_some_and(|known| *known == policy) {
             continue;
         }

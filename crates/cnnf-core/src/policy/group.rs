@@ -1,11 +1,13 @@
 //! Groups of peers: where a service is, who may come from a host, what a model knows.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::rc::Rc;
 
 use super::host_policy::{Group, GroupEntry, GroupId};
 use super::rule::{PolicySet, ServicePattern};
-use super::sight::stands_for_no_service;
+use super::sight::{may_run, stands_for_no_service};
 use crate::directory::{Directory, Host, Instance};
 use crate::id::{HostId, ServiceKey};
 use crate::label::Labels;
@@ -18,22 +20,30 @@ pub(super) type Entries = BTreeSet<GroupEntry>;
 /// An instance and its host.
 type At<'a> = (&'a HostId, &'a Host, &'a Instance);
 
-/// What groups are made from, and the groups made so far.
-pub(super) struct Groups<'a> {
-    pub(super) policy: &'a PolicySet,
-    pub(super) directory: &'a Directory,
-    /// The host that the groups are for.
-    pub(super) host_id: &'a HostId,
-    pub(super) host: &'a Host,
+/// What is the same for every host: where each service is. Entries of services and hosts are made once and kept.
+pub(super) struct Whole<'a> {
+    policy: &'a PolicySet,
+    directory: &'a Directory,
     /// Where each service is.
     instances: BTreeMap<&'a ServiceKey, Vec<At<'a>>>,
     /// Addresses that several hosts claim: nobody's.
     disputed: BTreeSet<IpAddr>,
-    made: BTreeMap<GroupId, (String, Group)>,
+    kept: RefCell<BTreeMap<Wanted, Rc<Entries>>>,
 }
 
-impl<'a> Groups<'a> {
-    pub(super) fn new(policy: &'a PolicySet, directory: &'a Directory, host_id: &'a HostId, host: &'a Host) -> Self {
+/// Whose entries are kept.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Wanted {
+    /// Where such services listen, as other hosts reach them.
+    Endpoints(ServicePattern, Labels),
+    /// The addresses of hosts that such services may open connections from.
+    Hosts(ServicePattern, Labels),
+    /// The addresses of all hosts.
+    Defended,
+}
+
+impl<'a> Whole<'a> {
+    pub(super) fn new(policy: &'a PolicySet, directory: &'a Directory) -> Self {
         let mut instances: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for (id, host) in &directory.hosts {
             for (key, instance) in &host.instances {
@@ -41,7 +51,77 @@ impl<'a> Groups<'a> {
             }
         }
         let disputed = directory.conflicts().into_keys().collect();
-        Self { policy, directory, host_id, host, instances, disputed, made: BTreeMap::new() }
+        Self { policy, directory, instances, disputed, kept: RefCell::default() }
+    }
+
+    fn keep(&self, wanted: Wanted, make: impl FnOnce(&Wanted) -> Entries) -> Rc<Entries> {
+        if let Some(known) = self.kept.borrow().get(&wanted) {
+            return Rc::clone(known);
+        }
+        let made = Rc::new(make(&wanted));
+        self.kept.borrow_mut().insert(wanted, Rc::clone(&made));
+        made
+    }
+
+    /// Where such services run; one key is looked up, and only a glob asks every service.
+    fn running(&self, pattern: &ServicePattern) -> impl Iterator<Item = (&'a ServiceKey, At<'a>)> {
+        let one = (!pattern.is_glob()).then(|| pattern.0.parse::<ServiceKey>().ok()).flatten();
+        let one = one.and_then(|key| self.instances.get_key_value(&key));
+        let all = pattern.is_glob().then(|| self.instances.iter().filter(|(key, _)| pattern.matches(key)));
+        let found = one.into_iter().chain(all.into_iter().flatten());
+        found.flat_map(|(key, all)| all.iter().map(move |at| (*key, *at)))
+    }
+
+    fn endpoints(&self, pattern: &ServicePattern, labels: &Labels) -> Rc<Entries> {
+        self.keep(Wanted::Endpoints(pattern.clone(), labels.clone()), |_| {
+            let mut entries = Entries::new();
+            for (key, (_, host, instance)) in self.running(pattern).filter(|(_, at)| at.1.labels.satisfy(labels)) {
+                for address in host.addresses.iter().filter(|address| !self.disputed.contains(*address)) {
+                    let here = instance.endpoints.iter().filter(|e| {
+                        e.accepts(e.protocol, *address, e.port)
+                            && host.service_at(e.protocol, *address, e.port) == Some(key)
+                    });
+                    entries.extend(here.map(|e| GroupEntry {
+                        addresses: AddrRange::single(*address),
+                        own: false,
+                        port: Some((e.protocol, e.port)),
+                    }));
+                }
+            }
+            entries
+        })
+    }
+
+    fn hosts(&self, wanted: Wanted) -> Rc<Entries> {
+        self.keep(wanted, |wanted| {
+            let addresses = |host: &Host| host.addresses.iter().map(|a| AddrRange::single(*a)).collect::<Vec<_>>();
+            let every = self.directory.hosts.values();
+            match wanted {
+                Wanted::Hosts(pattern, labels) if !stands_for_no_service(pattern) => {
+                    let running = self.running(pattern).map(|(_, (_, host, _))| host);
+                    of_addresses(running.filter(|host| host.labels.satisfy(labels)).flat_map(addresses))
+                }
+                Wanted::Hosts(_, labels) => {
+                    of_addresses(every.filter(|host| host.labels.satisfy(labels)).flat_map(addresses))
+                }
+                Wanted::Defended | Wanted::Endpoints(..) => of_addresses(every.flat_map(addresses)),
+            }
+        })
+    }
+}
+
+/// What groups of one host are made from, and the groups made so far.
+pub(super) struct Groups<'a> {
+    pub(super) policy: &'a PolicySet,
+    /// The host that the groups are for.
+    pub(super) host: &'a Host,
+    whole: &'a Whole<'a>,
+    made: BTreeMap<GroupId, (String, Group)>,
+}
+
+impl<'a> Groups<'a> {
+    pub(super) fn new(whole: &'a Whole<'a>, host: &'a Host) -> Self {
+        Self { policy: whole.policy, host, whole, made: BTreeMap::new() }
     }
 
     /// The groups made so far.
@@ -62,60 +142,37 @@ impl<'a> Groups<'a> {
 
     /// Where such services listen: exact addresses and ports.
     pub(super) fn endpoints(&self, pattern: &ServicePattern, labels: &Labels) -> Entries {
-        let mut entries = Entries::new();
-        for (key, (id, host, instance)) in self.running(pattern) {
-            if !host.labels.satisfy(labels) {
-                continue;
-            }
-            if id == self.host_id {
-                own_endpoints(host, key, instance, &mut entries);
-                continue;
-            }
-            for address in host.addresses.iter().filter(|address| !self.disputed.contains(*address)) {
-                let here = instance.endpoints.iter().filter(|e| {
-                    e.accepts(e.protocol, *address, e.port)
-                        && host.service_at(e.protocol, *address, e.port) == Some(key)
-                });
-                entries.extend(here.map(|e| GroupEntry {
-                    addresses: AddrRange::single(*address),
-                    own: false,
-                    port: Some((e.protocol, e.port)),
-                }));
+        let mut entries = Entries::clone(&self.whole.endpoints(pattern, labels));
+        if self.host.labels.satisfy(labels) {
+            // what listens here is reached here in more ways than from elsewhere
+            for (key, instance) in self.host.instances.iter().filter(|(key, _)| pattern.matches(key)) {
+                for endpoint in &instance.endpoints {
+                    for address in &self.host.addresses {
+                        let port = Some((endpoint.protocol, endpoint.port));
+                        entries.remove(&GroupEntry { addresses: AddrRange::single(*address), own: false, port });
+                    }
+                }
+                own_endpoints(self.host, key, instance, &mut entries);
             }
         }
         entries
     }
 
-    /// Where such services run; one key is looked up, and only a glob asks every service.
-    fn running(&self, pattern: &ServicePattern) -> impl Iterator<Item = (&'a ServiceKey, At<'a>)> {
-        let one = (!pattern.is_glob()).then(|| pattern.0.parse::<ServiceKey>().ok()).flatten();
-        let one = one.and_then(|key| self.instances.get_key_value(&key));
-        let all = pattern.is_glob().then(|| self.instances.iter().filter(|(key, _)| pattern.matches(key)));
-        let found = one.into_iter().chain(all.into_iter().flatten());
-        found.flat_map(|(key, all)| all.iter().map(move |at| (*key, *at)))
-    }
-
     /// Addresses of hosts that such services may open connections from.
     pub(super) fn hosts_running(&self, pattern: &ServicePattern, labels: &Labels) -> Entries {
-        if stands_for_no_service(pattern) {
-            return self.hosts(self.directory.hosts.iter().filter(|(_, host)| host.labels.satisfy(labels)));
-        }
-        let hosts = self.running(pattern).map(|(_, (id, host, _))| (id, host));
-        self.hosts(hosts.filter(|(_, host)| host.labels.satisfy(labels)))
+        let hosts = self.whole.hosts(Wanted::Hosts(pattern.clone(), labels.clone()));
+        self.with_own(&hosts, self.host.labels.satisfy(labels) && may_run(self.host, pattern))
     }
 
     /// Addresses of all hosts with a defender.
     pub(super) fn defended(&self) -> Entries {
-        self.hosts(self.directory.hosts.iter())
+        self.with_own(&self.whole.hosts(Wanted::Defended), true)
     }
 
-    fn hosts<'h>(&self, hosts: impl Iterator<Item = (&'h HostId, &'h Host)>) -> Entries {
-        let mut entries = Entries::new();
-        for (id, host) in hosts {
-            if id == self.host_id {
-                entries.extend(everywhere().map(|addresses| GroupEntry { addresses, own: true, port: None }));
-            }
-            entries.extend(of_addresses(host.addresses.iter().map(|a| AddrRange::single(*a))));
+    fn with_own(&self, hosts: &Entries, own: bool) -> Entries {
+        let mut entries = hosts.clone();
+        if own {
+            entries.extend(everywhere().map(|addresses| GroupEntry { addresses, own: true, port: None }));
         }
         entries
     }

@@ -30,7 +30,7 @@ pub use host_policy::{Group, GroupEntry, GroupId, HostPolicy, HostRule, LocalMat
 pub use index::Index;
 pub use lint::{Fault, Finding, Findings, MAX_PAIRS, lint};
 pub use place::MAX_PLACES;
-pub use resolve::resolve;
+pub use resolve::{Resolver, resolve};
 pub(crate) use rule::words;
 pub use rule::{AddressObject, Effect, End, Mode, OnFailure, PolicySet, Rule, RuleError, RuleId, ServicePattern};
 pub use simulate::{Fate, MAX_LISTED, RECENT, Shift, Simulation, Tally, simulate};

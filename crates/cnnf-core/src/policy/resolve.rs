@@ -7,7 +7,7 @@ mod egress;
 mod ingress;
 
 use super::evaluate::Reason;
-use super::group::{Entries, Groups, of_addresses};
+use super::group::{Entries, Groups, Whole, of_addresses};
 use super::host_policy::{GroupId, HostPolicy, HostRule, LocalMatch, PeerMatch};
 use super::rule::{Effect, End, OnFailure, PolicySet, Rule, ServicePattern};
 use crate::directory::Directory;
@@ -15,10 +15,7 @@ use crate::id::{HostId, ServiceKey};
 use crate::net::Ports;
 use crate::time::Timestamp;
 
-/// Cuts from `policy` what `host` needs at `now`, as the whole value of `generation`.
-///
-/// A host that is not in the directory gets an empty policy in observe mode: it judges nothing. A client's own model is written out
-/// for services that the directory has on this host; the models of servers for all.
+/// Cuts from `policy` what `host` needs at `now`, as the whole value of `generation`. Who has many hosts makes one [`Resolver`].
 #[must_use]
 pub fn resolve(
     policy: &PolicySet,
@@ -27,27 +24,51 @@ pub fn resolve(
     now: Timestamp,
     generation: u64,
 ) -> HostPolicy {
-    let Some(this) = directory.hosts.get(host) else {
-        return HostPolicy { generation, ..HostPolicy::default() };
-    };
-    let mut groups = Groups::new(policy, directory, host, this);
-    let mut egress = Vec::new();
-    let mut ingress = Vec::new();
-    for rule in &policy.rules {
-        if let Some(effect) = rule.effect_at(now) {
-            egress::rule(&mut groups, rule, effect, &mut egress);
-            ingress::rule(&mut groups, rule, effect, &mut ingress);
-        }
+    Resolver::new(policy, directory).resolve(host, now, generation)
+}
+
+/// A policy and a directory, made ready to resolve many hosts: what their policies have in common is made once.
+pub struct Resolver<'a> {
+    policy: &'a PolicySet,
+    directory: &'a Directory,
+    whole: Whole<'a>,
+}
+
+impl<'a> Resolver<'a> {
+    /// Takes time in the order of the instances of all hosts.
+    #[must_use]
+    pub fn new(policy: &'a PolicySet, directory: &'a Directory) -> Self {
+        Self { policy, directory, whole: Whole::new(policy, directory) }
     }
-    egress::models(&mut groups, &mut egress);
-    ingress::models(&mut groups, &mut ingress);
-    HostPolicy {
-        generation,
-        mode: this.mode,
-        service_modes: policy.service_modes.clone(),
-        egress,
-        ingress,
-        groups: groups.into_map(),
+
+    /// What `host` needs at `now`.
+    ///
+    /// A host that is not in the directory gets an empty policy in observe mode: it judges nothing. A client's own model is written out
+    /// for services that the directory has on this host; the models of servers for all.
+    #[must_use]
+    pub fn resolve(&self, host: &HostId, now: Timestamp, generation: u64) -> HostPolicy {
+        let Some(this) = self.directory.hosts.get(host) else {
+            return HostPolicy { generation, ..HostPolicy::default() };
+        };
+        let mut groups = Groups::new(&self.whole, this);
+        let mut egress = Vec::new();
+        let mut ingress = Vec::new();
+        for rule in &self.policy.rules {
+            if let Some(effect) = rule.effect_at(now) {
+                egress::rule(&mut groups, rule, effect, &mut egress);
+                ingress::rule(&mut groups, rule, effect, &mut ingress);
+            }
+        }
+        egress::models(&mut groups, &mut egress);
+        ingress::models(&mut groups, &mut ingress);
+        HostPolicy {
+            generation,
+            mode: this.mode,
+            service_modes: self.policy.service_modes.clone(),
+            egress,
+            ingress,
+            groups: groups.into_map(),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use crate::net::{PortRange, Ports, Protocol};
-use crate::policy::{Index, PolicySet, Rule, Vantage, evaluate};
+use crate::policy::{Index, PolicySet, Resolver, Rule, Vantage, evaluate, resolve};
 use crate::ruleset::tests::world::{NOW, meetings};
 
 proptest! {
@@ -24,6 +24,15 @@ proptest! {
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn hosts_resolved_together_get_what_each_gets_alone((world, _) in meetings()) {
+        let together = Resolver::new(&world.policy, &world.directory);
+        for host in world.directory.hosts.keys() {
+            let alone = resolve(&world.policy, &world.directory, host, NOW, 1);
+            prop_assert_eq!(together.resolve(host, NOW, 1), alone, "{:?}", host);
+        }
+    }
 
     // so many rules that there are several blocks, and several words of blocks
     #[test]
