@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod bed;
+mod daring;
 mod enforcing;
 mod failing;
 mod learning;
