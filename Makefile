@@ -67,6 +67,7 @@ soak: deps tools ## the full figures (root, a quarter of an hour): a connection'
 
 bench: deps ## benchmarks beside the ways of others (root); tables, and target/bench/*.json
 	cargo bench --locked -p cnnf-core --bench policy
+	cargo bench --locked -p cnnf-core --bench learning
 	cargo bench --locked -p cnnf-host --bench owner
 
 beds: build ## Debian trees for booted hosts of the lab and their tests, in /var/cache/cnnf-lab (root)

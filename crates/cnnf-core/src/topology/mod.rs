@@ -3,6 +3,7 @@
 mod absorb;
 mod diff;
 mod edge;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod view;

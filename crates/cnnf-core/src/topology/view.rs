@@ -2,17 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
 use super::edge::{Edge, Peer};
+use super::standing::{Standing, rules_of};
 use crate::directory::{Directory, Host};
 use crate::flow::FlowStats;
 use crate::id::{HostId, ServiceKey};
 use crate::label::Labels;
 use crate::model::Phase;
 use crate::net::{ParseError, Ports};
-use crate::policy::{Connection, Effect, Mode, Party, PolicySet, Reason, Vantage, evaluate, words};
+use crate::policy::{Mode, PolicySet, words};
 use crate::time::Timestamp;
 
 words! {
@@ -97,7 +97,7 @@ impl Filter {
 }
 
 /// Where each service is: looked up once, as a picture asks for it at every node and edge.
-struct Places<'a>(BTreeMap<&'a ServiceKey, Vec<(&'a HostId, &'a Host)>>);
+pub(super) struct Places<'a>(BTreeMap<&'a ServiceKey, Vec<(&'a HostId, &'a Host)>>);
 
 impl<'a> Places<'a> {
     fn new(directory: &'a Directory) -> Self {
@@ -110,7 +110,7 @@ impl<'a> Places<'a> {
         Self(places)
     }
 
-    fn of(&self, peer: &Peer) -> impl Iterator<Item = (&'a HostId, &'a Host)> {
+    pub(super) fn of(&self, peer: &Peer) -> impl Iterator<Item = (&'a HostId, &'a Host)> {
         let places = match peer {
             Peer::Service(key) => self.0.get(key).map(Vec::as_slice),
             _ => None,
@@ -185,30 +185,37 @@ pub fn view(
     let nothing = FlowStats { connections: 0, bytes: 0, first: now, last: now };
     let places = Places::new(directory);
     let refused = marks.keys().filter(|edge| !edges.contains_key(edge)).map(|edge| (edge, &nothing));
-    let mut drawn: Vec<RadarEdge> = edges
-        .iter()
-        .chain(refused)
-        .map(|(edge, stats)| (edge, stats, status(edge, &places, directory, policy, marks, now)))
-        .filter(|(edge, _, status)| wanted.filter.keeps_edge(edge, *status, &places))
-        .map(|(edge, stats, status)| RadarEdge { edge: edge.clone(), stats: *stats, status })
-        .collect();
-    drawn.sort_unstable_by(|a, b| a.edge.cmp(&b.edge));
-    let mut worst: BTreeMap<&Peer, Option<EdgeStatus>> = BTreeMap::new();
-    for e in &drawn {
-        for end in [&e.edge.client, &e.edge.server] {
-            worst.entry(end).and_modify(|w| *w = (*w).max(Some(e.status))).or_insert(Some(e.status));
-        }
+    let mut all: Vec<(&Edge, &FlowStats)> = edges.iter().chain(refused).collect();
+    if all.len() > edges.len() {
+        all.sort_unstable_by_key(|(edge, _)| *edge);
     }
-    let lonely: BTreeSet<Peer> = if wanted.connected_only || !wanted.filter.keeps_lonely() {
-        BTreeSet::new()
+    let rules = rules_of(policy);
+    let mut standing = Standing::new(directory, policy, &rules, now);
+    let mut drawn = Vec::with_capacity(all.len());
+    let mut worst: Vec<Option<EdgeStatus>> = Vec::new();
+    for (edge, stats) in all {
+        let (status, ends) = standing.of(edge, marks.get(edge).copied(), &places);
+        if !wanted.filter.keeps_edge(edge, status, &places) {
+            continue;
+        }
+        worst.resize(standing.ends.len(), None);
+        for end in ends {
+            worst[end] = worst[end].max(Some(status));
+        }
+        drawn.push(RadarEdge { edge: edge.clone(), stats: *stats, status });
+    }
+    let lonely: Vec<Peer> = if wanted.connected_only || !wanted.filter.keeps_lonely() {
+        Vec::new()
     } else {
         let all = places.0.keys().map(|key| Peer::Service((*key).clone()));
         all.filter(|peer| wanted.filter.keeps_end(peer, &places)).collect()
     };
+    let connected = standing.ends.iter().zip(&worst).filter(|(_, worst)| worst.is_some());
+    let mut nodes: BTreeMap<&Peer, Option<EdgeStatus>> = connected.map(|(end, worst)| (end.peer, *worst)).collect();
     for peer in &lonely {
-        worst.entry(peer).or_insert(None);
+        nodes.entry(peer).or_insert(None);
     }
-    let nodes = worst.into_iter().map(|(peer, worst)| node(peer, worst, &places, policy, &wanted.grouping)).collect();
+    let nodes = nodes.into_iter().map(|(peer, worst)| node(peer, worst, &places, policy, &wanted.grouping)).collect();
     Radar { nodes, edges: drawn }
 }
 
@@ -238,60 +245,5 @@ fn node(peer: &Peer, worst: Option<EdgeStatus>, places: &Places<'_>, policy: &Po
         hosts: places.of(peer).map(|(id, _)| id.clone()).collect(),
         worst,
         peer: peer.clone(),
-    }
-}
-
-/// How an edge stands.
-fn status(
-    edge: &Edge,
-    places: &Places<'_>,
-    directory: &Directory,
-    policy: &PolicySet,
-    marks: &BTreeMap<Edge, EdgeStatus>,
-    now: Timestamp,
-) -> EdgeStatus {
-    if let Some(mark) = marks.get(edge) {
-        return *mark;
-    }
-    let decision = evaluate(policy, directory, &example(edge, places), Vantage::Client, now);
-    if decision.effect == Effect::Allow && matches!(decision.reason, Reason::Rule { .. }) {
-        return EdgeStatus::ByRule;
-    }
-    let models = [&edge.client, &edge.server].into_iter().filter_map(|end| match end {
-        Peer::Service(key) => policy.models.get(key),
-        _ => None,
-    });
-    let mut status = None;
-    for model in models {
-        let own = match model.phase {
-            Phase::Learning | Phase::DryRun => EdgeStatus::Learning,
-            Phase::Active | Phase::Archived if model.knows(edge) => EdgeStatus::Learned,
-            Phase::Active | Phase::Archived => EdgeStatus::Unlearned,
-        };
-        status = status.max(Some(own));
-    }
-    status.unwrap_or_default()
-}
-
-/// A connection that stands for all of an edge: on the first host that has each service.
-fn example(edge: &Edge, places: &Places<'_>) -> Connection {
-    let party = |peer: &Peer, fallback: IpAddr| match peer {
-        Peer::Service(key) => {
-            let host = places.of(peer).next();
-            Party {
-                host: host.map(|(id, _)| id.clone()),
-                service: Some(key.clone()),
-                address: host.and_then(|(_, host)| host.addresses.first().copied()).unwrap_or(fallback),
-            }
-        }
-        Peer::Address(range) => Party { host: None, service: None, address: range.low() },
-        Peer::Object(_) | Peer::Private | Peer::Internet => Party { host: None, service: None, address: fallback },
-    };
-    // Documentation addresses (RFC 5737) stand where none is known, so that no declared network is hit by accident.
-    Connection {
-        client: party(&edge.client, Ipv4Addr::new(192, 0, 2, 1).into()),
-        server: party(&edge.server, Ipv4Addr::new(192, 0, 2, 2).into()),
-        protocol: edge.protocol,
-        port: edge.port,
     }
 }
