@@ -2,6 +2,7 @@
 
 mod bed;
 mod containers;
+mod flushes;
 mod truth;
 
 use std::time::{Duration, Instant};
@@ -17,7 +18,7 @@ use nix::sys::signal::Signal;
 /// Not a test: the body of the processes that the bed starts.
 #[test]
 fn probe() {
-    bed::be_probe(truth::act);
+    bed::be_probe(|group, words| flushes::act(words).or_else(|| truth::act(group, words)));
 }
 
 fn policy(generation: u64, mode: Mode, rules: &[(u64, &str, &str, Effect)]) -> HostPolicy {
