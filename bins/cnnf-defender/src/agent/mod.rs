@@ -10,6 +10,7 @@ mod trial;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cnnf_core::event::{ConnectionEvent, EventKind, Notice};
@@ -101,7 +102,7 @@ pub(crate) enum Effect {
     /// Take this epoch's bit off live connections.
     ClearEpoch(u8),
     /// Make this the kernel's table; [`Event::Applied`] follows.
-    Table(Box<Ruleset>),
+    Table(Arc<Ruleset>),
     /// Make the table what it was meant to be.
     Repair,
     /// Take the table away.
@@ -147,7 +148,7 @@ pub(crate) struct Agent {
     /// How many slots are kept over a restart.
     kept: usize,
     /// What the kernel was told last, and whether it took it.
-    table: Option<Ruleset>,
+    table: Option<Arc<Ruleset>>,
     refused: Option<Timestamp>,
     /// What the controller was told last about a policy: generation, outcome, message.
     told: Option<(u64, &'static str, String)>,
@@ -564,7 +565,7 @@ impl Agent {
         self.levels = self.levels.max(self.resolver.levels());
         let mut table = compile(&self.policy, &self.facts());
         match &self.table {
-            Some(known) if *known == table => return false,
+            Some(known) if **known == table => return false,
             Some(known) if !rejudges(&plan(known, &table)) => {}
             _ => {
                 // connections that were judged before have to be judged again by their next packet
@@ -576,8 +577,9 @@ impl Agent {
             }
         }
         self.keep_stamps(effects);
+        let table = Arc::new(table);
         self.table = Some(table.clone());
-        effects.push(Effect::Table(Box::new(table)));
+        effects.push(Effect::Table(table));
         true
     }
 }

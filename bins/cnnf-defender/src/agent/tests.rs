@@ -99,8 +99,9 @@ fn epochs_move_on_with_the_policy_and_their_bits_are_cleared_before_they_come_ag
     let mut a = agent();
     a.handle(seen("/system.slice/web.service", 7), Timestamp(1));
     a.epochs = 31;
-    a.table = Some(Ruleset::default());
-    a.table.as_mut().expect("set").chains.insert("old".into(), cnnf_core::ruleset::Chain::default());
+    let mut old = Ruleset::default();
+    old.chains.insert("old".into(), cnnf_core::ruleset::Chain::default());
+    a.table = Some(old.into());
     let mut effects = Vec::new();
     assert!(a.rebuild(&mut effects));
     assert_eq!(effects[0], Effect::ClearEpoch(0));

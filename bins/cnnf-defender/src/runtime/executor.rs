@@ -155,7 +155,7 @@ impl Executor {
             }
             Effect::Table(table) => {
                 self.shared.set_groups(agent);
-                self.reconciler.set_desired(*table);
+                self.reconciler.set_desired(table);
                 Some(self.reconcile(agent))
             }
             Effect::Repair => Some(self.reconcile(agent)),

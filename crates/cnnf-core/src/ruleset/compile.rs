@@ -8,15 +8,17 @@ mod peers;
 mod services;
 mod skeleton;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::rc::Rc;
 
 use super::label::Slot;
 use super::{Action, Match, Name, Rule, Ruleset, Set};
 use crate::failsafe::Failsafes;
 use crate::id::ServiceKey;
 use crate::net::AddrRange;
-use crate::policy::HostPolicy;
+use crate::policy::{GroupId, HostPolicy};
+use peers::Shape;
 
 /// What a host contributes to its table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,7 +91,7 @@ impl HostFacts {
 #[must_use]
 pub fn compile(policy: &HostPolicy, facts: &HostFacts) -> Ruleset {
     let mut ruleset = Ruleset::default();
-    let mut compiler = Compiler { policy, facts, own: facts.own(), ruleset: &mut ruleset };
+    let mut compiler = Compiler { policy, facts, own: facts.own(), shapes: BTreeMap::new(), ruleset: &mut ruleset };
     compiler.skeleton();
     compiler.services();
     compiler.closed();
@@ -104,6 +106,7 @@ struct Compiler<'a> {
     policy: &'a HostPolicy,
     facts: &'a HostFacts,
     own: Vec<AddrRange>,
+    shapes: BTreeMap<GroupId, Rc<Shape>>,
     ruleset: &'a mut Ruleset,
 }
 

@@ -6,6 +6,7 @@
 //! Every connection carries a [`Label`] in conntrack: who its client and its server are on this host, and under which epoch it was judged.
 
 mod compile;
+mod endpoints;
 mod interpret;
 mod label;
 mod log;
@@ -17,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 pub use compile::{EVIDENCE, HostFacts, LocalService, PASSED, PENDING, QueueBackend, compile};
+pub use endpoints::{Endpoint, Endpoints};
 pub use interpret::{FlowState, LocalEnd, Opening, Outcomes, Packet, Trace, Verdict, interpret, judge_connection};
 pub use label::{Flags, Label, Slot};
 pub use log::{LogPrefix, LogReason, Outcome};
@@ -326,7 +328,7 @@ pub enum Set {
     /// Disjoint address ranges of one family.
     Addresses(Family, Vec<AddrRange>),
     /// Exact (address, protocol, port); protocols with ports only.
-    Endpoints(Family, BTreeSet<(IpAddr, Protocol, u16)>),
+    Endpoints(Family, Endpoints),
     /// Exact (protocol number, port); protocols with ports only.
     Ports(BTreeSet<(u8, u16)>),
     /// cgroup id to label word.

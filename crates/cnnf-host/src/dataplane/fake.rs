@@ -134,7 +134,7 @@ fn add(set: &mut Set, more: &Set) -> Result<(), String> {
             overlap.map_or(Ok(()), |pair| Err(format!("{} and {} overlap", pair[0], pair[1])))
         }
         (Set::Endpoints(_, a), Set::Endpoints(_, b)) => {
-            a.extend(b);
+            *a = a.iter().chain(b.iter()).copied().collect();
             Ok(())
         }
         (Set::Ports(a), Set::Ports(b)) => {
@@ -164,7 +164,11 @@ fn delete(set: &mut Set, less: &Set) -> Result<(), String> {
             a.retain(|range| !b.contains(range));
             before - a.len() == b.len()
         }
-        (Set::Endpoints(_, a), Set::Endpoints(_, b)) => b.iter().all(|element| a.remove(element)),
+        (Set::Endpoints(_, a), Set::Endpoints(_, b)) => {
+            let all = b.iter().all(|element| a.contains(element));
+            *a = a.without(b);
+            all
+        }
         (Set::Ports(a), Set::Ports(b)) => b.iter().all(|element| a.remove(element)),
         (Set::Cgroups(a), Set::Cgroups(b)) => b.keys().all(|key| a.remove(key).is_some()),
         (Set::Dispatch(a), Set::Dispatch(b)) => b.keys().all(|key| a.remove(key).is_some()),

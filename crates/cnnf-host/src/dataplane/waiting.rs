@@ -82,7 +82,7 @@ impl Released {
             let here = packets.iter().filter(|packet| packet.family() == family);
             let elements: Vec<Element> = here.map(|packet| Element::key(packet.key())).collect();
             if !elements.is_empty() {
-                batch.delete_elements(set, &elements);
+                batch.delete_elements(set, elements);
             }
         }
         self.nft.commit(&batch, None)

@@ -1,5 +1,6 @@
 //! A batch: changes of one table that the kernel applies together or not at all.
 
+use std::borrow::Borrow;
 use std::ffi::{CStr, CString};
 
 use nftnl::MsgType;
@@ -223,22 +224,22 @@ impl Batch {
 
     /// Adds elements, in as many messages as they need. One that is there with the same value is
     /// no error (its timeout stays); with another value it is `EBUSY` or `EEXIST`.
-    pub fn add_elements<'a>(&mut self, set: &str, elements: impl IntoIterator<Item = &'a Element>) {
+    pub fn add_elements(&mut self, set: &str, elements: impl IntoIterator<Item: Borrow<Element>>) {
         self.elements(libc::NFT_MSG_NEWSETELEM, libc::NLM_F_CREATE, "add elements to set", set, elements);
     }
 
     /// Deletes elements by their keys; one that is not there is `ENOENT`.
-    pub fn delete_elements<'a>(&mut self, set: &str, elements: impl IntoIterator<Item = &'a Element>) {
+    pub fn delete_elements(&mut self, set: &str, elements: impl IntoIterator<Item: Borrow<Element>>) {
         self.elements(libc::NFT_MSG_DELSETELEM, 0, "delete elements of set", set, elements);
     }
 
-    fn elements<'a>(
+    fn elements(
         &mut self,
         message: i32,
         flags: i32,
         act: &'static str,
         set: &str,
-        elements: impl IntoIterator<Item = &'a Element>,
+        elements: impl IntoIterator<Item: Borrow<Element>>,
     ) {
         self.name("set", set);
         let mut elements = elements.into_iter().peekable();
@@ -252,6 +253,7 @@ impl Batch {
             let list = w.nest_begin(abi::NFTA_SET_ELEM_LIST_ELEMENTS);
             while w.buf.len() - list < ELEMENTS_MAX {
                 let Some(element) = elements.next() else { break };
+                let element = element.borrow();
                 if let Some(fault) = element.fault() {
                     self.fault.get_or_insert(format!("element of set {set}: {fault}"));
                     continue;

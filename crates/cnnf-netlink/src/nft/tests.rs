@@ -101,7 +101,7 @@ fn elements_are_split_over_messages() {
         dump::element_list(m, &mut read);
     }
     assert_eq!(read, elements);
-    b.add_elements("m", &[]);
+    b.add_elements("m", &[] as &[Element]);
     assert_eq!(b.len(), Messages(&b.out.buf).count());
 }
 

@@ -183,11 +183,11 @@ fn a_table_with_words() -> Batch {
     b.add_set(&SetSpec::vmap("states", DataType::CT_STATE));
     b.add_elements("states", &[Element::vmap(ct_state::NEW.to_ne_bytes(), Verdict::Jump("web".into()))]);
     b.add_set(&SetSpec::set("nets", DataType::IPV4).with_intervals());
-    b.add_elements("nets", &Element::range([10, 1, 0, 0], [10, 1, 255, 255], Value::None));
-    b.add_elements("nets", &Element::range([192, 168, 0, 5], [192, 168, 0, 9], Value::None));
-    b.add_elements("nets", &Element::range([255, 0, 0, 0], [255; 4], Value::None));
+    b.add_elements("nets", Element::range([10, 1, 0, 0], [10, 1, 255, 255], Value::None));
+    b.add_elements("nets", Element::range([192, 168, 0, 5], [192, 168, 0, 9], Value::None));
+    b.add_elements("nets", Element::range([255, 0, 0, 0], [255; 4], Value::None));
     b.add_set(&SetSpec::set("nets6", DataType::IPV6).with_intervals());
-    b.add_elements("nets6", &Element::range([0xfd; 16], [0xfe; 16], Value::None));
+    b.add_elements("nets6", Element::range([0xfd; 16], [0xfe; 16], Value::None));
     b.add_set(&SetSpec::set("ports", [DataType::PROTOCOL, DataType::PORT]));
     b.add_elements("ports", &[Element::key([17, 0, 0, 0, 0, 53, 0, 0])]);
     b.add_set(&SetSpec::set("interfaces", DataType::IFINDEX));

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::net::IpAddr;
+use std::rc::Rc;
 
-use super::super::{Family, Match, Set, Side};
+use super::super::{Endpoint, Endpoints, Family, Match, Set, Side};
 use super::Compiler;
 use crate::net::{AddrRange, PortRange, Ports, Protocol};
 use crate::policy::{GroupId, fnv, overlap};
@@ -15,9 +15,10 @@ const SMALL_RANGE: u16 = 16;
 
 /// A group, sorted by how it can be looked up.
 #[derive(Default)]
-struct Shape {
+pub(super) struct Shape {
     addresses: Vec<AddrRange>,
-    endpoints: BTreeSet<(IpAddr, Protocol, u16)>,
+    /// IPv4, IPv6.
+    endpoints: [Endpoints; 2],
     /// Ports that have the same ranges of addresses, by the ranges.
     on_ports: BTreeMap<Vec<AddrRange>, BTreeSet<(Protocol, u16)>>,
     /// Addresses that are meant on the ephemeral ports of a protocol.
@@ -60,7 +61,7 @@ impl Compiler<'_> {
 
     /// Alternatives that together match the addresses of a group's members, whatever their ports.
     pub(super) fn addresses(&mut self, side: Side, group: GroupId) -> Vec<(Family, Vec<Match>)> {
-        let all = self.members(group).into_iter().map(|(addresses, _)| addresses).collect();
+        let all = self.members(group).map(|(addresses, _)| addresses).collect();
         self.address_sets(&format!("g{:08x}", group.0), side, all)
     }
 
@@ -71,36 +72,35 @@ impl Compiler<'_> {
         let mut alternatives = Vec::new();
         if !shape.addresses.is_empty() {
             let by_port = self.ports(ports, None);
-            for (family, addresses) in self.address_sets(&name, side, shape.addresses) {
+            for (family, addresses) in self.address_sets(&name, side, shape.addresses.clone()) {
                 alternatives.extend(by_port.iter().filter_map(|port| join(family, &addresses, port)));
             }
         }
-        for family in [Family::V4, Family::V6] {
-            let here: BTreeSet<_> =
-                shape.endpoints.iter().copied().filter(|(a, ..)| Family::of(*a) == family).collect();
-            if !here.iter().any(|(_, protocol, port)| ports.contains(*protocol, *port)) {
+        for (family, here) in [Family::V4, Family::V6].into_iter().zip(&shape.endpoints) {
+            let mut meant = here.iter().map(|(_, protocol, port)| ports.contains(*protocol, *port));
+            if !meant.clone().any(|meant| meant) {
                 continue;
             }
-            let all = here.iter().all(|(_, protocol, port)| ports.contains(*protocol, *port));
+            let all = *ports == Ports::Any || meant.all(|meant| meant);
             let by_port = if all { vec![vec![]] } else { self.ports(ports, None) };
             let suffix = if family == Family::V4 { "e4" } else { "e6" };
-            let set = self.set(format!("{name}{suffix}"), Set::Endpoints(family, here));
+            let set = self.set(format!("{name}{suffix}"), Set::Endpoints(family, here.clone()));
             let endpoint = [Match::Endpoint { side, family, set }];
             alternatives.extend(by_port.iter().filter_map(|port| join(family, &endpoint, port)));
         }
-        for (ranges, on) in shape.on_ports {
-            let meant: BTreeSet<_> = on.into_iter().filter(|(p, port)| ports.contains(*p, *port)).collect();
-            let name = name_of(&ranges);
+        for (ranges, on) in &shape.on_ports {
+            let meant: BTreeSet<_> = on.iter().copied().filter(|(p, port)| ports.contains(*p, *port)).collect();
+            let name = name_of(ranges);
             let (with, without): (BTreeSet<_>, BTreeSet<_>) = meant.into_iter().partition(|(p, _)| p.has_ports());
             let by_port: Vec<Match> = self.single_ports(with, None).into_iter().collect();
-            for (family, addresses) in self.address_sets(&name, side, ranges) {
+            for (family, addresses) in self.address_sets(&name, side, ranges.clone()) {
                 let by_protocol = without.iter().map(|(protocol, _)| Match::Protocol(family, *protocol));
                 for port in by_protocol.chain(by_port.iter().cloned()) {
                     alternatives.extend(join(family, &addresses, &[port]));
                 }
             }
         }
-        for (protocol, ranges) in shape.dynamic {
+        for (protocol, ranges) in shape.dynamic.clone() {
             let by_port = match meet(ports, ports_of(protocol, DYNAMIC)) {
                 Ports::Only(none) if none.is_empty() => continue,
                 meant => self.ports(&meant, None),
@@ -125,22 +125,28 @@ impl Compiler<'_> {
     }
 
     /// A group's members, with the host's own addresses written out.
-    fn members(&self, group: GroupId) -> Vec<(AddrRange, Option<(Protocol, u16)>)> {
+    fn members(&self, group: GroupId) -> impl Iterator<Item = (AddrRange, Option<(Protocol, u16)>)> {
         let entries = self.policy.groups.get(&group).into_iter().flat_map(|group| &group.entries);
-        let mut members = Vec::new();
-        for entry in entries {
-            if entry.own {
-                let own = self.own.iter().filter_map(|own| overlap(*own, entry.addresses));
-                members.extend(own.map(|addresses| (addresses, entry.port)));
-            } else {
-                members.push((entry.addresses, entry.port));
-            }
-        }
-        members
+        entries.flat_map(|entry| {
+            let own = if entry.own { &self.own[..] } else { &[] };
+            let own = own.iter().filter_map(|own| overlap(*own, entry.addresses));
+            (!entry.own).then_some(entry.addresses).into_iter().chain(own).map(|addresses| (addresses, entry.port))
+        })
     }
 
-    fn shape(&self, group: GroupId) -> Shape {
+    /// A group's shape; made once, as many rules may speak of it.
+    fn shape(&mut self, group: GroupId) -> Rc<Shape> {
+        if let Some(shape) = self.shapes.get(&group) {
+            return shape.clone();
+        }
+        let shape = Rc::new(self.new_shape(group));
+        self.shapes.insert(group, shape.clone());
+        shape
+    }
+
+    fn new_shape(&self, group: GroupId) -> Shape {
         let mut shape = Shape::default();
+        let mut exact: [Vec<Endpoint>; 2] = Default::default();
         let mut ranged: BTreeMap<(Protocol, u16), Vec<AddrRange>> = BTreeMap::new();
         for (addresses, port) in self.members(group) {
             match port {
@@ -149,7 +155,7 @@ impl Compiler<'_> {
                     shape.dynamic.entry(protocol).or_default().push(addresses);
                 }
                 Some((protocol, port)) if addresses.is_single() && protocol.has_ports() => {
-                    shape.endpoints.insert((addresses.low(), protocol, port));
+                    exact[usize::from(addresses.low().is_ipv6())].push((addresses.low(), protocol, port));
                 }
                 Some(port) => ranged.entry(port).or_default().push(addresses),
             }
@@ -157,6 +163,7 @@ impl Compiler<'_> {
         for (port, ranges) in ranged {
             shape.on_ports.entry(AddrRange::merge(ranges)).or_default().insert(port);
         }
+        shape.endpoints = exact.map(Endpoints::from_iter);
         for ranges in shape.dynamic.values_mut() {
             *ranges = AddrRange::merge(std::mem::take(ranges));
         }

@@ -24,8 +24,8 @@ pub(crate) fn operation(batch: &mut Batch, operation: &Operation, queue: QueueBa
         Operation::AddRule(name, rule) => add_rule(batch, name, rule, queue),
         Operation::DeleteChain(name) => batch.delete_chain(name),
         Operation::AddSet(name, set) => batch.add_set(&set_spec(name, set)),
-        Operation::AddElements(name, set) => batch.add_elements(name, &elements(set)),
-        Operation::DeleteElements(name, set) => batch.delete_elements(name, &elements(set)),
+        Operation::AddElements(name, set) => batch.add_elements(name, elements(set)),
+        Operation::DeleteElements(name, set) => batch.delete_elements(name, elements(set)),
         Operation::DeleteSet(name) => batch.delete_set(name),
     }
 }
@@ -72,23 +72,21 @@ pub(crate) fn set_spec(name: &str, set: &Set) -> SetSpec {
     }
 }
 
-pub(crate) fn elements(set: &Set) -> Vec<Element> {
+/// One after the other: there can be a hundred thousand, and each is a heap object.
+pub(crate) fn elements(set: &Set) -> Box<dyn Iterator<Item = Element> + '_> {
     match set {
-        Set::Addresses(_, ranges) => ranges.iter().flat_map(|range| interval(*range)).collect(),
-        Set::Endpoints(family, endpoints) => endpoints
-            .iter()
-            .map(|(address, protocol, port)| {
-                let mut key = octets(*address);
-                key.extend(port_key(protocol.number(*family == Family::V6), *port));
-                Element::key(key)
-            })
-            .collect(),
-        Set::Ports(ports) => ports.iter().map(|(protocol, port)| Element::key(port_key(*protocol, *port))).collect(),
-        Set::Cgroups(map) => map.iter().map(|(id, word)| Element::map(id.to_ne_bytes(), word.to_ne_bytes())).collect(),
+        Set::Addresses(_, ranges) => Box::new(ranges.iter().flat_map(|range| interval(*range))),
+        Set::Endpoints(family, endpoints) => Box::new(endpoints.iter().map(|(address, protocol, port)| {
+            let mut key = octets(*address);
+            key.extend(port_key(protocol.number(*family == Family::V6), *port));
+            Element::key(key)
+        })),
+        Set::Ports(ports) => Box::new(ports.iter().map(|(protocol, port)| Element::key(port_key(*protocol, *port)))),
+        Set::Cgroups(map) => Box::new(map.iter().map(|(id, word)| Element::map(id.to_ne_bytes(), word.to_ne_bytes()))),
         Set::Dispatch(map) => {
-            map.iter().map(|(word, chain)| Element::vmap(word.to_ne_bytes(), Verdict::Goto(chain.clone()))).collect()
+            Box::new(map.iter().map(|(word, chain)| Element::vmap(word.to_ne_bytes(), Verdict::Goto(chain.clone()))))
         }
-        Set::Pending(_) | Set::Flows(_) => Vec::new(),
+        Set::Pending(_) | Set::Flows(_) => Box::new(std::iter::empty()),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cnnf_core::ruleset::{Action, Chain, Hook, Match, Name, Rule, Ruleset, Set};
+use cnnf_core::ruleset::{Action, Chain, Endpoints, Hook, Match, Name, Rule, Ruleset, Set};
 
 /// One change. A plan is carried out in order and as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -160,7 +160,7 @@ pub(crate) fn same_kind(a: &Set, b: &Set) -> bool {
 pub(crate) fn emptied(set: &Set) -> Set {
     match set {
         Set::Addresses(family, _) => Set::Addresses(*family, Vec::new()),
-        Set::Endpoints(family, _) => Set::Endpoints(*family, BTreeSet::new()),
+        Set::Endpoints(family, _) => Set::Endpoints(*family, Endpoints::default()),
         Set::Ports(_) => Set::Ports(BTreeSet::new()),
         Set::Cgroups(_) => Set::Cgroups(BTreeMap::new()),
         Set::Dispatch(_) => Set::Dispatch(BTreeMap::new()),
@@ -176,7 +176,7 @@ fn missing(wanted: &Set, had: &Set) -> Option<Set> {
             let known: BTreeSet<_> = b.iter().collect();
             Set::Addresses(*family, a.iter().filter(|range| !known.contains(range)).copied().collect())
         }
-        (Set::Endpoints(family, a), Set::Endpoints(_, b)) => Set::Endpoints(*family, a - b),
+        (Set::Endpoints(family, a), Set::Endpoints(_, b)) => Set::Endpoints(*family, a.without(b)),
         (Set::Ports(a), Set::Ports(b)) => Set::Ports(a - b),
         (Set::Cgroups(a), Set::Cgroups(b)) => Set::Cgroups(differing(a, b)),
         (Set::Dispatch(a), Set::Dispatch(b)) => Set::Dispatch(differing(a, b)),

@@ -1,6 +1,7 @@
 //! Makes the kernel's table equal to the wanted ruleset and keeps it so.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use cnnf_core::ruleset::{Chain, Name, QueueBackend, Ruleset, Set};
 use cnnf_netlink::nft::{Batch, Changes, CommitError, Maps, Nft, SetDump, TableDump, TableFlags};
@@ -75,8 +76,8 @@ pub struct Reconciler {
     /// Who commits. Without it a change is noticed all the same.
     changes: Option<Changes>,
     queue: QueueBackend,
-    desired: Option<Ruleset>,
-    applied: Option<Ruleset>,
+    desired: Option<Arc<Ruleset>>,
+    applied: Option<Arc<Ruleset>>,
     /// What each chain's rules were when they were first read after we wrote them.
     contents: BTreeMap<Name, Vec<u64>>,
     checked: u32,
@@ -100,14 +101,14 @@ impl Reconciler {
     }
 
     /// Says what the table shall be. Does nothing yet.
-    pub fn set_desired(&mut self, ruleset: Ruleset) {
-        self.desired = Some(ruleset);
+    pub fn set_desired(&mut self, ruleset: impl Into<Arc<Ruleset>>) {
+        self.desired = Some(ruleset.into());
     }
 
     /// What the kernel has, as far as it is known.
     #[must_use]
     pub fn applied(&self) -> Option<&Ruleset> {
-        self.applied.as_ref()
+        self.applied.as_deref()
     }
 
     /// Makes the kernel's table what was asked for.
@@ -359,7 +360,7 @@ fn has_elements(nft: &mut Nft, applied: &Ruleset) -> Result<bool, cnnf_netlink::
         if matches!(set, Set::Pending(_) | Set::Flows(_)) {
             continue;
         }
-        let mut wanted = lower::elements(set);
+        let mut wanted: Vec<_> = lower::elements(set).take(COMPARED + 1).collect();
         if wanted.len() > COMPARED {
             continue;
         }
