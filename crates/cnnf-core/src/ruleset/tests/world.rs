@@ -12,7 +12,7 @@ use crate::failsafe::Failsafes;
 use crate::id::{HostId, ServiceKey};
 use crate::label::Labels;
 use crate::model::{Model, Phase, Seen};
-use crate::net::{AddrRange, Ports, Protocol};
+use crate::net::{AddrRange, PortRange, Ports, Protocol};
 use crate::policy::{
     AddressObject, Connection, Effect, End, Mode, OnFailure, Party, PolicySet, Rule, RuleId, ServicePattern,
 };
@@ -280,6 +280,19 @@ pub(super) fn cases() -> impl Strategy<Value = (World, Vec<Case>)> {
     })
 }
 
+/// The ports at both sides of both ends of every range that rules speak of.
+fn edges() -> BTreeSet<(Protocol, u16)> {
+    let ranges =
+        PORT_TEXTS.iter().flat_map(|text| match Ports::parse(&text.split(' ').collect::<Vec<_>>()).expect("ports") {
+            Ports::Any => Vec::new(),
+            Ports::Only(ranges) => ranges,
+        });
+    let around = |r: PortRange| {
+        [r.low.saturating_sub(1), r.low, r.high, r.high.saturating_add(1)].map(|port| (r.protocol, port))
+    };
+    ranges.filter(|r| r.protocol.has_ports()).flat_map(around).collect()
+}
+
 fn case_on(directory: &Directory, id: HostId, queue: QueueBackend) -> impl Strategy<Value = Case> + use<> {
     let host = &directory.hosts[&id];
     let special: &[&str] = match queue {
@@ -295,18 +308,24 @@ fn case_on(directory: &Directory, id: HostId, queue: QueueBackend) -> impl Strat
         let at = |address: IpAddr| endpoints.iter().map(move |e| Far { address, inside, at: (e.protocol, e.port) });
         host.addresses.iter().flat_map(|address| at(*address)).collect()
     };
-    let anywhere = |address: IpAddr, inside: bool| {
-        let ports = PORTS.into_iter().chain([(Protocol::Tcp, 5433), (Protocol::Udp, 50_000), (Protocol::Other(47), 0)]);
-        ports.map(move |at| Far { address, inside, at })
-    };
+    let usual: Vec<_> = PORTS.into_iter().chain([(Protocol::Udp, 50_000), (Protocol::Other(47), 0)]).collect();
+    let edges: Vec<_> = edges().into_iter().collect();
     let elsewhere: Vec<&Host> = directory.hosts.iter().filter(|(of, _)| **of != id).map(|(_, host)| host).collect();
     let away = elsewhere.iter().flat_map(|host| host.addresses.iter().copied()).filter(|far| !own.contains(far));
-    let mut far: Vec<Far> = away.chain(OUTSIDE.map(address)).flat_map(|far| anywhere(far, false)).collect();
-    far.extend(inside.iter().flat_map(|far| anywhere(*far, true)));
+    let places: Vec<(IpAddr, bool)> =
+        away.chain(OUTSIDE.map(address)).map(|far| (far, false)).chain(inside.iter().map(|far| (*far, true))).collect();
+    let anywhere = |ports: &[(Protocol, u16)]| -> Vec<Far> {
+        let at = |(address, inside): &(IpAddr, bool)| {
+            let (address, inside) = (*address, *inside);
+            ports.iter().map(move |at| Far { address, inside, at: *at }).collect::<Vec<_>>()
+        };
+        places.iter().flat_map(at).collect()
+    };
+    let (far, edge) = (anywhere(&usual), anywhere(&edges));
     let mut likely: Vec<Far> = listening(host, true);
     likely.extend(elsewhere.iter().flat_map(|host| listening(host, false)).filter(|far| !own.contains(&far.address)));
     let likely = if likely.is_empty() { far.clone() } else { likely };
-    let far = prop_oneof![3 => select(likely), 2 => select(far)];
+    let far = prop_oneof![3 => select(likely), 3 => select(far), 1 => select(edge)];
     (select(services), far, any::<prop::sample::Index>()).prop_map(move |(service, far, near)| {
         let fits = |near: &&IpAddr| near.is_ipv4() == far.address.is_ipv4() && (far.inside || !near.is_loopback());
         let near = **near.get(&inside.iter().filter(fits).collect::<Vec<_>>());
