@@ -69,6 +69,8 @@ bench: deps ## benchmarks beside the ways of others (root); tables, and target/b
 	cargo bench --locked -p cnnf-core --bench policy
 	cargo bench --locked -p cnnf-core --bench learning
 	cargo bench --locked -p cnnf-host --bench owner
+	cargo bench --locked -p cnnf-host --bench programming
+	cargo bench --locked -p cnnf-host --bench dataplane
 
 beds: build ## Debian trees for booted hosts of the lab and their tests, in /var/cache/cnnf-lab (root)
 	@packaging/install-deps systemd-container debootstrap
