@@ -11,6 +11,7 @@ use cnnf_core::directory::Endpoint;
 use cnnf_core::id::ServiceKey;
 use cnnf_core::identity::{Container, of_cgroup};
 use cnnf_core::observation::Observation;
+use cnnf_host::dataplane::EndedSockets;
 use cnnf_host::kernel::{SockDiag, wait_readable};
 use cnnf_host::observe::activation::SocketUnits;
 use cnnf_host::observe::cgroups::Watcher;
@@ -65,6 +66,11 @@ pub(super) fn start(
 ) -> io::Result<()> {
     let (cgroups, connections, units, scan) = (handles.clone(), handles.clone(), handles.clone(), handles.clone());
     let namespaces = handles.clone();
+    let last = handles.clone();
+    match EndedSockets::open() {
+        Ok(ended) => spawn("ended", move || watch_ended_sockets(&last, ended))?,
+        Err(error) => tracing::info!("who takes a UDP port over may be called by its last owner's name: {error}"),
+    }
     let (nudge, nudged) = mpsc::channel();
     let (found, containers) = mpsc::channel();
     if let Some(watcher) = watcher {
@@ -165,6 +171,19 @@ fn watch_connections(to: &Handles, mut conntrack: Connections) {
         let seen = conntrack.read().unwrap_or_else(|error| lost("conntrack", &error));
         if !seen.is_empty() && to.events.send(Event::Observed(seen)).is_err() {
             return;
+        }
+    }
+}
+
+/// Deletes the UDP connections of sockets that ended, so that nobody who takes their ports gets their names.
+fn watch_ended_sockets(to: &Handles, mut ended: EndedSockets) {
+    loop {
+        // whole milliseconds are waited for
+        let wait = ended.due_in().map_or(WAIT, |due| due + Duration::from_millis(1));
+        let _ = wait_readable(&ended, wait);
+        match ended.handle() {
+            Ok(deleted) => to.shared.add("ended", deleted as u64),
+            Err(error) => tracing::warn!("{error}"),
         }
     }
 }

@@ -1,7 +1,12 @@
 //! Cases of sockets that change hands, and of those that several hold.
 
+use std::time::Duration;
+
 use super::{SERVER, each, some, table};
 use crate::exe;
+
+/// How long it takes at most on a busy machine until nothing of a UDP socket is left in conntrack.
+const SOON: Duration = Duration::from_millis(200);
 
 #[test]
 fn root_truth_about_sockets_that_change_hands() {
@@ -146,5 +151,30 @@ fn root_truth_about_ports_used_again() {
         let (first, second) = (format!("exe:{first}"), format!("exe:{second}"));
         let predicted = [(first.as_str(), "kernel", n), (second.as_str(), "kernel", n)];
         t.row("a TCP port used again at once by another program", 9000, &predicted, 0);
+
+        t.bed.begin("server.service", "answer 9002 9002");
+        let n = some();
+        for n in 0..n {
+            for service in ["first.service", "second.service"] {
+                assert_eq!(t.bed.probe(service, &format!("say-hello 9002 {}", 20_000 + n)), "ok");
+                // what the last one had is deleted by then
+                std::thread::sleep(SOON);
+            }
+        }
+        let predicted = [("unit:first", "unit:server", n), ("unit:second", "unit:server", n)];
+        t.row("a UDP port used again by another service", 9002, &predicted, 0);
+
+        let n = some() / 2;
+        for n in 0..n {
+            for service in ["old.service", "new.service"] {
+                let mut server = t.bed.server(service, "answer 9004 9004");
+                assert_eq!(t.bed.probe("client.service", &format!("say-hello 9004 {}", 20_000 + n)), "ok");
+                server.kill().expect("kill");
+                server.wait().expect("wait");
+                std::thread::sleep(SOON);
+            }
+        }
+        let predicted = [("unit:client", "unit:old", n), ("unit:client", "unit:new", n)];
+        t.row("a UDP port that another service takes over", 9004, &predicted, 0);
     });
 }

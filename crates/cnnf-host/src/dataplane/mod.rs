@@ -6,6 +6,7 @@
 //! a policy speaks of.
 
 mod copies;
+mod ended;
 pub mod epoch;
 pub mod fake;
 mod lower;
@@ -15,6 +16,7 @@ mod reconcile;
 mod waiting;
 
 pub use copies::{LoggedCopies, LoggedCopy};
+pub use ended::EndedSockets;
 pub use queue::{Answer, WaitingPacket, WaitingPackets};
 pub use reconcile::{Counted, Found, OUR_THREADS, Outcome, ReconcileError, Reconciler, TABLE};
 pub use waiting::{FirstPacket, Released};

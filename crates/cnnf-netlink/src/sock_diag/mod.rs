@@ -18,6 +18,7 @@
 //! A look-up sees the network namespace in which the socket was opened, and needs no capability;
 //! [`SockDiag::destroy`] needs `CAP_NET_ADMIN`.
 
+mod closed;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +30,8 @@ use crate::attr::Writer;
 use crate::error::Error;
 use crate::message::{Message, Messages};
 use crate::socket::{Port, Socket, request};
+
+pub use closed::ClosedUdp;
 
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const SOCK_DESTROY: u16 = 21;
