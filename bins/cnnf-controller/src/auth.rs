@@ -33,6 +33,7 @@ pub(crate) const TABLE: &[(&str, Role)] = &[
     ("cnnf.v1.EventService", Role::Admin),
     ("cnnf.v1.FleetService", Role::Admin),
     ("cnnf.v1.SettingsService", Role::Admin),
+    ("cnnf.v1.DefinitionService", Role::Admin),
     ("grpc.health.v1.Health", Role::Anyone),
     ("grpc.reflection.v1.ServerReflection", Role::Anyone),
 ];

@@ -114,9 +114,9 @@ fn hash(policy: &HostPolicy) -> String {
             Ok(())
         }
     }
-    let HostPolicy { generation: _, mode, service_modes, egress, ingress, groups } = policy;
+    let HostPolicy { generation: _, mode, service_modes, egress, ingress, groups, definitions } = policy;
     let mut hasher = Hasher(Sha256::new());
     // Neither the hasher nor the derived texts can fail.
-    let _ = write!(hasher, "{mode:?} {service_modes:?} {egress:?} {ingress:?} {groups:?}");
+    let _ = write!(hasher, "{mode:?} {service_modes:?} {egress:?} {ingress:?} {groups:?} {definitions:?}");
     hasher.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,5 +1,6 @@
 //! Changes that operators make: checked, stored, then in force.
 
+mod definition;
 mod fleet;
 mod model;
 
@@ -7,11 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use cnnf_core::id::{HostId, ServiceKey};
+use cnnf_core::identity::Definition;
 use cnnf_core::policy::{Delta, Mode, PolicySet, Rule, RuleError, RuleId};
 use cnnf_rpc::convert::policy::{NameError, resolve_among};
 use cnnf_rpc::convert::{self, ConvertError};
 use cnnf_store::{Author, PolicyState};
 use tonic::Status;
+
+pub(crate) use definition::Change;
 
 use crate::clock::now;
 use crate::controller::{Controller, refuse};
@@ -166,7 +170,8 @@ impl Controller {
         let mut draft = {
             let state = self.state();
             let old = state.policy_state();
-            Draft { new: old.clone(), old, services: state.services() }
+            let defined = state.policy.definitions.iter().map(Definition::key);
+            Draft { new: old.clone(), old, services: state.services().into_iter().chain(defined).collect() }
         };
         let answer = change(&mut draft)?;
         draft.check_names()?;

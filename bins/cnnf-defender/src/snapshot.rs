@@ -1,12 +1,14 @@
 //! What the defender keeps over a restart: the last policy, the slots of services and the count of epochs.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use cnnf_core::id::ServiceKey;
-use cnnf_core::identity::Slots;
+use cnnf_core::identity::{HeldPorts, Slots};
+use cnnf_core::net::Protocol;
 use cnnf_core::policy::HostPolicy;
 use cnnf_core::time::Timestamp;
 use cnnf_rpc::v1;
@@ -26,6 +28,8 @@ pub(crate) struct Stamps {
     pub(crate) slots: Slots,
     /// How many epochs there have been since boot.
     pub(crate) epochs: u32,
+    /// Who holds the ports by which services are defined; of earlier boots too, as a service keeps its name while it does not listen.
+    pub(crate) ports: HeldPorts,
     /// Whether an earlier run of this boot has kept them.
     pub(crate) resumed: bool,
 }
@@ -35,6 +39,8 @@ struct Kept {
     boot: String,
     epochs: u32,
     slots: Vec<(ServiceKey, u16)>,
+    #[serde(default)]
+    ports: Vec<(Protocol, u16, BTreeSet<ServiceKey>)>,
 }
 
 /// The kernel's name for this boot.
@@ -46,20 +52,29 @@ pub(crate) fn boot_id() -> String {
 pub(crate) fn load_stamps(state_dir: &Path, boot: &str) -> Stamps {
     let kept: Option<Kept> =
         fs::read(state_dir.join(STAMPS)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    match kept.filter(|kept| kept.boot == boot) {
-        Some(kept) => Stamps { slots: Slots::restore(kept.slots), epochs: kept.epochs, resumed: true },
-        None => Stamps::default(),
+    let Some(kept) = kept else { return Stamps::default() };
+    let ports = kept.ports.into_iter().map(|(protocol, port, services)| ((protocol, port), services)).collect();
+    if kept.boot != boot {
+        return Stamps { ports, ..Stamps::default() };
     }
+    Stamps { slots: Slots::restore(kept.slots), epochs: kept.epochs, ports, resumed: true }
 }
 
 /// Keeps the stamps.
 ///
 /// # Errors
 /// They could not be written; the older ones are there.
-pub(crate) fn keep_stamps(state_dir: &Path, boot: &str, slots: &Slots, epochs: u32) -> io::Result<()> {
+pub(crate) fn keep_stamps(
+    state_dir: &Path,
+    boot: &str,
+    slots: &Slots,
+    ports: &HeldPorts,
+    epochs: u32,
+) -> io::Result<()> {
     let slots = slots.iter().map(|(key, slot)| (key.clone(), slot.number())).collect();
-    let kept = Kept { boot: boot.to_owned(), epochs, slots };
-    // after a power cut they mean nothing: no need to wait for the disk
+    let ports = ports.iter().map(|((protocol, port), services)| (*protocol, *port, services.clone())).collect();
+    let kept = Kept { boot: boot.to_owned(), epochs, slots, ports };
+    // after a power cut slots mean nothing, and ports are soon seen again: no need to wait for the disk
     replace(&state_dir.join(STAMPS), &serde_json::to_vec(&kept).map_err(io::Error::other)?, false)
 }
 
@@ -172,9 +187,13 @@ mod tests {
         let dir = tempfile::tempdir().expect("directory");
         let mut slots = Slots::default();
         slots.assign(&ServiceKey::unit("web")).expect("room");
-        keep_stamps(dir.path(), "boot-1", &slots, 33).expect("keep");
-        assert_eq!(load_stamps(dir.path(), "boot-1"), Stamps { slots, epochs: 33, resumed: true });
-        assert_eq!(load_stamps(dir.path(), "boot-2"), Stamps::default());
+        let ports = HeldPorts::from([((Protocol::Tcp, 80), [ServiceKey::unit("web")].into())]);
+        keep_stamps(dir.path(), "boot-1", &slots, &ports, 33).expect("keep");
+        assert_eq!(
+            load_stamps(dir.path(), "boot-1"),
+            Stamps { slots, epochs: 33, ports: ports.clone(), resumed: true }
+        );
+        assert_eq!(load_stamps(dir.path(), "boot-2"), Stamps { ports, ..Stamps::default() });
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod bed;
 mod containers;
 mod flushes;
+mod naming;
 mod truth;
 
 use std::time::{Duration, Instant};
@@ -18,7 +19,9 @@ use nix::sys::signal::Signal;
 /// Not a test: the body of the processes that the bed starts.
 #[test]
 fn probe() {
-    bed::be_probe(|group, words| flushes::act(words).or_else(|| truth::act(group, words)));
+    bed::be_probe(|group, words| {
+        flushes::act(words).or_else(|| naming::act(words)).or_else(|| truth::act(group, words))
+    });
 }
 
 fn policy(generation: u64, mode: Mode, rules: &[(u64, &str, &str, Effect)]) -> HostPolicy {

@@ -148,6 +148,8 @@ impl Session {
         fleet: fleet_service_client::FleetServiceClient,
         /// Settings.
         settings: settings_service_client::SettingsServiceClient,
+        /// What services are called.
+        definitions: definition_service_client::DefinitionServiceClient,
     }
 
     /// Waits for an answer, but not for ever.

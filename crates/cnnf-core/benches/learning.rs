@@ -79,7 +79,7 @@ fn network(hosts: usize, services_each: usize) -> Directory {
     let host = |n: usize| {
         let instance = |s: usize| {
             let endpoint = Endpoint { protocol: Protocol::Tcp, address: None, port: port(s) };
-            (service(n, s), Instance { endpoints: [endpoint].into(), live: true })
+            (service(n, s), Instance { endpoints: [endpoint].into(), live: true, ..Instance::default() })
         };
         let host = Host {
             name: format!("h{n}"),

@@ -67,7 +67,7 @@ fn directory(hosts: usize, services: usize) -> Directory {
         let running = (0..5).map(|k| (n % span + k * span) % services);
         let instance = |service: usize| {
             let endpoint = Endpoint { protocol: Protocol::Tcp, address: None, port: port(service) };
-            (key(service), Instance { endpoints: [endpoint].into(), live: true })
+            (key(service), Instance { endpoints: [endpoint].into(), live: true, ..Instance::default() })
         };
         let labels: Labels = format!("env={},site=s{}", ["prod", "test"][n % 2], n % 7).parse().unwrap_or_default();
         let host = Host {

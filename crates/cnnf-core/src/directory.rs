@@ -39,6 +39,8 @@ pub struct Instance {
     pub endpoints: BTreeSet<Endpoint>,
     /// Whether it has a process now.
     pub live: bool,
+    /// What its units and containers are called without an operator's definitions, where that is another name.
+    pub natural: BTreeSet<ServiceKey>,
 }
 
 /// A defended host.
@@ -132,7 +134,11 @@ mod tests {
             labels: Labels::default(),
             addresses: addresses.iter().map(|a| a.parse().expect("address")).collect(),
             mode: Mode::Observe,
-            instances: [(ServiceKey::unit(service), Instance { endpoints: [endpoint].into(), live: true })].into(),
+            instances: [(
+                ServiceKey::unit(service),
+                Instance { endpoints: [endpoint].into(), live: true, ..Instance::default() },
+            )]
+            .into(),
         }
     }
 
@@ -156,7 +162,10 @@ mod tests {
         let mut host = host(&["10.0.0.1"], "nginx", 80);
         let local =
             Endpoint { protocol: Protocol::Tcp, address: Some("127.0.0.1".parse().expect("address")), port: 80 };
-        host.instances.insert(ServiceKey::unit("admin"), Instance { endpoints: [local].into(), live: true });
+        host.instances.insert(
+            ServiceKey::unit("admin"),
+            Instance { endpoints: [local].into(), live: true, ..Instance::default() },
+        );
         let at = |a: &str| host.service_at(Protocol::Tcp, a.parse().expect("address"), 80).map(ServiceKey::name);
         assert_eq!((at("127.0.0.1"), at("10.0.0.1")), (Some("admin"), Some("nginx")));
     }

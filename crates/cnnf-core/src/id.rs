@@ -88,6 +88,12 @@ impl ServiceKey {
         Self::build("container:", name)
     }
 
+    /// `svc:NAME`.
+    #[must_use]
+    pub fn defined(name: &str) -> Self {
+        Self::build("svc:", name)
+    }
+
     /// `kernel`.
     #[must_use]
     pub fn kernel() -> Self {

@@ -9,6 +9,7 @@ pub mod directory;
 pub mod event;
 pub mod failsafe;
 pub mod flow;
+pub mod glob;
 pub mod id;
 pub mod identity;
 pub mod label;

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use crate::directory::Endpoint;
 use crate::id::ServiceKey;
-use crate::identity::Container;
+use crate::identity::{Container, HeldPorts};
 use crate::net::Protocol;
 use crate::ruleset::Label;
 use crate::time::Timestamp;
@@ -47,6 +47,8 @@ pub enum Observation {
         /// All its listening sockets.
         endpoints: Vec<Endpoint>,
     },
+    /// Who listens on which port now, all of them, by the names that they have without an operator's definitions.
+    Answering(HeldPorts),
     /// Observations were lost; what follows is a fresh dump.
     Lost {
         /// When it was noticed.

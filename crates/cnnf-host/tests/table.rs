@@ -82,6 +82,7 @@ fn policy() -> HostPolicy {
             rule(5, "unit:server", 2, &["tcp/85"], Effect::Prevent),
         ],
         groups: [(GroupId(1), group(&["10.98.0.2", "fd98::2"])), (GroupId(2), group(&["127.0.0.0/8", "::1"]))].into(),
+        definitions: Vec::new(),
     }
 }
 

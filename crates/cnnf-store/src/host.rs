@@ -79,7 +79,8 @@ impl Store {
                 Ok(())
             })?;
             collect(connection, "SELECT * FROM instances", &[], |row| {
-                let instance = Instance { endpoints: BTreeSet::new(), live: row.get("live")? };
+                let natural = read_json(row, "natural")?;
+                let instance = Instance { endpoints: BTreeSet::new(), live: row.get("live")?, natural };
                 all.entry(host(row)?).or_default().instances.insert(read_text(row, "service")?, instance);
                 Ok(())
             })?;
@@ -225,11 +226,12 @@ pub(crate) fn replace_inventory(connection: &Connection, host: &HostId, new: &In
     for address in &new.addresses {
         addresses.execute(params![host.as_str(), address.to_string()])?;
     }
-    let mut instances = connection.prepare_cached("INSERT INTO instances (host, service, live) VALUES (?1, ?2, ?3)")?;
+    let mut instances =
+        connection.prepare_cached("INSERT INTO instances (host, service, live, natural) VALUES (?1, ?2, ?3, ?4)")?;
     let mut endpoints = connection
         .prepare_cached("INSERT INTO endpoints (host, service, protocol, address, port) VALUES (?1, ?2, ?3, ?4, ?5)")?;
     for (service, instance) in &new.instances {
-        instances.execute(params![host.as_str(), service.as_str(), instance.live])?;
+        instances.execute(params![host.as_str(), service.as_str(), instance.live, json(&instance.natural)?])?;
         for endpoint in &instance.endpoints {
             let address = endpoint.address.map(|a| a.to_string()).unwrap_or_default();
             let protocol = endpoint.protocol.to_string();

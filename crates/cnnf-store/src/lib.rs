@@ -9,6 +9,7 @@
 //! power cut costs at most the newest of them.
 
 mod column;
+mod definition;
 mod error;
 mod event;
 mod history;
@@ -31,6 +32,7 @@ use std::sync::Mutex;
 
 use rusqlite::{Connection, OpenFlags};
 
+pub use definition::{DefinitionRow, DefinitionState};
 pub use error::StoreError;
 pub use event::{EventQuery, FOLD_WINDOW, MAX_SAMPLES, NewEvent, StoredEvent, Subject};
 pub use history::{Author, MAX_REVISION_BYTES, MAX_REVISIONS, Revision};

@@ -203,7 +203,7 @@ impl Replay {
             mode: Mode::Observe,
             instances: BTreeMap::new(),
         });
-        host.instances.entry(key.clone()).or_insert_with(|| Instance { endpoints: BTreeSet::new(), live: true })
+        host.instances.entry(key.clone()).or_insert_with(|| Instance { live: true, ..Instance::default() })
     }
 }
 

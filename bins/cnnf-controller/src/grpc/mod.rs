@@ -1,6 +1,7 @@
 //! The API: one file a service. Form is checked in `cnnf-rpc`, meaning in the core; here one is brought to the other.
 
 mod defender;
+mod definition;
 mod enrollment;
 mod event;
 mod explain;
@@ -19,6 +20,7 @@ use cnnf_core::id::ServiceKey;
 use cnnf_rpc::convert::ConvertError;
 use cnnf_rpc::convert::policy::{NameError, resolve_among};
 use cnnf_rpc::v1::defender_service_server::DefenderServiceServer;
+use cnnf_rpc::v1::definition_service_server::DefinitionServiceServer;
 use cnnf_rpc::v1::enrollment_service_server::EnrollmentServiceServer;
 use cnnf_rpc::v1::event_service_server::EventServiceServer;
 use cnnf_rpc::v1::fleet_service_server::FleetServiceServer;
@@ -64,10 +66,17 @@ pub(crate) async fn serve(
         .add_service(ModelServiceServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(EventServiceServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(FleetServiceServer::new(api.clone()).max_decoding_message_size(max))
-        .add_service(SettingsServiceServer::new(api).max_decoding_message_size(max))
+        .add_service(SettingsServiceServer::new(api.clone()).max_decoding_message_size(max))
+        .add_service(DefinitionServiceServer::new(api).max_decoding_message_size(max))
         .serve_with_incoming_shutdown(incoming, async move { controller.ended().await })
         .await?;
     Ok(())
+}
+
+/// Who calls.
+fn caller<T>(request: &tonic::Request<T>) -> String {
+    let peer = request.extensions().get::<tls::PeerConnection>();
+    peer.map_or(tls::PeerIdentity::Anonymous, |peer| peer.identity.clone()).to_string()
 }
 
 /// The service that a caller names by key or short name, among those that were ever heard of.

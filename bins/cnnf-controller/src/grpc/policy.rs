@@ -9,13 +9,12 @@ use std::collections::BTreeMap;
 use cnnf_core::policy::{Rule, RuleId};
 use cnnf_rpc::convert::common::time_text;
 use cnnf_rpc::convert::{self, ConvertError};
-use cnnf_rpc::tls::{PeerConnection, PeerIdentity};
 use cnnf_rpc::v1;
 use cnnf_rpc::v1::policy_service_server::PolicyService;
 use cnnf_store::{Author, RuleUse};
 use tonic::{Request, Response, Status};
 
-use super::Api;
+use super::{Api, caller};
 use crate::clock::now;
 use crate::edit::{Draft, Edited};
 
@@ -196,9 +195,7 @@ impl Api {
 /// Who asks for a change, and why.
 fn author<T>(request: &Request<T>, reason: &str) -> Result<Author, Status> {
     let why = convert::common::text("reason", reason.to_owned())?;
-    let peer = request.extensions().get::<PeerConnection>();
-    let who = peer.map_or(PeerIdentity::Anonymous, |peer| peer.identity.clone()).to_string();
-    Ok(Author { at: now(), who, why })
+    Ok(Author { at: now(), who: caller(request), why })
 }
 
 fn message(rule: &Rule, index: usize, uses: &BTreeMap<RuleId, RuleUse>) -> v1::Rule {

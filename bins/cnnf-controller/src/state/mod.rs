@@ -17,7 +17,7 @@ use cnnf_core::policy::{HostPolicy, PolicySet, RuleId};
 use cnnf_core::time::Timestamp;
 use cnnf_core::topology::{Peer, Topology};
 use cnnf_rpc::v1;
-use cnnf_store::{Cursor, HostRow, PolicyState, RuleUse};
+use cnnf_store::{Cursor, DefinitionState, HostRow, PolicyState, RuleUse};
 use tokio::sync::watch;
 
 pub(crate) use learn::Learned;
@@ -40,6 +40,8 @@ pub(crate) struct State {
     pub(crate) last_rule: u64,
     /// Up to when operators were told of rules that expire.
     pub(crate) expiries_told: Timestamp,
+    /// What operators call services, with who changed it.
+    pub(crate) definitions: DefinitionState,
     /// How often rules alerted or prevented.
     pub(crate) uses: BTreeMap<RuleId, RuleUse>,
     /// Who talks to whom.

@@ -20,6 +20,7 @@ pub(crate) fn restore(store: &Store, now: Timestamp) -> Result<State, StoreError
         }
     }
     let decided = store.policy()?;
+    let definitions = store.definitions()?;
     let policy = PolicySet {
         revision: decided.revision,
         rules: decided.rules,
@@ -28,6 +29,7 @@ pub(crate) fn restore(store: &Store, now: Timestamp) -> Result<State, StoreError
         anomaly_effect: settings.anomaly_effect,
         learning_off: !settings.learning,
         service_modes: store.service_modes()?,
+        definitions: definitions.rows.iter().map(|row| row.definition.clone()).collect(),
     };
     let mut inventories = store.inventories()?;
     let mut cursors = store.cursors()?;
@@ -61,6 +63,7 @@ pub(crate) fn restore(store: &Store, now: Timestamp) -> Result<State, StoreError
         policy: Arc::new(policy),
         last_rule: decided.last_rule,
         expiries_told: store.expiries_told()?.unwrap_or(now),
+        definitions,
         uses: store.rule_uses()?,
         topology: Arc::new(Topology::from_edges(store.edges()?)),
         settings,

@@ -38,7 +38,11 @@ fn inventory(address: &str, service: &str, port: u16) -> Inventory {
     let endpoint = Endpoint { protocol: Protocol::Tcp, address: None, port };
     Inventory {
         addresses: [address.parse().expect("address")].into(),
-        instances: [(ServiceKey::unit(service), Instance { endpoints: [endpoint].into(), live: true })].into(),
+        instances: [(
+            ServiceKey::unit(service),
+            Instance { endpoints: [endpoint].into(), live: true, ..Instance::default() },
+        )]
+        .into(),
     }
 }
 

@@ -293,7 +293,7 @@ pub(crate) fn inventory(address: &str, services: &[(&str, u32)]) -> Body {
     let instances = services.iter().map(|(service, port)| {
         let endpoint = v1::Endpoint { protocol: "tcp".to_owned(), address: String::new(), port: *port };
         let endpoints = if *port == 0 { Vec::new() } else { vec![endpoint] };
-        v1::InstanceReport { service: (*service).to_owned(), endpoints, live: true }
+        v1::InstanceReport { service: (*service).to_owned(), endpoints, live: true, natural: Vec::new() }
     });
     Body::Inventory(v1::Inventory {
         addresses: vec![address.to_owned()],

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use cnnf_core::directory::Instance;
-use cnnf_core::id::{ServiceKey, ServiceKind};
+use cnnf_core::id::ServiceKey;
 use cnnf_core::identity::Resolver;
 use cnnf_core::time::Timestamp;
 use cnnf_rpc::convert::flow;
@@ -38,8 +38,8 @@ impl Inventory {
     }
 
     /// A service had a connection.
-    pub(super) fn seen(&mut self, key: &ServiceKey, at: Timestamp) {
-        if key.kind() == ServiceKind::Program && self.programs.insert(key.clone(), at).is_none() {
+    pub(super) fn seen(&mut self, key: &ServiceKey, resolver: &Resolver, at: Timestamp) {
+        if resolver.by_process(key) && self.programs.insert(key.clone(), at).is_none() {
             self.changed = true;
         }
     }
@@ -53,12 +53,15 @@ impl Inventory {
         }
         self.said = now;
         self.changed = false;
+        let mut naturals = resolver.naturals();
         let instances = resolver
             .endpoints()
-            .map(|(key, endpoints)| {
+            .filter_map(|(key, endpoints)| {
                 let recent = self.programs.get(key).is_some_and(|at| now.since(*at) < PROGRAM_LIVES);
                 let live = resolver.has_cgroup(key) || !endpoints.is_empty() || recent;
-                (key.clone(), Instance { endpoints: endpoints.clone(), live })
+                let natural = naturals.remove(key).unwrap_or_default();
+                (live || !resolver.is_renamed(key))
+                    .then(|| (key.clone(), Instance { endpoints: endpoints.clone(), live, natural }))
             })
             .collect();
         Some(flow::Inventory { addresses: self.addresses.clone(), instances, at: now })

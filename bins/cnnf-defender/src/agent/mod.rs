@@ -17,7 +17,7 @@ use cnnf_core::event::{ConnectionEvent, EventKind, Notice};
 use cnnf_core::failsafe::Failsafes;
 use cnnf_core::flow::{Aggregator, Bounds};
 use cnnf_core::id::ServiceKey;
-use cnnf_core::identity::{Owner, Resolver};
+use cnnf_core::identity::{Naming, Owner, Resolver};
 use cnnf_core::observation::{FlowSeen, Observation};
 use cnnf_core::policy::HostPolicy;
 use cnnf_core::ruleset::{Flags, HostFacts, QueueBackend, Ruleset, Slot, compile};
@@ -97,7 +97,9 @@ pub(crate) enum Effect {
     KeepStanding(Standing),
     /// Reach the controller anew under this generation; [`Event::Proved`] follows. None ends it.
     Prove(Option<u64>),
-    /// Keep slots and epochs.
+    /// Name processes and sockets by this from now on.
+    Name(Arc<Naming>),
+    /// Keep slots, epochs and who holds ports.
     KeepStamps { epochs: u32 },
     /// Take this epoch's bit off live connections.
     ClearEpoch(u8),
@@ -182,10 +184,11 @@ impl Agent {
         failsafes: Failsafes,
     ) -> Self {
         let kept = stamps.slots.count();
+        let policy = policy.unwrap_or_default();
         Self {
-            resolver: Resolver::new(stamps.slots),
+            resolver: Resolver::resume(stamps.slots, &policy.definitions, stamps.ports),
             aggregator: Aggregator::new(Bounds::default()),
-            policy: policy.unwrap_or_default(),
+            policy,
             queue,
             failsafes,
             own: BTreeSet::new(),
@@ -256,9 +259,11 @@ impl Agent {
             Event::Dumped(flows) => self.dumped(&flows, now, &mut effects),
             Event::Listening(all) => {
                 let mut changed = false;
+                let before = self.resolver.naming().clone();
                 for observation in &all {
                     changed |= self.resolver.observe(observation);
                 }
+                self.renamed(&before, &mut effects);
                 for key in self.services_without(&all) {
                     let nothing = Observation::Listening { service: key, endpoints: Vec::new() };
                     changed |= self.resolver.observe(&nothing);
@@ -370,7 +375,7 @@ impl Agent {
                 if let Owner::Local(key) = owner {
                     self.counts.unknown += u64::from(*key == ServiceKey::unknown());
                     self.counts.ambiguous += u64::from(*key == ServiceKey::ambiguous());
-                    self.inventory.seen(key, flow.at);
+                    self.inventory.seen(key, &self.resolver, flow.at);
                 }
             }
         }
@@ -424,7 +429,7 @@ impl Agent {
                 effects.push(keep);
                 self.stand(standing, effects);
             }
-            self.policy = policy;
+            self.set_policy(policy, effects);
         }
         // whoever sends it does not know yet what became of it
         self.told = None;
@@ -464,12 +469,28 @@ impl Agent {
         };
         effects.push(Effect::KeepPolicy(Box::new(policy.clone())));
         effects.push(Effect::KeepStanding(self.standing.clone()));
-        self.policy = policy;
+        self.set_policy(policy, effects);
         self.told = None;
         if !self.rebuild(effects) {
             self.in_force(effects);
         }
         effects.push(Effect::Report(Body::Notice((&notice).into())));
+    }
+
+    fn set_policy(&mut self, policy: HostPolicy, effects: &mut Vec<Effect>) {
+        self.policy = policy;
+        let before = self.resolver.naming().clone();
+        self.resolver.define(&self.policy.definitions);
+        self.renamed(&before, effects);
+    }
+
+    /// Tells whoever names processes and sockets if that changed; the table comes after.
+    fn renamed(&mut self, before: &Arc<Naming>, effects: &mut Vec<Effect>) {
+        if !Arc::ptr_eq(before, self.resolver.naming()) {
+            self.inventory.touch();
+            effects.push(Effect::Name(self.resolver.naming().clone()));
+            effects.push(Effect::KeepStamps { epochs: self.epochs });
+        }
     }
 
     fn announce(&mut self, outcome: &'static str, message: String, effects: &mut Vec<Effect>) {

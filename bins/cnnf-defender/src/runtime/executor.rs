@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use cnnf_core::event;
 use cnnf_core::ruleset::{PASSED, Slot};
@@ -54,6 +55,16 @@ impl Answers {
     }
 }
 
+/// Whom the executor tells and asks.
+pub(super) struct Others {
+    /// The link.
+    pub(super) statuses: UnboundedSender<v1::ApplyStatus>,
+    /// The thread that reads listeners: how soon it shall.
+    pub(super) nudge: Sender<Duration>,
+    /// What containers are called.
+    pub(super) containers: Arc<Containers>,
+}
+
 /// The agent's hands.
 pub(super) struct Executor {
     reconciler: Reconciler,
@@ -62,9 +73,10 @@ pub(super) struct Executor {
     spool: Arc<Spool>,
     statuses: UnboundedSender<v1::ApplyStatus>,
     shared: Arc<Shared>,
-    containers: Arc<Containers>,
     answers: Answers,
     prove: watch::Sender<Option<u64>>,
+    nudge: Sender<Duration>,
+    containers: Arc<Containers>,
     trouble: Option<String>,
     counted: HashMap<(String, String), u64>,
 }
@@ -75,9 +87,8 @@ impl Executor {
         state_dir: &Path,
         boot: String,
         spool: Arc<Spool>,
-        statuses: UnboundedSender<v1::ApplyStatus>,
         shared: Arc<Shared>,
-        containers: Arc<Containers>,
+        Others { statuses, nudge, containers }: Others,
     ) -> Self {
         // what passed while nobody ran is counted in the table that is still there
         let passed = snapshot::load_passed(state_dir, &boot);
@@ -88,9 +99,10 @@ impl Executor {
             spool,
             statuses,
             shared,
-            containers,
             answers: Answers::default(),
             prove: watch::Sender::new(None),
+            nudge,
+            containers,
             trouble: None,
             counted: HashMap::from([(("fail_open".into(), PASSED.into()), passed)]),
         }
@@ -139,9 +151,15 @@ impl Executor {
                 self.prove.send_replace(generation);
                 None
             }
+            Effect::Name(naming) => {
+                self.shared.set_naming(naming);
+                // without the thread that reads listeners there is nobody to hear it
+                let _ = self.nudge.send(Duration::ZERO);
+                None
+            }
             Effect::KeepStamps { epochs } => {
-                let slots = agent.resolver().slots();
-                if let Err(error) = snapshot::keep_stamps(&self.state_dir, &self.boot, slots, epochs) {
+                let (slots, ports) = (agent.resolver().slots(), agent.resolver().naming().held());
+                if let Err(error) = snapshot::keep_stamps(&self.state_dir, &self.boot, slots, ports, epochs) {
                     tracing::error!("slots of services are not kept over a restart: {error}");
                 }
                 None

@@ -31,7 +31,7 @@ use crate::notify::notify;
 use crate::prove::Prover;
 use crate::snapshot;
 use crate::spool::Spool;
-use executor::Executor;
+use executor::{Executor, Others};
 pub(crate) use shared::{Shared, Status, queue_word};
 
 /// How long the agent waits for an event before time passes for it.
@@ -102,9 +102,11 @@ pub(crate) fn run(config: Config) -> Result<(), Failure> {
         .map_err(|error| Failure::refused(format_args!("cannot watch the control groups: {error}")))?
         .unzip();
     let reconciler = Reconciler::open(queue).map_err(Failure::refused)?;
+    let (nudge, nudged) = mpsc::channel();
     let containers = Arc::new(Containers::new(config.containers.places()));
-    let executor =
-        Executor::new(reconciler, &config.state_dir, boot, spool.clone(), statuses, shared.clone(), containers.clone());
+    let others = Others { statuses, nudge: nudge.clone(), containers: containers.clone() };
+    let executor = Executor::new(reconciler, &config.state_dir, boot, spool.clone(), shared.clone(), others);
+    shared.set_naming(agent.resolver().naming().clone());
     let mut main = Main { agent, executor, shared: shared.clone(), first: true };
 
     let passed = main.executor.passed_while_away();
@@ -135,7 +137,7 @@ pub(crate) fn run(config: Config) -> Result<(), Failure> {
     };
     sockets
         .start(&handles)
-        .and_then(|()| watch::start(handles, watcher, unnamed, conntrack))
+        .and_then(|()| watch::start(handles, watcher, unnamed, conntrack, (nudge, nudged)))
         .map_err(|error| Failure::refused(format_args!("a thread: {error}")))?;
     main.carry_out(vec![Effect::Dump]);
 

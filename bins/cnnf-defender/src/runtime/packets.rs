@@ -135,6 +135,7 @@ impl Desk {
         if times >= TIMES {
             return Answer::Accept;
         }
+        self.owners.name_by(self.to.shared.naming());
         let Some((client, server)) = self.slots_of(waiting) else { return Answer::Accept };
         if let Err(error) = self.released.resolved(&waiting.original, client, server) {
             tracing::warn!("{error}");

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use cnnf_core::identity::Naming;
 use cnnf_core::ruleset::{LocalService, QueueBackend};
 use cnnf_host::observe::namespaces::Namespaces;
 use cnnf_rpc::v1;
@@ -40,6 +41,7 @@ struct Inner {
     /// What is not covered because it is in another network namespace, in words.
     elsewhere: Vec<String>,
     own: BTreeSet<IpAddr>,
+    naming: Arc<Naming>,
 }
 
 /// What `status` says.
@@ -156,6 +158,16 @@ impl Shared {
             ("namespaces_hidden", found.hidden as u64),
         ]);
         self.lock().elsewhere = words;
+    }
+
+    /// Names processes and sockets by this from now on.
+    pub(crate) fn set_naming(&self, naming: Arc<Naming>) {
+        self.lock().naming = naming;
+    }
+
+    /// How processes and sockets are named.
+    pub(crate) fn naming(&self) -> Arc<Naming> {
+        self.lock().naming.clone()
     }
 
     /// Whether an address is this host's.

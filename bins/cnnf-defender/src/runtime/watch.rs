@@ -57,12 +57,14 @@ pub(super) struct Handles {
     pub(super) elsewhere: Arc<Mutex<BTreeMap<ServiceKey, BTreeSet<Endpoint>>>>,
 }
 
-/// Starts the threads; these containers have no name yet. They end with the process.
+/// Starts the threads; these containers have no name yet. They end with the process. Through `nudge` listeners are read after a time, and
+/// not only when it is due.
 pub(super) fn start(
     handles: Handles,
     watcher: Option<Watcher>,
     unnamed: BTreeSet<Container>,
     conntrack: Connections,
+    (nudge, nudged): (Sender<Duration>, Receiver<Duration>),
 ) -> io::Result<()> {
     let (cgroups, connections, units, scan) = (handles.clone(), handles.clone(), handles.clone(), handles.clone());
     let namespaces = handles.clone();
@@ -71,7 +73,6 @@ pub(super) fn start(
         Ok(ended) => spawn("ended", move || watch_ended_sockets(&last, ended))?,
         Err(error) => tracing::info!("who takes a UDP port over may be called by its last owner's name: {error}"),
     }
-    let (nudge, nudged) = mpsc::channel();
     let (found, containers) = mpsc::channel();
     if let Some(watcher) = watcher {
         spawn("cgroups", move || watch_cgroups(&cgroups, watcher, &nudge, &found))?;
@@ -87,7 +88,7 @@ pub(super) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Resu
     thread::Builder::new().name(name.to_owned()).spawn(run).map(drop)
 }
 
-fn watch_cgroups(to: &Handles, mut watcher: Watcher, nudge: &Sender<()>, found: &Sender<Container>) {
+fn watch_cgroups(to: &Handles, mut watcher: Watcher, nudge: &Sender<Duration>, found: &Sender<Container>) {
     let mut walked = Instant::now();
     loop {
         let ready = wait_readable(&watcher, WAIT).unwrap_or(false);
@@ -112,7 +113,7 @@ fn watch_cgroups(to: &Handles, mut watcher: Watcher, nudge: &Sender<()>, found: 
         if containers.into_iter().any(|container| found.send(container).is_err()) {
             return;
         }
-        if new && nudge.send(()).is_err() {
+        if new && nudge.send(SETTLE).is_err() {
             return;
         }
     }
@@ -205,7 +206,7 @@ fn watch_socket_units(to: &Handles) {
 
 /// Looks for other network namespaces, and into them where that is wanted.
 fn watch_namespaces(to: &Handles) {
-    let owners = match Owners::open(to.units.clone(), to.containers.clone()) {
+    let mut owners = match Owners::open(to.units.clone(), to.containers.clone()) {
         Ok(owners) => owners.with_patience(PATIENCE),
         Err(error) => {
             tracing::error!("other network namespaces are not looked for: {error}");
@@ -214,6 +215,7 @@ fn watch_namespaces(to: &Handles) {
     };
     loop {
         let began = Instant::now();
+        owners.name_by(to.shared.naming());
         match namespaces::read(&owners) {
             Ok(found) => {
                 let entered = if to.enter { enter(to, &found) } else { BTreeMap::new() };
@@ -231,7 +233,8 @@ fn enter(to: &Handles, found: &Namespaces) -> BTreeMap<u64, Entered> {
     let mut listening: BTreeMap<ServiceKey, BTreeSet<Endpoint>> = BTreeMap::new();
     let mut entered = BTreeMap::new();
     for namespace in found.others.iter().filter(|namespace| namespace.is_connected) {
-        let inside = namespace.endpoints(&to.units, &to.containers).map_err(|error| error.to_string());
+        let inside =
+            namespace.endpoints(&to.units, &to.containers, to.shared.naming()).map_err(|error| error.to_string());
         for (service, endpoints) in inside.iter().flatten() {
             listening.entry(service.clone()).or_default().extend(endpoints);
         }
@@ -242,7 +245,7 @@ fn enter(to: &Handles, found: &Namespaces) -> BTreeMap<u64, Entered> {
 }
 
 /// Reads listeners and addresses; says what is different from the last time.
-fn watch_listeners(to: &Handles, nudged: &Receiver<()>) {
+fn watch_listeners(to: &Handles, nudged: &Receiver<Duration>) {
     let (Ok(mut diag), Ok(owners)) = (SockDiag::open(), Owners::open(to.units.clone(), to.containers.clone())) else {
         tracing::error!("no socket look-ups: endpoints of services are not known");
         return;
@@ -250,21 +253,16 @@ fn watch_listeners(to: &Handles, nudged: &Receiver<()>) {
     let mut owners = owners.with_patience(PATIENCE);
     let mut before = (None, None);
     loop {
+        owners.name_by(to.shared.naming());
         let found = listeners::read(&mut diag, &mut owners).map(|mut found| {
             for (service, endpoints) in &*to.elsewhere.lock().unwrap_or_else(PoisonError::into_inner) {
-                found.entry(service.clone()).or_default().extend(endpoints);
+                found.services.entry(service.clone()).or_default().extend(endpoints);
             }
             found
         });
         match found {
             Ok(found) if before.0.as_ref() != Some(&found) => {
-                let all = found
-                    .iter()
-                    .map(|(service, endpoints)| Observation::Listening {
-                        service: service.clone(),
-                        endpoints: endpoints.iter().copied().collect(),
-                    })
-                    .collect();
+                let all = found.observed();
                 before.0 = Some(found);
                 if to.events.send(Event::Listening(all)).is_err() {
                     return;
@@ -285,8 +283,8 @@ fn watch_listeners(to: &Handles, nudged: &Receiver<()>) {
             Err(error) => tracing::warn!("addresses of this host: {error}"),
         }
         match nudged.recv_timeout(SCAN) {
-            Ok(()) => {
-                thread::sleep(SETTLE);
+            Ok(settle) => {
+                thread::sleep(settle);
                 // what came meanwhile is seen by the same look
                 nudged.try_iter().for_each(drop);
             }

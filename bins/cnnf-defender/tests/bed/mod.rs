@@ -127,7 +127,12 @@ impl Bed {
 
     /// A process in this control group that does what `what` says; its output is the answer.
     pub(crate) fn probe(&self, group: &str, what: &str) -> String {
-        let out = self.child(group, what).output().expect("probe");
+        self.answer(self.child(group, what))
+    }
+
+    /// What a probe answers.
+    pub(crate) fn answer(&self, mut probe: Command) -> String {
+        let out = probe.output().expect("probe");
         let text = String::from_utf8_lossy(&out.stdout).into_owned();
         text.lines()
             .find_map(|line| line.split_once("probe:"))
@@ -142,6 +147,13 @@ impl Bed {
     /// A process in this control group that does what `what` says until the bed is gone; returns when it is ready.
     pub(crate) fn begin(&mut self, group: &str, what: &str) {
         let child = self.server(group, what);
+        self.children.push(child);
+    }
+
+    /// The same with another program.
+    pub(crate) fn begin_as(&mut self, program: &Path, group: &str, what: &str) {
+        let mut child = self.child_as(program, group, what).spawn().expect("server");
+        until_ready(child.stdout.as_mut().expect("output"));
         self.children.push(child);
     }
 
@@ -160,6 +172,11 @@ impl Bed {
     /// A process in this control group, to be started.
     pub(crate) fn child(&self, group: &str, what: &str) -> Command {
         told(&self.groups.join(group).display().to_string(), what)
+    }
+
+    /// A copy of this program as a probe in this control group.
+    pub(crate) fn child_as(&self, program: &Path, group: &str, what: &str) -> Command {
+        told_by(program, &self.groups.join(group).display().to_string(), what)
     }
 }
 
@@ -199,6 +216,9 @@ pub(crate) fn groups_of(group: &str) -> &Path {
 
 /// A process that was just killed may be in it for a moment.
 fn remove(group: &Path) {
+    for entry in fs::read_dir(group).into_iter().flatten().flatten().filter(|entry| entry.path().is_dir()) {
+        remove(&entry.path());
+    }
     for _ in 0..100 {
         if fs::remove_dir(group).is_ok() || !group.exists() {
             return;

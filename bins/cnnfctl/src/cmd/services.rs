@@ -1,5 +1,7 @@
 //! `cnnfctl services`.
 
+mod define;
+
 use clap::Subcommand;
 use cnnf_rpc::v1;
 
@@ -24,23 +26,33 @@ pub(super) enum Services {
         /// Its mode.
         mode: Mode,
     },
+    /// Say what services are called: whatever meets the conditions is svc:NAME.
+    Define(define::Define),
+    /// Delete a definition: services have their own names again.
+    Undefine(define::Undefine),
+    /// What services are called, in order: the first definition that applies decides.
+    Definitions,
 }
 
 impl Services {
     pub(super) async fn run(self, asker: &Asker) -> Result<(), Failure> {
-        let session = asker.connect().await?;
         let out = &asker.out;
         match self {
+            Self::Define(define) => define.run(asker).await,
+            Self::Undefine(undefine) => undefine.run(asker).await,
+            Self::Definitions => define::definitions(&asker.connect().await?, out).await,
             Self::List => {
-                let services = all(&session).await?;
+                let services = all(&asker.connect().await?).await?;
                 out.show(&services, || list(&services.services, out))
             }
             Self::Show { service } => {
+                let session = asker.connect().await?;
                 let ask = v1::GetServiceRequest { service };
                 let service = session.answer(session.topology().get_service(request(ask))).await?;
                 out.show(&service, || show(&service, out))
             }
             Self::Mode { service, mode } => {
+                let session = asker.connect().await?;
                 let ask = v1::SetServiceModeRequest { service, mode: mode.word() };
                 let service = session.answer(session.topology().set_service_mode(request(ask))).await?;
                 out.done(&service, || format!("{} is in {} mode", printable(&service.key), printable(&service.mode)))

@@ -3,5 +3,6 @@
 mod answers;
 mod bed;
 mod connection;
+mod definitions;
 mod rules;
 mod terminal;

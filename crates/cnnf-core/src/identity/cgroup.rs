@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::container::Container;
-use crate::id::ServiceKey;
+use crate::id::{ServiceKey, ServiceKind};
 
 /// What a cgroup says about the processes in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +37,20 @@ impl CgroupOwner {
             Self::Service(_) | Self::SocketUnit(_) | Self::ByProgram => None,
         }
     }
+}
+
+/// The name of the unit that decides at `path`, for an operator's definition: without `.service`, a scope with `.scope`. Below it the names
+/// are whom the subtree was delegated to. `None` in a container and where there is no unit.
+#[must_use]
+pub fn unit_of_cgroup(path: &str) -> Option<&str> {
+    let owner = of_cgroup(path);
+    if owner.container().is_some() || owner.service().is_some_and(|key| key.kind() == ServiceKind::Container) {
+        return None;
+    }
+    let is_unit = |part: &&str| part.ends_with(".scope") || part.ends_with(".service");
+    let unit = path.split('/').map(unescaped).find(is_unit)?;
+    let unit = unit.strip_suffix(".service").unwrap_or(unit);
+    Some(of_each_connection(unit).unwrap_or(unit)).filter(|unit| !unit.is_empty())
 }
 
 /// The template of a service that systemd starts for each connection (`Accept=yes` in systemd.socket(5)): all its instances are one
@@ -101,6 +115,11 @@ fn is_engine(unit: &str) -> bool {
 /// Whether groups below this service's own may be containers'. A group of which nothing is known yet must not pass for the engine's then.
 pub(super) fn holds_containers(path: &str) -> bool {
     path.split('/').filter_map(|part| part.strip_suffix(".service")).any(is_engine)
+}
+
+/// Whether groups below one of programs may be containers', for whom an operator's name of it does not count.
+pub(super) fn is_a_users(path: &str) -> bool {
+    unit_of_cgroup(path).is_some_and(|unit| unit.starts_with("user@"))
 }
 
 /// systemd puts a `_` before a name that the cgroup file system would take for a file of its own (`cg_escape` in cgroup-util.c).

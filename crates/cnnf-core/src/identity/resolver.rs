@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use super::cgroup::{CgroupOwner, holds_containers, of_cgroup};
+use super::cgroup::{CgroupOwner, holds_containers, is_a_users, of_cgroup};
 use super::container::Container;
+use super::definition::Definition;
+use super::naming::{HeldPorts, Naming};
 use super::slots::Slots;
 use crate::directory::Endpoint;
-use crate::id::ServiceKey;
+use crate::id::{ServiceKey, ServiceKind};
 use crate::observation::{FlowSeen, Observation};
 use crate::ruleset::{LocalService, Slot};
 
@@ -35,11 +38,17 @@ pub struct Ends {
 #[derive(Clone, Debug, Default)]
 pub struct Resolver {
     slots: Slots,
+    naming: Arc<Naming>,
+    /// Who listens where, as it was last seen.
+    answering: HeldPorts,
+    /// What cgroups are without an operator's definitions.
     cgroups: BTreeMap<u64, (String, CgroupOwner)>,
     /// What socket units start.
     starts: BTreeMap<String, ServiceKey>,
     /// What the containers with a cgroup are called, as far as that was decided.
     containers: BTreeMap<Container, ServiceKey>,
+    /// Units and containers that definitions split, by the names that they have without.
+    split: BTreeSet<ServiceKey>,
     services: BTreeMap<ServiceKey, Service>,
     addresses: BTreeSet<IpAddr>,
     unnumbered: u64,
@@ -55,8 +64,15 @@ impl Resolver {
     /// One that knows no service yet and gives these slots.
     #[must_use]
     pub fn new(slots: Slots) -> Self {
+        Self::resume(slots, &[], HeldPorts::new())
+    }
+
+    /// One that names by these definitions and knows what an earlier run knew of ports.
+    #[must_use]
+    pub fn resume(slots: Slots, definitions: &[Definition], held: HeldPorts) -> Self {
+        let naming = Arc::new(Naming::new(definitions.to_vec(), held));
         let services = slots.iter().map(|(key, _)| (key.clone(), Service::default())).collect();
-        Self { slots, services, ..Self::default() }
+        Self { slots, naming, services, ..Self::default() }
     }
 
     /// Takes an observation in. True if that changes what [`Resolver::services`] says. Flows and losses change nothing here.
@@ -85,8 +101,8 @@ impl Resolver {
                 changed
             }
             Observation::CgroupGone { id } => {
-                let Some((_, owner)) = self.cgroups.remove(id) else { return false };
-                let key = self.named(&owner).cloned();
+                let Some((path, owner)) = self.cgroups.remove(id) else { return false };
+                let key = self.decision(&path, &owner).and_then(|decided| decided.service().cloned());
                 if let Some(container) = owner.container()
                     && !self.exists(container)
                 {
@@ -110,6 +126,11 @@ impl Resolver {
                     changed
                 })
             }
+            Observation::Answering(ports) => {
+                self.answering.clone_from(ports);
+                let mut naming = (*self.naming).clone();
+                naming.listen(&self.answering) && self.name_by(naming)
+            }
             Observation::Flow(_) | Observation::Lost { .. } => false,
         }
     }
@@ -128,13 +149,59 @@ impl Resolver {
     /// Gives the cgroup to its service, if that is known. True if the table has to know.
     fn enter(&mut self, id: u64) -> bool {
         let Some((path, owner)) = self.cgroups.get(&id) else { return false };
+        let Some(decided) = self.decision(path, owner) else { return false };
         // the kernel looks at every level of the path: below a service's own cgroup there is nothing to tell it
-        let outermost = path.rsplit_once('/').is_none_or(|(above, _)| self.of_cgroup(above) != *owner);
-        let Some(key) = self.named(owner).cloned() else { return false };
-        self.add(&key).is_some_and(|service| outermost && service.cgroups.insert(id))
+        let above = path.rsplit_once('/').and_then(|(above, _)| self.decision(above, &self.of_cgroup(above)));
+        let outermost = above.as_ref() != Some(&decided);
+        let Some(key) = decided.service() else {
+            let natural = self.named(owner).cloned();
+            self.split.extend(natural);
+            return false;
+        };
+        self.add(key).is_some_and(|service| outermost && service.cgroups.insert(id))
     }
 
-    /// The service of a cgroup; `None` if programs decide it, or if it is a container's that has no name yet.
+    /// What a cgroup means by the definitions: a service, or that processes decide; `None` if that is not known yet.
+    fn decision(&self, path: &str, owner: &CgroupOwner) -> Option<CgroupOwner> {
+        match owner {
+            CgroupOwner::ByProgram => Some(self.naming.of_programs(path)),
+            owner => Some(self.naming.of_service(self.named(owner)?)),
+        }
+    }
+
+    /// Names everything by these definitions from now on, in order; they are all this host's. True if that changes what
+    /// [`Resolver::services`] says. Slots stay: a connection that is stamped keeps the name that it had when it began.
+    pub fn define(&mut self, definitions: &[Definition]) -> bool {
+        if self.naming.definitions() == definitions {
+            return false;
+        }
+        let mut naming = Naming::new(definitions.to_vec(), self.naming.held().clone());
+        naming.listen(&self.answering);
+        self.name_by(naming)
+    }
+
+    /// What everything is called.
+    #[must_use]
+    pub fn naming(&self) -> &Arc<Naming> {
+        &self.naming
+    }
+
+    /// Derives everything anew from what is observed.
+    fn name_by(&mut self, naming: Naming) -> bool {
+        let before = self.services();
+        self.naming = Arc::new(naming);
+        self.split.clear();
+        for service in self.services.values_mut() {
+            service.cgroups.clear();
+        }
+        let all: Vec<u64> = self.cgroups.keys().copied().collect();
+        for id in all {
+            self.enter(id);
+        }
+        self.services() != before
+    }
+
+    /// The service of a cgroup without definitions; `None` if programs decide it, or if it is a container's that has no name yet.
     fn named<'a>(&'a self, owner: &'a CgroupOwner) -> Option<&'a ServiceKey> {
         match owner {
             CgroupOwner::Container(container) => self.containers.get(container),
@@ -206,8 +273,11 @@ impl Resolver {
             .filter_map(|(key, service)| {
                 let slot = self.slots.get(key)?;
                 let decides = |id: &&u64| {
-                    let of_engine =
-                        |(path, owner): &(String, CgroupOwner)| owner.service().is_some() && holds_containers(path);
+                    let of_engine = |(path, owner): &(String, CgroupOwner)| match owner {
+                        CgroupOwner::Service(_) => holds_containers(path),
+                        CgroupOwner::ByProgram => is_a_users(path),
+                        CgroupOwner::SocketUnit(_) | CgroupOwner::Container(_) => false,
+                    };
                     !self.cgroups.get(*id).is_some_and(of_engine)
                 };
                 let cgroups = service.cgroups.iter().filter(decides).copied().collect();
@@ -220,6 +290,52 @@ impl Resolver {
     #[must_use]
     pub fn has_cgroup(&self, key: &ServiceKey) -> bool {
         self.services.get(key).is_some_and(|service| !service.cgroups.is_empty())
+    }
+
+    /// Whether only a process tells that something is this service: a program, or a part of a unit or container that is split by
+    /// definitions.
+    #[must_use]
+    pub fn by_process(&self, key: &ServiceKey) -> bool {
+        match key.kind() {
+            ServiceKind::Program => true,
+            ServiceKind::Defined => !self.has_cgroup(key),
+            ServiceKind::Unit | ServiceKind::Container => self.split.contains(key),
+            ServiceKind::Kernel | ServiceKind::Unknown | ServiceKind::Ambiguous => false,
+        }
+    }
+
+    /// What the cgroups of defined services are called without definitions, by the names that they have.
+    #[must_use]
+    pub fn naturals(&self) -> BTreeMap<ServiceKey, BTreeSet<ServiceKey>> {
+        let mut naturals: BTreeMap<ServiceKey, BTreeSet<ServiceKey>> = BTreeMap::new();
+        if self.naming.definitions().is_empty() {
+            return naturals;
+        }
+        for (path, owner) in self.cgroups.values() {
+            if let Some(natural) = self.named(owner)
+                && let Some(CgroupOwner::Service(key)) = self.decision(path, owner)
+                && key != *natural
+            {
+                naturals.entry(key).or_default().insert(natural.clone());
+            }
+        }
+        naturals
+    }
+
+    /// Whether nothing can have this name any more: everything that had it is called something else, or its definition is gone.
+    #[must_use]
+    pub fn is_renamed(&self, key: &ServiceKey) -> bool {
+        let Some(service) = self.services.get(key) else { return false };
+        if !service.cgroups.is_empty() || !service.endpoints.is_empty() {
+            return false;
+        }
+        if key.kind() == ServiceKind::Defined {
+            return self.naming.definitions().iter().all(|definition| definition.key() != *key);
+        }
+        let its = |(_, owner): &&(String, CgroupOwner)| self.named(owner) == Some(key);
+        let mut its = self.cgroups.values().filter(its).peekable();
+        its.peek().is_some()
+            && its.all(|(path, owner)| self.decision(path, owner).is_some_and(|decided| decided.service().is_some()))
     }
 
     /// Every service with where it listens.

@@ -1,4 +1,5 @@
 mod containers;
+mod naming;
 
 use std::net::IpAddr;
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::evaluate::Reason;
 use super::rule::{Effect, Mode, OnFailure, ServicePattern};
 use crate::id::ServiceKey;
+use crate::identity::Definition;
 use crate::net::{AddrRange, Ports, Protocol};
 
 /// A policy resolved for one host. A whole value: the newest generation replaces the older one.
@@ -25,6 +26,8 @@ pub struct HostPolicy {
     pub ingress: Vec<HostRule>,
     /// What entries refer to.
     pub groups: BTreeMap<GroupId, Group>,
+    /// What services of this host are called; the first that applies decides. Their host labels fit this host.
+    pub definitions: Vec<Definition>,
 }
 
 /// Names a [`Group`] in its [`HostPolicy`].

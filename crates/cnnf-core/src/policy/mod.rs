@@ -11,6 +11,7 @@ mod host_policy;
 mod index;
 mod lint;
 mod place;
+mod renaming;
 mod resolve;
 mod rule;
 mod sight;
@@ -30,6 +31,7 @@ pub use host_policy::{Group, GroupEntry, GroupId, HostPolicy, HostRule, LocalMat
 pub use index::Index;
 pub use lint::{Fault, Finding, Findings, MAX_PAIRS, lint};
 pub use place::MAX_PLACES;
+pub use renaming::{Lost, Renamed, Renaming, renaming};
 pub use resolve::{Resolver, resolve};
 pub(crate) use rule::words;
 pub use rule::{AddressObject, Effect, End, Mode, OnFailure, PolicySet, Rule, RuleError, RuleId, ServicePattern};

@@ -68,6 +68,7 @@ impl<'a> Resolver<'a> {
             egress,
             ingress,
             groups: groups.into_map(),
+            definitions: self.policy.definitions.iter().filter(|d| this.labels.satisfy(&d.labels)).cloned().collect(),
         }
     }
 }

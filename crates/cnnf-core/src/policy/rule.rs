@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
+use crate::glob::glob;
 use crate::id::ServiceKey;
+use crate::identity::Definition;
 use crate::label::Labels;
 use crate::model::{Model, Phase};
 use crate::net::{AddrRange, ParseError, Ports};
@@ -125,32 +127,6 @@ impl ServicePattern {
     pub fn is_glob(&self) -> bool {
         self.0.contains('*')
     }
-}
-
-/// Matches with one point to come back to: linear in practice, never exponential.
-fn glob(pattern: &[u8], text: &[u8]) -> bool {
-    let (mut p, mut t, mut retry) = (0, 0, None);
-    while t < text.len() {
-        match pattern.get(p) {
-            Some(b'*') => {
-                retry = Some((p, t));
-                p += 1;
-            }
-            Some(c) if *c == text[t] => {
-                p += 1;
-                t += 1;
-            }
-            _ => match retry {
-                Some((star, from)) => {
-                    retry = Some((star, from + 1));
-                    p = star + 1;
-                    t = from + 1;
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern[p..].iter().all(|c| *c == b'*')
 }
 
 /// One end of a rule.
@@ -290,6 +266,8 @@ pub struct PolicySet {
     pub learning_off: bool,
     /// Modes of services, where they are stricter or looser than their hosts'.
     pub service_modes: BTreeMap<ServiceKey, Mode>,
+    /// What services are called; the first that applies decides.
+    pub definitions: Vec<Definition>,
 }
 
 impl Default for PolicySet {
@@ -303,6 +281,7 @@ impl Default for PolicySet {
             anomaly_effect: Effect::Alert,
             learning_off: false,
             service_modes: BTreeMap::new(),
+            definitions: Vec::new(),
         }
     }
 }

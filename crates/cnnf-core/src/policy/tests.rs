@@ -5,5 +5,6 @@ mod examples;
 mod indexed;
 mod laws;
 mod lints;
+mod renaming;
 mod simulations;
 mod suggestions;

@@ -3,12 +3,13 @@
 use super::host_policy::HostPolicy;
 use super::rule::{Effect, Mode};
 
-/// Whether `new` may refuse something that `old` let pass: it refuses at all, and its entries or modes are others. Who is in a group does not
-/// count, as that changes with every service that moves.
+/// Whether `new` may refuse something that `old` let pass: it refuses at all, and its entries or modes are others, or other services are called as
+/// they say. Who is in a group does not count, as that changes with every service that moves.
 #[must_use]
 pub fn newly_prevents(old: &HostPolicy, new: &HostPolicy) -> bool {
     let shape = |policy: &HostPolicy| (policy.mode, policy.service_modes.clone());
     let same = shape(old) == shape(new) && old.egress == new.egress && old.ingress == new.ingress;
+    let same = same && old.definitions == new.definitions;
     !same && prevents(new)
 }
 
@@ -20,6 +21,7 @@ fn prevents(policy: &HostPolicy) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::Definition;
     use crate::net::Ports;
     use crate::policy::{Group, GroupId, HostRule, LocalMatch, OnFailure, PeerMatch, Reason, RuleId};
 
@@ -51,5 +53,7 @@ mod tests {
         );
         let grown = HostPolicy { groups: [(GroupId(1), Group::default())].into(), generation: 9, ..deny.clone() };
         assert!(!newly_prevents(&deny, &grown));
+        let renamed = HostPolicy { definitions: vec![Definition::default()], ..deny.clone() };
+        assert!(newly_prevents(&deny, &renamed), "a rule may mean what has a new name");
     }
 }

@@ -16,7 +16,7 @@ fn host(address: &str, service: &str, port: Option<u16>) -> Host {
         labels: Labels([("env".to_owned(), "prod".to_owned())].into()),
         addresses: [address.parse().expect("address")].into(),
         mode: Mode::Observe,
-        instances: [(ServiceKey::unit(service), Instance { endpoints, live: true })].into(),
+        instances: [(ServiceKey::unit(service), Instance { endpoints, live: true, ..Instance::default() })].into(),
     }
 }
 

@@ -294,6 +294,7 @@ fn core_host(host: &SmallHost) -> Host {
             .map(|(port, bound)| Endpoint { protocol: Protocol::Tcp, address: bound.map(address), port: *port })
             .collect(),
         live: true,
+        ..Instance::default()
     };
     Host {
         name: "h".into(),

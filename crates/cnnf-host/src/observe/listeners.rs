@@ -5,7 +5,9 @@ use std::ops::RangeInclusive;
 
 use cnnf_core::directory::Endpoint;
 use cnnf_core::id::ServiceKey;
+use cnnf_core::identity::HeldPorts;
 use cnnf_core::net::Protocol;
+use cnnf_core::observation::Observation;
 use cnnf_netlink::sock_diag::{self, Sock, SockDiag, State};
 
 use super::owner::Owners;
@@ -20,15 +22,32 @@ pub fn ephemeral_ports(text: &str) -> RangeInclusive<u16> {
     }
 }
 
-/// Every service with the endpoints of its listening sockets. A UDP socket counts if it has no peer and a port that the kernel gives to no
-/// client.
+/// Who listens.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listeners {
+    /// Every service with the endpoints of its listening sockets.
+    pub services: BTreeMap<ServiceKey, BTreeSet<Endpoint>>,
+    /// The ports, by the names that services have without an operator's definitions.
+    pub ports: HeldPorts,
+}
+
+impl Listeners {
+    /// As observations. What the ports say comes first, as they may name services.
+    #[must_use]
+    pub fn observed(&self) -> Vec<Observation> {
+        let listening = self.services.iter().map(|(service, endpoints)| Observation::Listening {
+            service: service.clone(),
+            endpoints: endpoints.iter().copied().collect(),
+        });
+        [Observation::Answering(self.ports.clone())].into_iter().chain(listening).collect()
+    }
+}
+
+/// Reads who listens. A UDP socket counts if it has no peer and a port that the kernel gives to no client.
 ///
 /// # Errors
 /// The kernel's tables could not be read.
-pub fn read(
-    diag: &mut SockDiag,
-    owners: &mut Owners,
-) -> Result<BTreeMap<ServiceKey, BTreeSet<Endpoint>>, cnnf_netlink::Error> {
+pub fn read(diag: &mut SockDiag, owners: &mut Owners) -> Result<Listeners, cnnf_netlink::Error> {
     let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
     let ephemeral = ephemeral_ports(&text);
     let mut sockets: Vec<(Endpoint, Sock)> = Vec::new();
@@ -39,14 +58,17 @@ pub fn read(
             }
         })?;
     }
-    let mut services: BTreeMap<ServiceKey, BTreeSet<Endpoint>> = BTreeMap::new();
+    let mut found = Listeners::default();
     for (endpoint, sock) in sockets {
-        let owner = owners.of_socket(endpoint.protocol, &sock).key;
-        if owner.is_named() {
-            services.entry(owner).or_default().insert(endpoint);
+        let owner = owners.of_socket(endpoint.protocol, &sock);
+        if owner.natural.is_named() {
+            found.ports.entry((endpoint.protocol, endpoint.port)).or_default().insert(owner.natural);
+        }
+        if owner.key.is_named() {
+            found.services.entry(owner.key).or_default().insert(endpoint);
         }
     }
-    Ok(services)
+    Ok(found)
 }
 
 fn endpoint(sock: &Sock, protocol: Protocol, ephemeral: &RangeInclusive<u16>) -> Option<Endpoint> {
@@ -86,8 +108,9 @@ mod tests {
             let _client = UdpSocket::bind("0.0.0.0:40000").expect("bind");
             let connected = UdpSocket::bind("127.0.0.1:54").expect("bind");
             connected.connect("127.0.0.1:53").expect("connect");
-            let mut owners = Owners::open(std::sync::Arc::default(), std::sync::Arc::default()).expect("owners");
-            let services = read(&mut SockDiag::open().expect("diag"), &mut owners).expect("listeners");
+            let owners = Owners::open(std::sync::Arc::default(), std::sync::Arc::default()).expect("owners");
+            let mut owners = owners.with_patience(std::time::Duration::from_secs(5));
+            let services = read(&mut SockDiag::open().expect("diag"), &mut owners).expect("listeners").services;
             let mine = crate::observe::process::Process::read(std::process::id()).expect("this process");
             let key = owners.of_process(&mine);
             let got: Vec<String> = services[&key]

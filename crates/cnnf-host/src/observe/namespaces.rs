@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use cnnf_core::directory::Endpoint;
 use cnnf_core::id::ServiceKey;
+use cnnf_core::identity::Naming;
 use cnnf_core::identity::{CgroupOwner, of_cgroup};
 use cnnf_netlink::sock_diag::SockDiag;
 use nix::sched::{CloneFlags, setns};
@@ -108,6 +109,7 @@ impl Namespace {
         &self,
         units: &Arc<SocketUnits>,
         containers: &Arc<Containers>,
+        naming: Arc<Naming>,
     ) -> io::Result<BTreeMap<ServiceKey, BTreeSet<Endpoint>>> {
         let namespace = File::open(format!("/proc/{}/ns/net", self.member))?;
         if namespace.metadata()?.ino() != self.id {
@@ -118,10 +120,11 @@ impl Namespace {
             setns(namespace, CloneFlags::CLONE_NEWNET)?;
             let own = addresses::read()?.own;
             let mut owners = Owners::open(units, containers)?;
+            owners.name_by(naming);
             let mut diag = SockDiag::open().map_err(io::Error::other)?;
             let found = listeners::read(&mut diag, &mut owners).map_err(io::Error::other)?;
             let reachable: Vec<_> = own.into_iter().filter(|address| addresses::is_global(*address)).collect();
-            Ok(found.into_iter().map(|(key, all)| (key, from_outside(&all, &reachable))).collect())
+            Ok(found.services.into_iter().map(|(key, all)| (key, from_outside(&all, &reachable))).collect())
         };
         let thread = std::thread::Builder::new().name("inside".into()).spawn(inside)?;
         thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread inside has failed")))
@@ -256,13 +259,13 @@ mod tests {
             let id = id_of(inside.0.id()).expect("its namespace");
             let found = read(&owners).expect("a look");
             let namespace = found.others.iter().find(|n| n.id == id).expect("found");
-            let endpoints = namespace.endpoints(&Arc::default(), &Arc::default()).expect("entered");
+            let endpoints = namespace.endpoints(&Arc::default(), &Arc::default(), Arc::default()).expect("entered");
             let ports: Vec<_> = endpoints.values().flatten().map(|e| (e.address, e.port)).collect();
             assert_eq!(ports, [(Some("10.9.8.7".parse().expect("address")), 4711)]);
             assert_eq!(id_of("thread-self").expect("own"), own, "this thread stays where it is");
             let gone = Namespace { id: own, ..namespace.clone() };
             assert!(
-                gone.endpoints(&Arc::default(), &Arc::default()).is_err(),
+                gone.endpoints(&Arc::default(), &Arc::default(), Arc::default()).is_err(),
                 "another namespace is not entered for it"
             );
         });

@@ -6,12 +6,14 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use cnnf_core::id::ServiceKey;
-use cnnf_core::identity;
+use cnnf_core::identity::{self, Naming, Program};
 use procfs::process;
 use rustix::fs::{self, Access, AtFlags, FileType, Mode, OFlags, RawDir, readlinkat_raw};
 
 /// The longest command line that is read, in bytes.
 const CMDLINE_MAX: u64 = 4096;
+/// Where users have names.
+const PASSWD: &str = "/etc/passwd";
 
 /// A process at one time. Its id alone names nobody: ids are used again, a start time is not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +90,24 @@ impl Process {
         // Both questions are to the same process if the one that was opened first is there after the second.
         let Some(descriptors) = Descriptors::open(self.pid) else { return false };
         descriptors.hold(inode) && self.is_same() && descriptors.process_lives()
+    }
+
+    /// What it is called; `service` is what its group decides without an operator's definitions.
+    #[must_use]
+    pub fn named_by(&self, naming: &Naming, service: Option<&ServiceKey>) -> ServiceKey {
+        // a packet waits for this: most definitions need no name of a user
+        let passwd =
+            if naming.asks_for_users() { std::fs::read_to_string(PASSWD).unwrap_or_default() } else { String::new() };
+        let cmdline: Vec<&str> = self.cmdline.iter().map(String::as_str).collect();
+        naming.of_process(&Program {
+            cgroup: &self.cgroup,
+            service,
+            exe: &self.exe,
+            cmdline: &cmdline,
+            cwd: self.cwd.as_deref(),
+            uid: self.uid,
+            user: user_in(&passwd, self.uid).unwrap_or_default(),
+        })
     }
 
     /// What its program is called.
@@ -185,14 +205,15 @@ pub fn arguments(cmdline: &[u8]) -> Vec<String> {
 /// The user's name in the text of `/etc/passwd`, or the number.
 #[must_use]
 pub fn user_name(passwd: &str, uid: u32) -> String {
-    passwd
-        .lines()
-        .find_map(|line| {
-            let mut fields = line.split(':');
-            let name = fields.next()?;
-            (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
-        })
-        .unwrap_or_else(|| uid.to_string())
+    user_in(passwd, uid).map_or_else(|| uid.to_string(), str::to_owned)
+}
+
+fn user_in(passwd: &str, uid: u32) -> Option<&str> {
+    passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then_some(name)
+    })
 }
 
 #[cfg(test)]

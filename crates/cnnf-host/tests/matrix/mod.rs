@@ -127,7 +127,7 @@ fn host(name: &str, own: [&str; 2], mode: Mode, services: &[(&str, &str)]) -> (H
     let instance = |serves: &str| {
         let serves = if serves.is_empty() { BTreeSet::new() } else { ports(serves).collect() };
         let endpoints = serves.into_iter().map(|(protocol, port)| Endpoint { protocol, address: None, port }).collect();
-        Instance { endpoints, live: true }
+        Instance { endpoints, live: true, ..Instance::default() }
     };
     let host = Host {
         name: name.into(),
@@ -263,6 +263,7 @@ impl World {
             anomaly_effect: Effect::Alert,
             learning_off: false,
             service_modes: case.service_modes.clone(),
+            definitions: Vec::new(),
         };
         let local = (0..).zip(SERVICES).map(|(n, name)| LocalService {
             key: ServiceKey::unit(name),

@@ -84,6 +84,7 @@ impl From<&Inventory> for v1::Inventory {
             service: service.to_string(),
             endpoints: instance.endpoints.iter().map(Into::into).collect(),
             live: instance.live,
+            natural: instance.natural.iter().map(ToString::to_string).collect(),
         };
         Self {
             addresses: inventory.addresses.iter().map(ToString::to_string).collect(),
@@ -100,7 +101,9 @@ impl TryFrom<v1::Inventory> for Inventory {
         let instance = |message: v1::InstanceReport| {
             let service: ServiceKey = parse("service", &message.service)?;
             let endpoints = list("endpoints", message.endpoints, limits::MAX_ENDPOINTS, Endpoint::try_from)?;
-            Ok((service, Instance { endpoints: endpoints.into_iter().collect(), live: message.live }))
+            let natural = list("natural", message.natural, limits::MAX_INSTANCES, |text| parse("", &text))?;
+            let (endpoints, natural) = (endpoints.into_iter().collect(), natural.into_iter().collect());
+            Ok((service, Instance { endpoints, live: message.live, natural }))
         };
         Ok(Self {
             addresses: list("addresses", message.addresses, limits::MAX_ENDPOINTS, |text| parse("", &text))?

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use cnnf_core::identity::{Definition, MAX_DEFINITIONS};
 use cnnf_core::net::Ports;
 use cnnf_core::policy::{Group, GroupEntry, GroupId, HostPolicy, HostRule, LocalMatch, PeerMatch};
 
@@ -24,6 +25,7 @@ impl From<&HostPolicy> for v1::HostPolicy {
                 .iter()
                 .map(|(id, group)| v1::Group { id: id.0, entries: group.entries.iter().map(Into::into).collect() })
                 .collect(),
+            definitions: policy.definitions.iter().map(Into::into).collect(),
         }
     }
 }
@@ -50,6 +52,8 @@ impl TryFrom<v1::HostPolicy> for HostPolicy {
                 return Err(within(ConvertError::new("id", format_args!("there are two groups {id}"))));
             }
         }
+        let definitions = list("definitions", message.definitions, MAX_DEFINITIONS, Definition::try_from)?;
+        Definition::check_all(&definitions).map_err(|error| ConvertError::new("definitions", error))?;
         let convert = |rule| host_rule(rule, &groups);
         Ok(Self {
             generation: message.generation,
@@ -58,6 +62,7 @@ impl TryFrom<v1::HostPolicy> for HostPolicy {
             egress: list("egress", message.egress, usize::MAX, convert)?,
             ingress: list("ingress", message.ingress, usize::MAX, convert)?,
             groups,
+            definitions,
         })
     }
 }

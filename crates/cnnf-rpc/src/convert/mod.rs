@@ -4,6 +4,7 @@
 //! arrives is checked; a [`ConvertError`] names the field by its path, such as `rules[3].ports`.
 
 pub mod common;
+pub mod definition;
 pub mod event;
 pub mod flow;
 pub mod history;

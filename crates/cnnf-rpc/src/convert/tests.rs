@@ -5,6 +5,7 @@ use cnnf_core::directory::{Endpoint, Instance};
 use cnnf_core::event::{Ancestor, ConnectionEvent, EventKind, EventParty, Notice, Process};
 use cnnf_core::flow::{FlowKey, FlowRecord, FlowStats};
 use cnnf_core::id::{HostId, ServiceKey};
+use cnnf_core::identity::Definition;
 use cnnf_core::label::Labels;
 use cnnf_core::net::{AddrRange, PortRange, Ports, Protocol};
 use cnnf_core::policy::{
@@ -184,12 +185,27 @@ fn any_group() -> impl Strategy<Value = Group> {
 }
 
 prop_compose! {
+    fn any_definition()(
+        name in "[a-zA-Z0-9][a-z0-9._@+-]{0,9}", units in btree_set("[a-z@*-]{1,9}x", 1..4), executables in btree_set("/[a-z* ]{0,9}", 0..4),
+        command_lines in btree_set("[a-z]{1,5}[ -~]{0,9}", 0..4), users in btree_set("[a-z0-9]{1,9}", 0..4),
+        ports in vec((0_u16..100, 0_u16..100), 0..4), labels in any_labels(),
+    ) -> Definition {
+        let range = |(low, more): (u16, u16)| PortRange { protocol: Protocol::Tcp, low, high: low + more };
+        let ports = if ports.is_empty() { Ports::Any } else { Ports::only(ports.into_iter().map(range)) };
+        Definition { name, units, executables, command_lines, users, ports, labels }
+    }
+}
+
+prop_compose! {
     fn any_host_policy()(
         generation: u64, mode in any_word(Mode::ALL), service_modes in btree_map(any_key(), any_word(Mode::ALL), 0..4),
         egress in vec(any_host_rule(3), 0..6), ingress in vec(any_host_rule(3), 0..6), groups in vec(any_group(), 3),
+        definitions in vec(any_definition(), 0..4),
     ) -> HostPolicy {
         let groups = groups.into_iter().enumerate().map(|(n, group)| (GroupId(n as u32 + 1), group)).collect();
-        HostPolicy { generation, mode, service_modes, egress, ingress, groups }
+        let names = definitions.into_iter().enumerate();
+        let definitions = names.map(|(n, d)| Definition { name: format!("{}{n}", d.name), ..d }).collect();
+        HostPolicy { generation, mode, service_modes, egress, ingress, groups, definitions }
     }
 }
 
@@ -239,7 +255,7 @@ proptest! {
     fn values_come_through(
         policy in any_host_policy(), event in any_event(), flow in any_flow(), client in any_peer(), server in any_peer(),
         endpoint in any_endpoint(), addresses in btree_set(any_addr(), 0..5),
-        instances in btree_map(any_key(), (btree_set(any_endpoint(), 0..4), any::<bool>()), 0..4),
+        instances in btree_map(any_key(), (btree_set(any_endpoint(), 0..4), any::<bool>(), btree_set(any_key(), 0..3)), 0..4),
         at in any_time(), lost: u64, what in ".{0,30}",
     ) {
         prop_assert_eq!(through::<_, v1::HostPolicy>(&policy), policy);
@@ -248,7 +264,8 @@ proptest! {
         let edge = Edge { client, server, protocol: flow.key.protocol, port: flow.key.port };
         prop_assert_eq!(through::<_, v1::Edge>(&edge), edge);
         prop_assert_eq!(through::<_, v1::Endpoint>(&endpoint), endpoint);
-        let instances = instances.into_iter().map(|(key, (endpoints, live))| (key, Instance { endpoints, live })).collect();
+        let instance = |(endpoints, live, natural)| Instance { endpoints, live, natural };
+        let instances = instances.into_iter().map(|(key, of)| (key, instance(of))).collect();
         let inventory = Inventory { addresses, instances, at };
         prop_assert_eq!(through::<_, v1::Inventory>(&inventory), inventory);
         let notice = Notice {

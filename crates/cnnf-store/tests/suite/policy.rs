@@ -1,10 +1,11 @@
 //! Rules and objects.
 
 use cnnf_core::id::ServiceKey;
+use cnnf_core::identity::Definition;
 use cnnf_core::net::Ports;
 use cnnf_core::policy::{AddressObject, Effect, End, Mode, OnFailure, Rule, RuleId, ServicePattern};
 use cnnf_core::time::Timestamp;
-use cnnf_store::{PolicyState, RuleUse, StoreError};
+use cnnf_store::{DefinitionRow, DefinitionState, PolicyState, RuleUse, StoreError};
 
 use crate::place::{Place, author, event};
 
@@ -82,4 +83,32 @@ fn services_keep_their_modes() {
     store.set_service_mode(key.clone(), Mode::Observe).wait().expect("set");
     drop(store);
     assert_eq!(place.reopen().service_modes().expect("modes"), [(key, Mode::Observe)].into());
+}
+
+#[test]
+fn definitions_keep_order_and_who_changed_them() {
+    let (place, store) = Place::new();
+    assert_eq!(store.definitions().expect("read"), DefinitionState::default());
+    let row = |name: &str, unit: &str| DefinitionRow {
+        definition: Definition {
+            name: name.to_owned(),
+            units: [unit.to_owned()].into(),
+            ports: Ports::parse(&["tcp/80,443"]).expect("ports"),
+            labels: "env=prod".parse().expect("labels"),
+            ..Definition::default()
+        },
+        changed_by: "admin \"x\"".to_owned(),
+        changed: Timestamp(5),
+    };
+    let one = DefinitionState { revision: 1, rows: vec![row("b", "x"), row("a", "y")] };
+    store.save_definitions(0, one.clone()).wait().expect("saved");
+    drop(store);
+    let store = place.reopen();
+    assert_eq!(store.definitions().expect("read"), one);
+    let two = DefinitionState { revision: 2, rows: vec![row("a", "z")] };
+    let stale = store.save_definitions(0, two.clone()).wait();
+    assert!(matches!(stale, Err(StoreError::Stale { seen: 0, newest: 1 })));
+    assert_eq!(store.definitions().expect("read"), one);
+    store.save_definitions(1, two.clone()).wait().expect("saved");
+    assert_eq!(store.definitions().expect("read"), two);
 }

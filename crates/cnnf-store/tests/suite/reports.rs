@@ -71,7 +71,10 @@ fn an_inventory_replaces_the_one_before() {
     let full = Inventory {
         addresses: ["10.0.0.1", "fd86::1"].map(|a| a.parse().expect("address")).into(),
         instances: [
-            (ServiceKey::unit("nginx"), Instance { endpoints, live: true }),
+            (
+                ServiceKey::defined("web"),
+                Instance { endpoints, live: true, natural: [ServiceKey::unit("nginx")].into() },
+            ),
             (ServiceKey::unit("idle"), Instance::default()),
         ]
         .into(),

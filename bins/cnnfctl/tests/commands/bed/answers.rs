@@ -484,3 +484,67 @@ pub(crate) fn suggestions(rest: &str) -> SuggestRulesResponse {
     }
     SuggestRulesResponse { suggestions, objects: objects() }
 }
+
+pub(crate) fn definitions() -> Vec<ServiceDefinition> {
+    let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+    vec![
+        ServiceDefinition {
+            name: "web".into(),
+            position: 1,
+            units: texts(&["apache2", "nginx"]),
+            labels: [("env".to_owned(), "prod".to_owned())].into(),
+            changed_by: "administrator 'root'".into(),
+            changed: "2026-11-24T10:00:00Z".into(),
+            ..ServiceDefinition::default()
+        },
+        ServiceDefinition {
+            name: "jobs".into(),
+            position: 2,
+            executables: texts(&["/opt/\u{1b}[2J/*.py"]),
+            users: texts(&["www-data"]),
+            ports: texts(&["tcp/80,443"]),
+            changed_by: "administrator 'root'".into(),
+            changed: "2026-11-24T10:00:01Z".into(),
+            ..ServiceDefinition::default()
+        },
+    ]
+}
+
+pub(crate) fn would_rename() -> PreviewDefinitionResponse {
+    let renaming = |host: &str, old: &str, new: &str, certainty: &str, live| Renaming {
+        host: host.into(),
+        host_id: format!("id-{host}"),
+        old: old.into(),
+        new: new.into(),
+        certainty: certainty.into(),
+        live,
+    };
+    let by_process = |host: &str, trouble: &str| ByProcess {
+        host: host.into(),
+        host_id: format!("id-{host}"),
+        service: "unit:shop".into(),
+        trouble: trouble.into(),
+    };
+    PreviewDefinitionResponse {
+        renamings: vec![
+            renaming("web1", "unit:nginx", "svc:web", "yes", true),
+            renaming("web1", "unit:shop", "svc:web", "maybe", false),
+            renaming("web2", "svc:old", "", "yes", true),
+        ],
+        lost: vec![LostKey {
+            service: "unit:nginx".into(),
+            certainty: "yes".into(),
+            rules: vec!["to nginx".into(), "all \u{202e}units".into()],
+            phase: "active".into(),
+            mode: String::new(),
+        }],
+        by_process: vec![
+            by_process("web1", ""),
+            by_process("web2", ""),
+            by_process("old", "its kernel cannot queue packets"),
+        ],
+        unknown: vec!["what runs now on hosts that are not connected: db1".into()],
+        hosts: vec!["web1".into(), "web2".into()],
+        revision: 4,
+    }
+}

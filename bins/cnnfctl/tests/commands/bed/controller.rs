@@ -10,6 +10,7 @@ use cnnf_core::policy::Delta;
 use cnnf_rpc::convert::history::applied;
 use cnnf_rpc::convert::policy::{objects, resolve_among, rule, rules};
 use cnnf_rpc::tls::{PeerConnection, PeerIdentity};
+use cnnf_rpc::v1::definition_service_server::{DefinitionService, DefinitionServiceServer};
 use cnnf_rpc::v1::event_service_server::{EventService, EventServiceServer};
 use cnnf_rpc::v1::fleet_service_server::{FleetService, FleetServiceServer};
 use cnnf_rpc::v1::model_service_server::{ModelService, ModelServiceServer};
@@ -46,7 +47,8 @@ impl Controller {
             .add_service(ModelServiceServer::new(self.clone()))
             .add_service(EventServiceServer::new(self.clone()))
             .add_service(FleetServiceServer::new(self.clone()))
-            .add_service(SettingsServiceServer::new(self))
+            .add_service(SettingsServiceServer::new(self.clone()))
+            .add_service(DefinitionServiceServer::new(self))
     }
 
     /// Lets administrators in, and notes what they ask.
@@ -471,5 +473,38 @@ impl SettingsService for Controller {
             return Err(Status::invalid_argument(format!("there is no setting '{}': there is learn_for", ask.name)));
         }
         Ok(Response::new(Settings { values: [(ask.name, ask.value)].into() }))
+    }
+}
+
+#[tonic::async_trait]
+impl DefinitionService for Controller {
+    async fn list_definitions(&self, request: Request<ListDefinitionsRequest>) -> Answer<ListDefinitionsResponse> {
+        self.admit(request)?;
+        Ok(Response::new(ListDefinitionsResponse { definitions: answers::definitions(), revision: 4 }))
+    }
+
+    async fn set_definition(&self, request: Request<SetDefinitionRequest>) -> Answer<ServiceDefinition> {
+        let set = self.admit(request)?.definition.unwrap_or_default();
+        let position = if set.position == 0 { 3 } else { set.position };
+        Ok(Response::new(ServiceDefinition { position, ..set }))
+    }
+
+    async fn delete_definition(&self, request: Request<DeleteDefinitionRequest>) -> Answer<DeleteDefinitionResponse> {
+        let ask = self.admit(request)?;
+        if ask.base_revision != 0 && ask.base_revision != 4 {
+            return Err(Status::aborted("the definitions have changed: they are at revision 4, not 3"));
+        }
+        Ok(Response::new(DeleteDefinitionResponse { revision: 5 }))
+    }
+
+    async fn preview_definition(
+        &self,
+        request: Request<PreviewDefinitionRequest>,
+    ) -> Answer<PreviewDefinitionResponse> {
+        let ask = self.admit(request)?;
+        if ask.delete == "gone" {
+            return Err(Status::not_found("there is no definition of 'gone'"));
+        }
+        Ok(Response::new(answers::would_rename()))
     }
 }

@@ -31,7 +31,7 @@ fn host(name: &str, labels: &str, at: &str, services: &[(&str, u16)]) -> (HostId
     let instances = services.iter().map(|(service, port)| {
         let endpoint = Endpoint { protocol: Protocol::Tcp, address: None, port: *port };
         let endpoints = (*port != 0).then_some(endpoint).into_iter().collect();
-        (key(service), Instance { endpoints, live: true })
+        (key(service), Instance { endpoints, live: true, ..Instance::default() })
     });
     let host = Host {
         name: name.into(),

@@ -21,7 +21,7 @@ fn address(text: &str) -> IpAddr {
 
 fn host(n: u8, service: &str, port: Option<u16>) -> (HostId, Host) {
     let endpoint = port.map(|port| Endpoint { protocol: Protocol::Tcp, address: None, port });
-    let instance = Instance { endpoints: endpoint.into_iter().collect(), live: true };
+    let instance = Instance { endpoints: endpoint.into_iter().collect(), live: true, ..Instance::default() };
     let host = Host {
         name: format!("h{n}"),
         labels: Labels::default(),

@@ -135,8 +135,11 @@ fn host(n: u8) -> impl Strategy<Value = Host> {
         address,
         port,
     });
-    let instance = (vec(endpoint, 0..4), any::<bool>())
-        .prop_map(|(endpoints, live)| Instance { endpoints: endpoints.into_iter().collect(), live });
+    let instance = (vec(endpoint, 0..4), any::<bool>()).prop_map(|(endpoints, live)| Instance {
+        endpoints: endpoints.into_iter().collect(),
+        live,
+        ..Instance::default()
+    });
     let mode = prop_oneof![1 => Just(Mode::Observe), 2 => Just(Mode::Enforce)];
     // now and then a host also claims the first one's address
     (labels(), prop::bool::weighted(0.1), mode, vec((service(), instance), 0..4)).prop_map(
@@ -235,6 +238,7 @@ pub(crate) fn world() -> impl Strategy<Value = World> {
                 anomaly_effect,
                 learning_off,
                 service_modes: modes.into_iter().collect(),
+                definitions: Vec::new(),
             };
             let hosts = hosts.into_iter().enumerate();
             let directory = Directory { hosts: hosts.map(|(n, h)| (HostId::new(format!("h{}", n + 1)), h)).collect() };

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use cnnf_core::event;
 use cnnf_core::id::ServiceKey;
-use cnnf_core::identity::{CgroupOwner, of_cgroup};
+use cnnf_core::identity::{CgroupOwner, Naming, of_cgroup};
 use cnnf_core::net::Protocol;
 use cnnf_netlink::sock_diag::{self, Sock, SockDiag, State};
 
@@ -39,6 +39,8 @@ const REMEMBERED_MAX: usize = 256;
 pub struct Answer {
     /// The owner; `unknown` or `ambiguous` where that is the truth.
     pub key: ServiceKey,
+    /// What it is called without an operator's definitions.
+    pub natural: ServiceKey,
     /// The path of the socket's control group, if there is a socket and the group lives.
     pub cgroup: String,
     /// Its holder, where it had to be found.
@@ -64,6 +66,7 @@ pub struct Owners {
     groups: Groups,
     units: Arc<SocketUnits>,
     containers: Arc<Containers>,
+    naming: Arc<Naming>,
     patience: Duration,
     /// By socket cookie.
     remembered: HashMap<u64, Remembered>,
@@ -78,8 +81,16 @@ impl Owners {
         let mountinfo = std::fs::read_to_string("/proc/self/mountinfo")?;
         let root = cgroups::mount_point(&mountinfo);
         let diag = SockDiag::open().map_err(io::Error::other)?;
-        let groups = Groups::new(root);
-        Ok(Self { diag, groups, units, containers, patience: PATIENCE, remembered: HashMap::new() })
+        let (groups, naming) = (Groups::new(root), Arc::default());
+        Ok(Self { diag, groups, units, containers, naming, patience: PATIENCE, remembered: HashMap::new() })
+    }
+
+    /// Names by these definitions from now on.
+    pub fn name_by(&mut self, naming: Arc<Naming>) {
+        if !Arc::ptr_eq(&self.naming, &naming) {
+            self.naming = naming;
+            self.remembered.clear();
+        }
     }
 
     /// With so much time to ask processes for one socket, as no packet waits for it.
@@ -128,9 +139,9 @@ impl Owners {
     pub fn of_socket(&mut self, protocol: Protocol, sock: &Sock) -> Answer {
         let path = self.group(sock);
         if let Some(path) = &path
-            && let Some(key) = self.of_group(path)
+            && let Some((key, natural)) = self.of_group(path)
         {
-            return Answer { key, cgroup: path.clone(), holder: None, asked: false, missing: String::new() };
+            return Answer { key, natural, cgroup: path.clone(), holder: None, asked: false, missing: String::new() };
         }
         if let Some(known) = self.remembered.get(&sock.cookie)
             && known.at.elapsed() < REMEMBERED
@@ -162,14 +173,19 @@ impl Owners {
         sock.cgroup_id.map_or(Some("/".into()), |id| self.groups.path(id))
     }
 
-    /// The service that a group decides.
-    fn of_group(&self, path: &str) -> Option<ServiceKey> {
-        match of_cgroup(path) {
-            CgroupOwner::Service(key) => Some(key),
-            CgroupOwner::SocketUnit(name) => self.units.started_by(&name, self.patience),
-            CgroupOwner::Container(container) => Some(self.containers.key(&container)),
-            CgroupOwner::ByProgram => None,
-        }
+    /// The service that a group decides, and what it is called without definitions.
+    fn of_group(&self, path: &str) -> Option<(ServiceKey, ServiceKey)> {
+        let natural = match of_cgroup(path) {
+            CgroupOwner::Service(key) => key,
+            CgroupOwner::SocketUnit(name) => self.units.started_by(&name, self.patience)?,
+            CgroupOwner::Container(container) => self.containers.key(&container),
+            CgroupOwner::ByProgram => {
+                // one name for all programs of it
+                let key = self.naming.of_programs(path).service()?.clone();
+                return Some((key.clone(), key));
+            }
+        };
+        Some((self.naming.of_service(&natural).service()?.clone(), natural))
     }
 
     /// Where systemd makes no group for a socket unit, it holds the socket itself, and its address tells which unit's it is.
@@ -180,22 +196,32 @@ impl Owners {
         path: Option<String>,
     ) -> Option<(Answer, Option<Process>)> {
         let manager = Process::read_holder(1, sock.inode)?;
-        let Some(key) = self.units.started_at(protocol, sock.local) else {
+        let Some(natural) = self.units.started_at(protocol, sock.local) else {
             // a new one, for the next that asks
             self.units.want();
             return None;
         };
-        let answer =
-            Answer { key, cgroup: path.unwrap_or_default(), holder: None, asked: true, missing: String::new() };
+        let key = self.naming.of_service(&natural).service()?.clone();
+        let answer = Answer {
+            key,
+            natural,
+            cgroup: path.unwrap_or_default(),
+            holder: None,
+            asked: true,
+            missing: String::new(),
+        };
         Some((answer, Some(manager)))
     }
 
     /// The owner of a socket whose group at `path` does not tell it.
     fn of_holders(&self, path: String, inode: u32) -> Answer {
-        let Some(holders) = self.holders(&path, inode) else {
+        let Some(holders) = self.holders(whole(&path), inode) else {
             let why = "there are more processes than can be asked in time";
             return Answer { cgroup: path, asked: true, ..unknown(why.into()) };
         };
+        let mut naturals = holders.iter().map(|p| self.natural_service(p).unwrap_or_else(|| p.program()));
+        let natural = naturals.next().unwrap_or_else(ServiceKey::unknown);
+        let natural = if naturals.all(|other| other == natural) { natural } else { ServiceKey::ambiguous() };
         let keys: BTreeSet<ServiceKey> = holders.iter().map(|p| self.of_process(p)).collect();
         let mut keys = keys.into_iter();
         match (keys.next(), keys.next()) {
@@ -206,13 +232,19 @@ impl Owners {
                 };
                 Answer { cgroup: path, asked: true, ..unknown(why.into()) }
             }
-            (Some(key), None) => {
-                Answer { key, cgroup: path, holder: holders.into_iter().next(), asked: true, missing: String::new() }
-            }
+            (Some(key), None) => Answer {
+                key,
+                natural,
+                cgroup: path,
+                holder: holders.into_iter().next(),
+                asked: true,
+                missing: String::new(),
+            },
             (Some(first), Some(second)) => {
                 let names: Vec<String> = [first, second].into_iter().chain(keys).map(|key| key.to_string()).collect();
                 Answer {
                     key: ServiceKey::ambiguous(),
+                    natural,
                     cgroup: path,
                     holder: None,
                     asked: true,
@@ -225,10 +257,15 @@ impl Owners {
     /// What service a process belongs to.
     #[must_use]
     pub fn of_process(&self, process: &Process) -> ServiceKey {
+        process.named_by(&self.naming, self.natural_service(process).as_ref())
+    }
+
+    /// The service that a process's group decides without definitions.
+    fn natural_service(&self, process: &Process) -> Option<ServiceKey> {
         match of_cgroup(&process.cgroup) {
-            CgroupOwner::Service(key) => key,
-            CgroupOwner::Container(container) => self.containers.key(&container),
-            CgroupOwner::SocketUnit(_) | CgroupOwner::ByProgram => process.program(),
+            CgroupOwner::Service(key) => Some(key),
+            CgroupOwner::Container(container) => Some(self.containers.key(&container)),
+            CgroupOwner::SocketUnit(_) | CgroupOwner::ByProgram => None,
         }
     }
 
@@ -293,9 +330,10 @@ impl Owners {
             return Some(Vec::new());
         }
         let passed_on = passed_on(path);
+        let below = decides(&of_cgroup(path)).then_some(Candidates::Below(path));
         let mut holders = Vec::new();
         let began = Instant::now();
-        for pid in self.groups.processes(passed_on.as_ref().unwrap_or(&Candidates::Group(path))) {
+        for pid in self.groups.processes(passed_on.as_ref().or(below.as_ref()).unwrap_or(&Candidates::Group(path))) {
             if began.elapsed() > self.patience {
                 return None;
             }
@@ -325,8 +363,33 @@ fn passed_on(path: &str) -> Option<Candidates<'_>> {
     (unit.starts_with("user@") && unit.ends_with(".service")).then_some(Candidates::Below(above))
 }
 
+/// The group of the whole service that the one at `path` is a part of: where definitions split it, a process may have moved since it made
+/// its socket.
+fn whole(path: &str) -> &str {
+    let owner = of_cgroup(path);
+    let mut whole = path;
+    while let Some((above, _)) =
+        whole.rsplit_once('/').filter(|(above, _)| decides(&owner) && of_cgroup(above) == owner)
+    {
+        whole = above;
+    }
+    whole
+}
+
+/// Whether a group decides its service where no definition splits it.
+fn decides(owner: &CgroupOwner) -> bool {
+    matches!(owner, CgroupOwner::Service(_) | CgroupOwner::Container(_))
+}
+
 fn unknown(why: String) -> Answer {
-    Answer { key: ServiceKey::unknown(), cgroup: String::new(), holder: None, asked: false, missing: why }
+    Answer {
+        key: ServiceKey::unknown(),
+        natural: ServiceKey::unknown(),
+        cgroup: String::new(),
+        holder: None,
+        asked: false,
+        missing: why,
+    }
 }
 
 fn missing(why: &str) -> event::Process {

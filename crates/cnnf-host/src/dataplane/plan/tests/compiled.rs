@@ -80,7 +80,7 @@ prop_compose! {
         members in vec(members(), GROUPS as usize),
     ) -> HostPolicy {
         let groups = (1..).map(GroupId).zip(members.into_iter().map(|entries| Group { entries })).collect();
-        HostPolicy { generation: 1, mode, service_modes: BTreeMap::new(), egress, ingress, groups }
+        HostPolicy { generation: 1, mode, egress, ingress, groups, ..HostPolicy::default() }
     }
 }
 
