@@ -40,7 +40,7 @@ fn some() -> u64 {
     (each() / 10).max(1)
 }
 
-/// How many of so many packets that wait for their program's name may get none on a busy machine: they wait 25 ms at most.
+/// How many of so many packets that wait for their program's name may get none on a busy machine: they wait 40 ms at most.
 fn late(connections: u64) -> u64 {
     connections / 50
 }

@@ -21,8 +21,8 @@ const CMDLINE_MAX: usize = 4096;
 const PROGRAM_MAX: usize = 256;
 /// Ancestors that are told of, at most.
 const ANCESTORS_MAX: usize = 16;
-/// How long a digest is waited for: with what else is read it stays below the 50 ms that a packet may wait.
-const DIGEST_WAIT: Duration = Duration::from_millis(20);
+/// How long a digest is waited for. Finding the process takes at most 40 ms, and a packet may wait 50 for both.
+const DIGEST_WAIT: Duration = Duration::from_millis(10);
 
 /// When the host booted, in milliseconds since the epoch; `None` if it does not say.
 static BOOTED: LazyLock<Option<u64>> = LazyLock::new(|| Some(procfs::boot_time_secs().ok()? * 1000));

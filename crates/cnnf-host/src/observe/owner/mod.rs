@@ -26,7 +26,7 @@ use super::process::Process;
 use groups::{Candidates, Groups};
 
 /// How long it may take to ask processes for one socket while a packet waits.
-const PATIENCE: Duration = Duration::from_millis(25);
+const PATIENCE: Duration = Duration::from_millis(40);
 /// The interface of a host's connections to itself: `lo` is the first of every network namespace.
 const LOOPBACK: u32 = 1;
 /// How long it is remembered who holds a socket that only a look at many processes tells.
