@@ -13,7 +13,7 @@ PACKAGES := build-essential pkg-config libnftnl-dev libmnl-dev nftables iproute2
 # Connections a case of the truth table: enough for 100,000 in all.
 SOAK_EACH ?= 2500
 
-.PHONY: help deps tools build fmt lint deny check test fuzz demo soak bench beds lab clean
+.PHONY: help deps tools build fmt lint deny check test fuzz demo soak bench test-vm beds lab clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -64,6 +64,9 @@ soak: deps tools ## the full figures (root, a quarter of an hour): a connection'
 		exit wrong > 0 || right + unknown < 100000 }' target/soak/truth.tsv
 	PROPTEST_CASES=8192 nice cargo nextest run --locked --profile soak -p cnnf-core -p cnnf-host \
 		-E 'test(agreement) or test(plan::tests)'
+
+test-vm: ## the dataplane's tests on Debian's own kernel, in an emulated machine (root, 2 GiB of memory, up to 15 minutes)
+	packaging/test-vm
 
 bench: deps ## benchmarks beside the ways of others (root); tables, and target/bench/*.json
 	cargo bench --locked -p cnnf-core --bench policy
