@@ -6,73 +6,123 @@ use crate::id::ServiceKey;
 struct Interpreter {
     /// Its name without version.
     name: &'static str,
-    /// Options after which a program's text or a file of standard input follows, never a script's path.
+    /// Its options of one letter; several may stand behind one dash.
+    letters: Letters,
+    /// Whole options after which no script's path follows: a program's text, standard input, a server of its own.
     inline: &'static [&'static str],
-    /// Options that take the next argument.
+    /// Whole options that take the next argument.
     valued: &'static [&'static str],
-    /// Options whose next argument is a module or package.
+    /// Whole options whose value is a module or package.
     module: &'static [&'static str],
-    /// Options whose next argument is the script or jar.
+    /// Whole options whose next argument is the script or jar.
     file: &'static [&'static str],
-    /// Whether the first argument that is no option is a file; else it is a class.
-    takes_file: bool,
+    /// Words before the script that say that one follows; any other word is a command of the interpreter's own.
+    commands: &'static [&'static str],
+    /// What the first argument that is no option is.
+    first: First,
 }
 
-const SHELL: Interpreter = Interpreter {
-    name: "sh",
-    inline: &["-c", "-s"],
-    valued: &["-o", "+o", "-O", "+O", "--rcfile", "--init-file"],
+/// Options of one letter. Those that are not here take no value.
+struct Letters {
+    /// No script's path follows.
+    inline: &'static str,
+    /// The rest of the argument, or else the next one, is a value.
+    valued: &'static str,
+    /// The rest of the argument is a value, and may be empty.
+    glued: &'static str,
+    /// The rest, or else the next one, is a module.
+    module: &'static str,
+    /// The rest, or else the next one, is the script.
+    file: &'static str,
+}
+
+/// What the first argument that is no option is.
+enum First {
+    /// A file.
+    File,
+    /// A class, or a source file if it ends so.
+    Class,
+    /// A file, or the address of a module.
+    Specifier,
+}
+
+const NO_LETTERS: Letters = Letters { inline: "", valued: "", glued: "", module: "", file: "" };
+
+const PLAIN: Interpreter = Interpreter {
+    name: "",
+    letters: NO_LETTERS,
+    inline: &[],
+    valued: &[],
     module: &[],
     file: &[],
-    takes_file: true,
+    commands: &[],
+    first: First::File,
+};
+
+/// bash(1), dash(1).
+const SHELL: Interpreter = Interpreter {
+    name: "sh",
+    letters: Letters { inline: "cs", ..NO_LETTERS },
+    valued: &["--rcfile", "--init-file"],
+    ..PLAIN
 };
 
 const INTERPRETERS: &[Interpreter] = &[
+    // python(1)
     Interpreter {
         name: "python",
-        inline: &["-c"],
-        valued: &["-W", "-X", "--check-hash-based-pycs"],
-        module: &["-m"],
-        file: &[],
-        takes_file: true,
+        letters: Letters { inline: "c", valued: "WX", module: "m", ..NO_LETTERS },
+        valued: &["--check-hash-based-pycs"],
+        ..PLAIN
     },
+    // node(1)
     Interpreter {
         name: "node",
-        inline: &["-e", "--eval", "-p", "--print", "-i"],
+        letters: Letters { inline: "epi", valued: "rC", ..NO_LETTERS },
+        inline: &["--eval", "--print", "--interactive", "--test"],
         valued: &[
-            "-r",
             "--require",
             "--import",
             "--loader",
             "--experimental-loader",
-            "-C",
             "--conditions",
             "--env-file",
+            "--env-file-if-exists",
+            "--input-type",
+            "--title",
+            "--watch-path",
+            "--diagnostic-dir",
+            "--icu-data-dir",
+            "--openssl-config",
+            "--redirect-warnings",
         ],
-        module: &[],
-        file: &[],
-        takes_file: true,
+        ..PLAIN
     },
+    // ruby(1)
     Interpreter {
         name: "ruby",
-        inline: &["-e"],
-        valued: &["-I", "-r", "-C", "-E"],
-        module: &[],
-        file: &[],
-        takes_file: true,
+        letters: Letters { inline: "e", valued: "IrCE", glued: "FiKTWx", ..NO_LETTERS },
+        valued: &["--encoding", "--external-encoding", "--internal-encoding"],
+        ..PLAIN
     },
-    Interpreter { name: "perl", inline: &["-e", "-E"], valued: &["-I"], module: &[], file: &[], takes_file: true },
+    // perlrun(1)
+    Interpreter {
+        name: "perl",
+        letters: Letters { inline: "eE", valued: "I", glued: "CDFMVdimx", ..NO_LETTERS },
+        ..PLAIN
+    },
+    // php(1)
     Interpreter {
         name: "php",
-        inline: &["-r", "-B", "-R", "-E", "-S", "-a"],
-        valued: &["-d", "-c", "-t", "-z"],
-        module: &[],
-        file: &["-f", "-F", "--file"],
-        takes_file: true,
+        letters: Letters { inline: "rBRESa", valued: "dctzg", file: "fF", ..NO_LETTERS },
+        inline: &["--run", "--process-begin", "--process-code", "--process-end", "--server", "--interactive"],
+        valued: &["--define", "--php-ini", "--docroot", "--zend-extension"],
+        file: &["--file", "--process-file"],
+        ..PLAIN
     },
+    // java(1)
     Interpreter {
         name: "java",
-        inline: &[],
         valued: &[
             "-cp",
             "-classpath",
@@ -85,43 +135,122 @@ const INTERPRETERS: &[Interpreter] = &[
             "--add-reads",
             "--upgrade-module-path",
             "--limit-modules",
+            "--enable-native-access",
+            "--source",
         ],
         module: &["-m", "--module"],
         file: &["-jar"],
-        takes_file: false,
+        first: First::Class,
+        ..PLAIN
+    },
+    // `deno run --help`
+    Interpreter {
+        name: "deno",
+        letters: Letters { valued: "cL", ..NO_LETTERS },
+        valued: &["--config", "--import-map", "--cert", "--location", "--seed", "--log-level", "--port", "--host"],
+        commands: &["run", "serve"],
+        first: First::Specifier,
+        ..PLAIN
+    },
+    // `bun --help`
+    Interpreter {
+        name: "bun",
+        letters: Letters { inline: "ep", valued: "rc", ..NO_LETTERS },
+        inline: &["--eval", "--print"],
+        valued: &["--preload", "--require", "--import", "--config", "--cwd", "--env-file", "--port", "--conditions"],
+        commands: &["run"],
+        first: First::Specifier,
+        ..PLAIN
     },
 ];
 
 /// Names the program that runs `exe` (the target of `/proc/PID/exe`) with these arguments (the first one is its own name).
 ///
 /// An interpreter is called by what it runs: the script or jar by its path (`cwd` makes a relative one absolute), a module or class as
-/// `exe:python -m http.server`. Where that cannot be told (`sh -c …`, a script from standard input, a relative path with no `cwd`) it is
-/// called by its own path. No executable at all is `unknown`.
+/// `exe:python -m http.server`, and one of the programs in busybox as `exe:/bin/busybox httpd`. Where that cannot be told (`sh -c …`, a
+/// script from standard input, a relative path with no `cwd`, a title written over the arguments) it is called by its own path. No
+/// executable at all is `unknown`.
 #[must_use]
 pub fn program(exe: &str, cmdline: &[&str], cwd: Option<&str>) -> ServiceKey {
     let exe = exe.strip_suffix(" (deleted)").unwrap_or(exe);
     if exe.is_empty() {
         return ServiceKey::unknown();
     }
-    let runs = interpreter(exe).and_then(|i| what_it_runs(i, cmdline.get(1..).unwrap_or_default(), cwd));
+    let args = cmdline.get(1..).unwrap_or_default();
+    let base = base(exe);
+    if base == "busybox" || base.starts_with("busybox.") {
+        return ServiceKey::program(&in_busybox(exe, cmdline, cwd).unwrap_or_else(|| exe.to_owned()));
+    }
+    let runs = interpreter(base).and_then(|i| what_it_runs(i, args, cwd));
+    let runs = runs.map(|runs| if base == "ruby" || is_version_of("ruby", base) { bundled(runs, args) } else { runs });
     ServiceKey::program(runs.as_deref().unwrap_or(exe))
 }
 
-fn interpreter(exe: &str) -> Option<&'static Interpreter> {
-    let base = exe.rsplit('/').next().unwrap_or(exe);
-    let bare = base.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
-    if matches!(bare, "sh" | "bash" | "dash" | "ksh" | "zsh" | "ash") {
+fn base(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// `python3.13t` is a version of `python`.
+fn is_version_of(name: &str, base: &str) -> bool {
+    let Some(version) = base.strip_prefix(name) else { return false };
+    let version = version.strip_suffix(['d', 'm', 't']).unwrap_or(version);
+    version.bytes().all(|c| c.is_ascii_digit() || c == b'.')
+}
+
+fn interpreter(base: &str) -> Option<&'static Interpreter> {
+    if ["sh", "bash", "rbash", "dash", "ash", "ksh", "mksh", "zsh"].iter().any(|shell| is_version_of(shell, base)) {
         return Some(&SHELL);
     }
-    let bare = if bare == "nodejs" { "node" } else { bare };
-    INTERPRETERS.iter().find(|i| i.name == bare)
+    let base = match base {
+        "nodejs" => "node",
+        pypy if is_version_of("pypy", pypy) => "python",
+        base => base,
+    };
+    INTERPRETERS.iter().find(|i| is_version_of(i.name, base))
+}
+
+/// busybox is called by the name of one of its programs, or has it as its first argument.
+fn in_busybox(exe: &str, cmdline: &[&str], cwd: Option<&str>) -> Option<String> {
+    let mut rest = cmdline;
+    let mut applet = "busybox";
+    while applet == "busybox" {
+        let (first, others) = rest.split_first()?;
+        (applet, rest) = (base(first.trim_start_matches('-')), others);
+    }
+    let is_name = |text: &str| {
+        !text.is_empty() && text.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'[' | b'.'))
+    };
+    let script = matches!(applet, "sh" | "ash" | "hush").then(|| what_it_runs(&SHELL, rest, cwd)).flatten();
+    script.or_else(|| is_name(applet).then(|| format!("{exe} {applet}")))
+}
+
+/// Bundler loads what it is told to, in its own process: `bundle exec puma`.
+fn bundled(script: String, args: &[&str]) -> String {
+    let after = args.iter().skip_while(|arg| !matches!(base(arg), "bundle" | "bundler")).nth(1);
+    let command = args.iter().skip_while(|arg| **arg != "exec").nth(1).map(|command| base(command));
+    match command {
+        Some(command)
+            if matches!(base(&script), "bundle" | "bundler") && after == Some(&"exec") && !command.is_empty() =>
+        {
+            format!("bundle exec {command}")
+        }
+        _ => script,
+    }
 }
 
 fn what_it_runs(i: &Interpreter, args: &[&str], cwd: Option<&str>) -> Option<String> {
     let mut args = args.iter().copied();
+    let mut commanded = i.commands.is_empty();
+    let mut in_file = false;
+    let module = |name: Option<&str>| name.filter(|name| !name.is_empty()).map(|name| format!("{} -m {name}", i.name));
     while let Some(arg) = args.next() {
         if i.module.contains(&arg) {
-            return args.next().filter(|module| !module.is_empty()).map(|module| format!("{} -m {module}", i.name));
+            return module(args.next());
+        }
+        if let Some((option, value)) = arg.split_once('=')
+            && i.module.contains(&option)
+        {
+            return module(Some(value));
         }
         if i.file.contains(&arg) {
             return absolute(args.next()?, cwd);
@@ -136,16 +265,99 @@ fn what_it_runs(i: &Interpreter, args: &[&str], cwd: Option<&str>) -> Option<Str
         if arg == "--" {
             return absolute(args.next()?, cwd);
         }
-        if arg.starts_with('-') || (arg.starts_with('+') && i.name == SHELL.name) {
-            // a cluster of a shell's one-letter options, such as -ec, may end in a command
-            if i.name == SHELL.name && !arg.starts_with("--") && arg.contains(['c', 's']) {
+        if i.name == SHELL.name && arg.starts_with(['-', '+']) && !arg.starts_with("--") {
+            // each o and O in a cluster takes an argument, wherever it stands: -euo pipefail
+            if arg.starts_with('-') && arg.contains(['c', 's']) {
                 return None;
+            }
+            for _ in arg.matches(['o', 'O']) {
+                args.next();
             }
             continue;
         }
-        return if i.takes_file { absolute(arg, cwd) } else { Some(format!("{} {arg}", i.name)) };
+        if let Some(cluster) = arg.strip_prefix('-').filter(|rest| !rest.starts_with('-')) {
+            match i.letters.read(cluster) {
+                Cluster::Flags => {}
+                Cluster::Inline => return None,
+                Cluster::Value(true) => drop(args.next()),
+                Cluster::Value(false) => {}
+                Cluster::Module(name) => return module(name.or_else(|| args.next())),
+                Cluster::File(path) => return absolute(path.or_else(|| args.next())?, cwd),
+            }
+            continue;
+        }
+        if arg.starts_with("--") {
+            continue;
+        }
+        // java's options may stand in files, and so may the class
+        if matches!(i.first, First::Class) && arg.starts_with('@') {
+            in_file = true;
+            continue;
+        }
+        if in_file || arg.is_empty() {
+            return None;
+        }
+        if !commanded {
+            commanded = true;
+            if i.commands.contains(&arg) {
+                continue;
+            }
+            // a command of its own, such as `deno task`
+            if !arg.contains(['.', '/']) {
+                return None;
+            }
+        }
+        return match i.first {
+            First::File => absolute(arg, cwd),
+            First::Class if arg.ends_with(".java") => absolute(arg, cwd),
+            First::Class => Some(format!("{} {arg}", i.name)),
+            First::Specifier if arg.contains("://") || arg.starts_with("npm:") || arg.starts_with("jsr:") => {
+                Some(format!("{} {arg}", i.name))
+            }
+            First::Specifier if arg.contains(['.', '/']) => absolute(arg, cwd),
+            // a script of package.json
+            First::Specifier => Some(format!("{} run {arg}", i.name)),
+        };
     }
     None
+}
+
+/// What options behind one dash come to.
+enum Cluster<'a> {
+    /// Nothing follows.
+    Flags,
+    /// No script follows.
+    Inline,
+    /// A value; whether it is the next argument.
+    Value(bool),
+    /// A module; `None` if it is the next argument.
+    Module(Option<&'a str>),
+    /// The script; likewise.
+    File(Option<&'a str>),
+}
+
+impl Letters {
+    fn read<'a>(&self, cluster: &'a str) -> Cluster<'a> {
+        for (at, letter) in cluster.char_indices() {
+            let rest = Some(&cluster[at + letter.len_utf8()..]).filter(|rest| !rest.is_empty());
+            if self.inline.contains(letter) {
+                return Cluster::Inline;
+            }
+            if self.module.contains(letter) {
+                return Cluster::Module(rest);
+            }
+            if self.file.contains(letter) {
+                return Cluster::File(rest);
+            }
+            if self.valued.contains(letter) {
+                return Cluster::Value(rest.is_none());
+            }
+            if self.glued.contains(letter) {
+                return Cluster::Value(false);
+            }
+        }
+        Cluster::Flags
+    }
 }
 
 /// `path` without `.`, `..` and doubled slashes, by its text alone.
