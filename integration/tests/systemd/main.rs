@@ -1,6 +1,8 @@
 //! Hosts booted with systemd: units, sockets, timers and logins are where they are on a real one, defenders name them
 //! rightly, and nothing is left behind. Each test is left out where the Debian tree was not made (`make beds`).
 
+mod truth;
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -16,7 +18,7 @@ const TWO_HOSTS: &str = concat!(
 [[host]]
 name = "web"
 "#,
-    include_str!("fixtures/nginx.toml"),
+    include_str!("../fixtures/nginx.toml"),
     r#"[[host.service]]
 unit = "front@15-main"
 command = ["nginx", "-c", "{dir}/nginx.conf", "-g", "daemon off;"]
@@ -76,9 +78,12 @@ X
 systemctl daemon-reload && systemctl start fetch.timer
 "#;
 
-/// The bed, or `None` with the reason printed.
 fn bookworm() -> Option<Bed> {
-    let bed = Bed::bookworm();
+    made(Bed::bookworm())
+}
+
+/// The bed, or `None` with the reason printed.
+fn made(bed: Bed) -> Option<Bed> {
     match bed.check() {
         Ok(()) => Some(bed),
         Err(error) => {
