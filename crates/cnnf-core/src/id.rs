@@ -147,7 +147,18 @@ impl ServiceKey {
         !matches!(self.kind(), ServiceKind::Kernel | ServiceKind::Unknown | ServiceKind::Ambiguous)
     }
 
-    /// The short display name: `nginx`, `curl`, `postgresql@15-main`.
+    /// [`ServiceKey::name`] for people: a unit's name without systemd's escapes (systemd.unit(5), "String Escaping for Inclusion in Unit
+    /// Names"), where that gives text that can be shown.
+    #[must_use]
+    pub fn display_name(&self) -> String {
+        let name = self.name();
+        match self.kind() {
+            ServiceKind::Unit => unescaped(name).unwrap_or_else(|| name.to_owned()),
+            _ => name.to_owned(),
+        }
+    }
+
+    /// The short name, as rules may write it: `nginx`, `curl`, `postgresql@15-main`.
     #[must_use]
     pub fn name(&self) -> &str {
         let rest = self.0.split_once(':').map_or(&*self.0, |(_, rest)| rest);
@@ -156,6 +167,19 @@ impl ServiceKey {
             _ => rest,
         }
     }
+}
+
+/// With `\\xNN` as the byte that it stands for; `None` if that is no text or has control characters.
+fn unescaped(name: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(name.len());
+    let mut rest = name;
+    while let Some(at) = rest.find("\\x") {
+        bytes.extend_from_slice(&rest.as_bytes()[..at]);
+        bytes.push(u8::from_str_radix(rest.get(at + 2..at + 4)?, 16).ok()?);
+        rest = &rest[at + 4..];
+    }
+    bytes.extend_from_slice(rest.as_bytes());
+    String::from_utf8(bytes).ok().filter(|text| !text.chars().any(char::is_control))
 }
 
 impl fmt::Display for ServiceKey {
@@ -215,6 +239,22 @@ mod tests {
             let key: ServiceKey = text.parse().expect(text);
             assert_eq!((key.as_str(), key.kind(), key.name()), (text, kind, name));
         }
+    }
+
+    #[test]
+    fn people_read_names_without_escapes() {
+        for (name, shown) in [
+            ("nginx", "nginx"),
+            (r"foo@a\x2db", "foo@a-b"),
+            (r"caf\xc3\xa9", "caf\u{e9}"),
+            (r"a\x1b[31m", r"a\x1b[31m"),
+            (r"a\xff", r"a\xff"),
+            (r"a\x2", r"a\x2"),
+            (r"a\xzz", r"a\xzz"),
+        ] {
+            assert_eq!(ServiceKey::unit(name).display_name(), shown);
+        }
+        assert_eq!(ServiceKey::program(r"/opt/a\x2db").display_name(), r"a\x2db", "a program's name is its own");
     }
 
     #[test]

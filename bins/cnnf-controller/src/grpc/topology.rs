@@ -335,7 +335,7 @@ fn service_message(state: &State, key: &ServiceKey) -> v1::Service {
     });
     v1::Service {
         key: key.to_string(),
-        name: key.name().to_owned(),
+        name: key.display_name(),
         instances: instances.collect(),
         phase: state.policy.models.get(key).map(|model| model.phase.to_string()).unwrap_or_default(),
         mode: state.policy.service_modes.get(key).copied().unwrap_or(Mode::Enforce).to_string(),

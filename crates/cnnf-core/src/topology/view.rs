@@ -233,7 +233,7 @@ fn node(peer: &Peer, worst: Option<EdgeStatus>, places: &Places<'_>, policy: &Po
         })
         .collect();
     Node {
-        name: key.map_or_else(|| peer.to_string(), |key| key.name().to_owned()),
+        name: key.map_or_else(|| peer.to_string(), ServiceKey::display_name),
         kind: match peer {
             Peer::Service(_) => NodeKind::Service,
             Peer::Object(_) => NodeKind::Object,
