@@ -47,6 +47,25 @@ fn cgroups_mean_services() {
     }
 }
 
+/// Captured where we could, else from published listings.
+#[test]
+fn cgroups_of_distributions_mean_what_they_should() {
+    let lines = include_str!("tests/distributions.tsv").lines().filter(|line| !line.starts_with('#'));
+    let mut seen = 0;
+    for line in lines {
+        let fields: Vec<&str> = line.split('\t').collect();
+        let [place, path, want, _source] = fields[..] else { panic!("four fields: {line}") };
+        let got = match of_cgroup(path) {
+            CgroupOwner::Service(key) => key.to_string(),
+            CgroupOwner::Container(container) => format!("container:{}", &container.id()[..12]),
+            CgroupOwner::SocketUnit(_) | CgroupOwner::ByProgram => "by program".to_owned(),
+        };
+        assert_eq!(got, want, "{place}: {path}");
+        seen += 1;
+    }
+    assert!(seen >= 15, "{seen}");
+}
+
 #[test]
 fn programs_are_called_by_what_they_run() {
     for (exe, cmdline, cwd, want) in [
