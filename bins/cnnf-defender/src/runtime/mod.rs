@@ -36,8 +36,8 @@ pub(crate) use shared::{Shared, Status, queue_word};
 
 /// How long the agent waits for an event before time passes for it.
 const TICK: Duration = Duration::from_millis(50);
-/// How often it is looked whether the table is still ours.
-const CHECK: Duration = Duration::from_millis(250);
+/// How often it is looked whether the table is still ours: it is read only if somebody else was heard to change rules.
+const CHECK: Duration = Duration::from_millis(50);
 /// How often the table's counters are read.
 const COUNT: Duration = Duration::from_secs(2);
 /// How often connections are listed, for the bytes of those that live long: at least after this time,
