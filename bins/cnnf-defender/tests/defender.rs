@@ -3,6 +3,7 @@
 mod bed;
 mod containers;
 mod flushes;
+mod hostile;
 mod naming;
 mod truth;
 
@@ -20,7 +21,10 @@ use nix::sys::signal::Signal;
 #[test]
 fn probe() {
     bed::be_probe(|group, words| {
-        flushes::act(words).or_else(|| naming::act(words)).or_else(|| truth::act(group, words))
+        flushes::act(words)
+            .or_else(|| hostile::act(words))
+            .or_else(|| naming::act(words))
+            .or_else(|| truth::act(group, words))
     });
 }
 

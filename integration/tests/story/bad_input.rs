@@ -1,8 +1,10 @@
 //! Bad input gets an error that says where and what to do, the exit code of the contract, and changes nothing.
 
+use std::time::Duration;
+
 use cnnf_lab::{Output, Placement, World};
 
-use crate::bed::{OFFICE, list};
+use crate::bed::{OFFICE, events, known, list, rule, within};
 
 #[track_caller]
 fn refused(output: &Output, code: i32, words: &[&str]) {
@@ -103,4 +105,96 @@ fn root_bad_enrolments_and_configurations_are_told_apart() {
     refused(&check("cnnf-defender", "controler = 'x:1'"), 2, &["controler", "/tmp/c.toml"]);
     refused(&check("cnnf-controller", "lissten = '0.0.0.0:1'"), 2, &["lissten", "/tmp/c.toml"]);
     assert!(check("cnnf-controller", "listen = '0.0.0.0:7443'").success());
+}
+
+/// Fetches a page as a program, then in a unit, that are called by a terminal's escapes, HTML, a formula, what ends quotes, and what is no
+/// UTF-8; the kernel takes a newline in a program's name only.
+const HOSTILE: &str = r#"
+word=$(printf '\033[31m\tred\302\233\377\007<b>=cmd|"\\ ')
+line=$(printf '%s\n2026-01-01T00:00:00Z ERROR forged' "$word")
+cp "$(readlink -f "$(command -v curl)")" "/run/$line" && chmod 755 "/run/$line" || exit 2
+"/run/$line" -4 -s --max-time 2 -A "$line" http://web1/ || exit 3
+own=$(sed -n s/^0:://p /proc/self/cgroup)
+for tree in /sys/fs/cgroup /sys/fs/cgroup/unified; do
+    [ -e "$tree$own/cgroup.procs" ] || continue
+    group="$tree${own%/user.slice/*}/system.slice/$word.service"
+    mkdir -p "$group" || exit 4
+    sh -c 'echo 0 >"$0/cgroup.procs" && exec curl -4 -s --max-time 2 -A "$1" http://web1/' "$group" "$line" || exit 5
+    sleep 1
+    rmdir "$group"
+    exit
+done
+exit 6
+"#;
+
+#[test]
+fn root_hostile_names_steer_nobody_who_reads_them() {
+    let world = World::up(OFFICE).expect("the world comes up");
+    known(&world, "unit:nginx");
+    rule(&world, "watch", "any", "nginx", "tcp/80", "alert");
+    // until the rule is on the host
+    within(Duration::from_secs(5), "an alert", || {
+        world.shell("app1", "curl -4 -s --max-time 2 http://web1/").text();
+        !events(&world, "rule_alert").is_empty()
+    });
+    let output = world.shell("app1", HOSTILE);
+    assert_eq!((output.code, output.stdout.as_str()), (0, "the page\nthe page\n"), "{output:?}");
+
+    let word = "\u{1b}[31m\tred\u{9b}?\u{7}<b>=cmd|\"\\ ";
+    let program = format!("exe:/run/{}\n2026-01-01T00:00:00Z ERROR forged", word.replace('?', "\u{fffd}"));
+    let unit = format!("unit:{}", word.replace('?', "\u{fffd}ff"));
+    for key in [&program, &unit] {
+        within(Duration::from_secs(10), "events, services and edges of both", || {
+            let told = events(&world, "rule_alert");
+            let told = told.iter().filter(|event| event["client"]["service"] == key.as_str());
+            let whole =
+                told.filter(|event| event["process"]["cmdline"].as_str().is_some_and(|c| c.contains("-A \u{1b}[31m")));
+            whole.count() > 0
+                && list(&world, &["services", "list"], "services").iter().any(|s| s["key"] == key.as_str())
+                && list(&world, &["edges", "list"], "edges").iter().any(|e| e["client"]["service"] == key.as_str())
+        });
+    }
+    let number = |key: &str| {
+        let told = events(&world, "rule_alert");
+        let event = told.iter().find(|event| event["client"]["service"] == key).expect("an event");
+        event["id"].as_str().map_or_else(|| event["id"].to_string(), str::to_owned)
+    };
+    let (of_program, of_unit) = (number(&program), number(&unit));
+    let plain = |what: &str, text: &str| {
+        let raw = text.chars().find(|c| c.is_control() && *c != '\n');
+        assert!(raw.is_none(), "{what} has a raw {raw:?}: {text:?}");
+        assert!(!text.lines().any(|line| line.starts_with("2026-01-01")), "{what} has a forged line: {text}");
+    };
+    for command in [
+        &["status"][..],
+        &["radar"],
+        &["services", "list"],
+        &["services", "show", &unit],
+        &["edges", "list"],
+        &["events", "list"],
+        &["events", "show", &of_program],
+        &["events", "show", &of_unit],
+        &["models", "list"],
+        &["models", "show", &program],
+        &["explain", &unit, "unit:nginx", "tcp/80"],
+    ] {
+        for form in ["table", "json", "yaml", "dot"] {
+            if form == "dot" && command != ["radar"] {
+                continue;
+            }
+            let output = world.ctl(&[&["-o", form], command].concat());
+            let what = format!("{command:?} as {form}");
+            plain(&what, &output.stderr);
+            plain(&what, output.text());
+            match form {
+                "json" => drop(serde_json::from_str::<serde_json::Value>(output.text()).expect(&what)),
+                "dot" => assert!(output.text().contains(r"\\x1b[31m"), "{what}: {}", output.text()),
+                _ => {}
+            }
+        }
+    }
+    // a name that nobody has comes back in the error
+    plain("an error", &world.ctl(&["models", "show", &format!("{unit}x")]).stderr);
+    plain("the controller's log", &world.log("controller", "cnnf-controller"));
+    plain("the defender's log", &world.log("app1", "cnnf-defender"));
 }

@@ -81,11 +81,13 @@ fn caller<T>(request: &tonic::Request<T>) -> String {
 
 /// The service that a caller names by key or short name, among those that were ever heard of.
 fn service(state: &State, field: &str, name: &str) -> Result<ServiceKey, Status> {
-    let name = name.trim();
+    let known = state.services();
+    // a program may be called with blanks at the end
+    let name = if known.iter().any(|key| key.as_str() == name) { name } else { name.trim() };
     if name.is_empty() {
         return Err(ConvertError::new(field, "is missing: write a service's key or short name").into());
     }
-    resolve_among(name, &state.services()).map_err(|error| match error {
+    resolve_among(name, &known).map_err(|error| match error {
         NameError::Unknown(name) => {
             Status::not_found(format!("there is no service '{name}': 'cnnfctl services list' shows them"))
         }

@@ -2,6 +2,7 @@
 
 pub(crate) mod controller;
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -102,8 +103,13 @@ impl Bed {
 
     /// Starts the defender; its log goes to a file.
     pub(crate) fn start(&mut self) {
+        self.start_logging("info");
+    }
+
+    /// The same with a log of this level.
+    pub(crate) fn start_logging(&mut self, level: &str) {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.dir.path().join("log")).expect("log");
-        self.defender = Some(self.command(&["run"]).stderr(log).spawn().expect("defender"));
+        self.defender = Some(self.command(&["run"]).env("CNNF_LOG", level).stderr(log).spawn().expect("defender"));
         let start = Instant::now();
         while !self.defender(&["status"]).status.success() {
             assert!(start.elapsed() < Duration::from_secs(10), "the defender does not start: {}", self.log());
@@ -167,6 +173,13 @@ impl Bed {
     /// Removes an empty control group, as a service manager does when a service stops.
     pub(crate) fn remove_group(&self, group: &str) {
         remove(&self.groups.join(group));
+    }
+
+    /// Makes a control group of any name.
+    pub(crate) fn group(&self, name: &OsStr) -> PathBuf {
+        let path = self.groups.join(name);
+        fs::create_dir_all(&path).expect("a control group");
+        path
     }
 
     /// A process in this control group, to be started.

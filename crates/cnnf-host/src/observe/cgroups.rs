@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use cnnf_core::observation::Observation;
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 
+use super::group_path::{path_of, text_of};
+
 /// The deepest tree that is followed, so that a hostile one costs nothing.
 const DEPTH_MAX: usize = 32;
 
@@ -77,7 +79,7 @@ impl Watcher {
     /// The directory of the group at `path`.
     #[must_use]
     pub fn directory(&self, path: &str) -> PathBuf {
-        self.root.join(path.trim_start_matches('/'))
+        self.root.join(path_of(path.trim_start_matches('/')))
     }
 
     /// Reads what came and went; nothing if there is nothing to read.
@@ -108,8 +110,7 @@ impl Watcher {
                     continue;
                 }
                 let Some((parent, name)) = self.watched.get(&event.wd()).zip(event.file_name()) else { continue };
-                let Ok(name) = name.to_str() else { continue };
-                let path = format!("{}/{name}", parent.trim_end_matches('/'));
+                let path = format!("{}/{}", parent.trim_end_matches('/'), text_of(name.to_bytes()));
                 changes.push((path, flags.contains(ReadFlags::CREATE)));
             }
         }
@@ -188,12 +189,13 @@ impl AsFd for Watcher {
     }
 }
 
+/// The names of what is in a group, as they stand in a path.
 pub(super) fn subdirectories(directory: &Path) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
     entries
         .filter_map(Result::ok)
         .filter(|entry| entry.file_type().is_ok_and(|t| t.is_dir()))
-        .filter_map(|entry| OsStr::to_str(&entry.file_name()).map(str::to_owned))
+        .map(|entry| text_of(entry.file_name().as_bytes()))
         .collect()
 }
 

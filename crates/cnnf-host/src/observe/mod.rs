@@ -9,6 +9,7 @@ pub mod connections;
 pub mod containers;
 mod digest;
 pub mod evidence;
+mod group_path;
 pub mod listeners;
 pub mod namespaces;
 pub mod owner;

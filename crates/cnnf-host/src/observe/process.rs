@@ -7,8 +7,10 @@ use std::path::PathBuf;
 
 use cnnf_core::id::ServiceKey;
 use cnnf_core::identity::{self, Naming, Program};
-use procfs::process;
+use procfs::{FromBufRead as _, process};
 use rustix::fs::{self, Access, AtFlags, FileType, Mode, OFlags, RawDir, readlinkat_raw};
+
+use super::group_path::text_of;
 
 /// The longest command line that is read, in bytes.
 const CMDLINE_MAX: u64 = 4096;
@@ -67,7 +69,7 @@ impl Process {
             cmdline: arguments(&cmdline(proc)),
             cwd: proc.cwd().map(text).ok(),
             uid: proc.uid().ok()?,
-            cgroup: cgroup_path(&proc.cgroups().ok()?)?,
+            cgroup: cgroup_path(&groups_of(proc)?)?,
         })
     }
 
@@ -121,7 +123,7 @@ impl Process {
 /// The path of the control group of process `pid`.
 #[must_use]
 pub fn group(pid: u32) -> Option<String> {
-    cgroup_path(&open(pid)?.cgroups().ok()?)
+    cgroup_path(&groups_of(&open(pid)?)?)
 }
 
 /// All process ids.
@@ -182,6 +184,13 @@ fn cmdline(proc: &process::Process) -> Vec<u8> {
     bytes
 }
 
+/// Its control groups, whatever bytes are in their names; the kernel makes none with a newline in it.
+fn groups_of(proc: &process::Process) -> Option<procfs::ProcessCGroups> {
+    let mut bytes = Vec::with_capacity(512);
+    proc.open_relative("cgroup").ok()?.read_to_end(&mut bytes).ok()?;
+    procfs::ProcessCGroups::from_buf_read(text_of(&bytes).as_bytes()).ok()
+}
+
 /// Where systemd put the process: the cgroup2 path, or on a host where it still manages cgroup v1 that of its own hierarchy there.
 /// ` (deleted)` is taken off.
 fn cgroup_path(groups: &procfs::ProcessCGroups) -> Option<String> {
@@ -218,8 +227,6 @@ fn user_in(passwd: &str, uid: u32) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use procfs::FromBufRead;
-
     use super::*;
 
     #[test]

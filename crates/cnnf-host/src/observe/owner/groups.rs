@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use cnnf_core::id::ServiceKey;
 use cnnf_core::identity::of_cgroup;
 
+use crate::observe::group_path::path_of;
 use crate::observe::{cgroups, process};
 
 /// The tree below the root of cgroup2, if that is mounted.
@@ -33,7 +34,7 @@ impl Groups {
 
     fn directory(&self, path: &str) -> PathBuf {
         // without a tree no group has processes, and an absolute path could be another tree's
-        self.root.as_ref().map_or_else(PathBuf::new, |root| root.join(path.trim_start_matches('/')))
+        self.root.as_ref().map_or_else(PathBuf::new, |root| root.join(path_of(path.trim_start_matches('/'))))
     }
 
     /// The path of the control group of this id; looks through the tree if it is a new one. Without a tree every socket is the root's.
@@ -66,7 +67,7 @@ impl Groups {
         let Ok(id) = std::fs::metadata(directory).map(|m| m.ino()) else { return };
         self.paths.insert(id, if path.is_empty() { "/".into() } else { path.to_owned() });
         for name in cgroups::subdirectories(directory) {
-            self.walk(&directory.join(&name), &format!("{path}/{name}"));
+            self.walk(&directory.join(path_of(&name)), &format!("{path}/{name}"));
         }
     }
 
@@ -79,7 +80,8 @@ impl Groups {
                 let mut waiting = vec![self.directory(path)];
                 while let Some(directory) = waiting.pop() {
                     pids.extend(cgroups::processes(&directory));
-                    waiting.extend(cgroups::subdirectories(&directory).iter().map(|name| directory.join(name)));
+                    waiting
+                        .extend(cgroups::subdirectories(&directory).iter().map(|name| directory.join(path_of(name))));
                 }
                 pids
             }
