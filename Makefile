@@ -72,6 +72,7 @@ bench: deps ## benchmarks beside the ways of others (root); tables, and target/b
 	cargo bench --locked -p cnnf-core --bench policy
 	cargo bench --locked -p cnnf-core --bench learning
 	cargo bench --locked -p cnnf-host --bench owner
+	cargo bench --locked -p cnnf-defender --bench steady
 	cargo bench --locked -p cnnf-host --bench programming
 	cargo bench --locked -p cnnf-host --bench dataplane
 
