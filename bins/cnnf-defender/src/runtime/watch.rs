@@ -32,6 +32,12 @@ const WAIT: Duration = Duration::from_secs(1);
 const WALK: Duration = Duration::from_secs(10);
 /// How often systemd is asked for its socket units if none is new.
 const ASK: Duration = Duration::from_secs(60);
+/// A look takes at most one part in so many of the time, so a host with very many sockets is looked at more rarely.
+const SCAN_SHARE: u32 = 100;
+/// How long connections gather before they are read: nothing waits for them, and a wake-up for each costs more than reading it.
+const GATHER: Duration = Duration::from_millis(10);
+/// So many at once are not waited for: the kernel's buffer must not overflow.
+const MANY: usize = 128;
 /// How long processes may be asked for one socket where no packet waits.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How often listeners and addresses are read.
@@ -165,11 +171,16 @@ fn lost<T>(what: &str, error: &dyn std::fmt::Display) -> Vec<T> {
 }
 
 fn watch_connections(to: &Handles, mut conntrack: Connections) {
+    let mut behind = false;
     loop {
         if !wait_readable(&conntrack, WAIT).unwrap_or(false) {
             continue;
         }
+        if !behind {
+            thread::sleep(GATHER);
+        }
         let seen = conntrack.read().unwrap_or_else(|error| lost("conntrack", &error));
+        behind = seen.len() >= MANY;
         if !seen.is_empty() && to.events.send(Event::Observed(seen)).is_err() {
             return;
         }
@@ -253,6 +264,7 @@ fn watch_listeners(to: &Handles, nudged: &Receiver<Duration>) {
     let mut owners = owners.with_patience(PATIENCE);
     let mut before = (None, None);
     loop {
+        let began = Instant::now();
         owners.name_by(to.shared.naming());
         let found = listeners::read(&mut diag, &mut owners).map(|mut found| {
             for (service, endpoints) in &*to.elsewhere.lock().unwrap_or_else(PoisonError::into_inner) {
@@ -282,7 +294,7 @@ fn watch_listeners(to: &Handles, nudged: &Receiver<Duration>) {
             Ok(_) => {}
             Err(error) => tracing::warn!("addresses of this host: {error}"),
         }
-        match nudged.recv_timeout(SCAN) {
+        match nudged.recv_timeout(SCAN.max(began.elapsed() * SCAN_SHARE)) {
             Ok(settle) => {
                 thread::sleep(settle);
                 // what came meanwhile is seen by the same look

@@ -1,12 +1,20 @@
 //! Cases of sockets that change hands, and of those that several hold.
 
-use std::time::Duration;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use super::{SERVER, each, some, table};
 use crate::exe;
 
-/// How long it takes at most on a busy machine until nothing of a UDP socket is left in conntrack.
-const SOON: Duration = Duration::from_millis(200);
+/// Waits until conntrack has nothing of a client's UDP port any more: until then whoever takes it goes on with its connection.
+fn until_ended(port: u64) {
+    let began = Instant::now();
+    let list = ["-L", "-p", "udp", "--orig-port-src", &port.to_string()];
+    while !Command::new("conntrack").args(list).output().expect("conntrack").stdout.is_empty() {
+        assert!(began.elapsed() < Duration::from_secs(5), "the connections of port {port} stay");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
 
 #[test]
 fn root_truth_about_sockets_that_change_hands() {
@@ -157,8 +165,7 @@ fn root_truth_about_ports_used_again() {
         for n in 0..n {
             for service in ["first.service", "second.service"] {
                 assert_eq!(t.bed.probe(service, &format!("say-hello 9002 {}", 20_000 + n)), "ok");
-                // what the last one had is deleted by then
-                std::thread::sleep(SOON);
+                until_ended(20_000 + n);
             }
         }
         let predicted = [("unit:first", "unit:server", n), ("unit:second", "unit:server", n)];
@@ -171,7 +178,7 @@ fn root_truth_about_ports_used_again() {
                 assert_eq!(t.bed.probe("client.service", &format!("say-hello 9004 {}", 20_000 + n)), "ok");
                 server.kill().expect("kill");
                 server.wait().expect("wait");
-                std::thread::sleep(SOON);
+                until_ended(20_000 + n);
             }
         }
         let predicted = [("unit:client", "unit:old", n), ("unit:client", "unit:new", n)];
