@@ -95,9 +95,17 @@ impl Row {
         (right, unknown, wrong)
     }
 
+    /// Connections that no report has told of.
+    fn uncounted(&self) -> u64 {
+        let (right, unknown, _) = self.score();
+        self.total().saturating_sub(right + unknown)
+    }
+
+    /// The table is about names. Where ports are used again quickly one connection in a hundred may go uncounted.
     fn is_good(&self) -> bool {
         let (right, unknown, wrong) = self.score();
-        wrong == 0 && unknown <= self.unknown_max && right + unknown == self.total()
+        let few = self.uncounted() <= (self.total() / 100).max(1);
+        wrong == 0 && unknown <= self.unknown_max && right + unknown <= self.total() && few
     }
 }
 
@@ -155,11 +163,12 @@ impl Table<'_> {
 
     /// Prints it.
     fn finish(self) {
-        println!("{:<64} {:>6} {:>6} {:>8} {:>6}", "case", "known", "right", "unknown", "wrong");
+        println!("{:<64} {:>6} {:>6} {:>8} {:>6} {:>9}", "case", "known", "right", "unknown", "wrong", "uncounted");
         for row in &self.rows {
             let (right, unknown, wrong) = row.score();
-            println!("{:<64} {:>6} {right:>6} {unknown:>8} {wrong:>6}", row.name, row.total());
-            if !row.is_good() || unknown > 0 {
+            let uncounted = row.uncounted();
+            println!("{:<64} {:>6} {right:>6} {unknown:>8} {wrong:>6} {uncounted:>9}", row.name, row.total());
+            if !row.is_good() || unknown > 0 || uncounted > 0 {
                 println!("    predicted {:?}\n    observed  {:?}", row.predicted, row.observed);
             }
         }
