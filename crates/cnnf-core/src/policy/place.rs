@@ -28,6 +28,8 @@ pub(super) struct Places<'a> {
     running: HashMap<&'a ServiceKey, Vec<(&'a HostId, &'a Host)>>,
     /// Where ranges of rules and objects start, so that a network is tried on both sides of a cut.
     cuts: BTreeSet<IpAddr>,
+    /// Where networks start, and end, that models know.
+    learned: BTreeSet<IpAddr>,
     /// Where ports of rules start, and end.
     port_cuts: BTreeSet<(Protocol, u16)>,
     found: HashMap<Peer, Vec<Party>>,
@@ -49,6 +51,13 @@ impl<'a> Places<'a> {
             end => policy.addresses(end),
         });
         let cuts = ranges.flatten().flat_map(|range| [Some(range.low()), crate::net::next(range.high())]).flatten();
+        let known = policies.iter().flat_map(|policy| policy.models.values()).flat_map(|model| model.edges.keys());
+        let peers = known.flat_map(|edge| [&edge.client, &edge.server]).filter_map(|peer| match peer {
+            Peer::Address(range) => Some(*range),
+            _ => None,
+        });
+        let bounds = |range: AddrRange| [Some(range.low()), crate::net::next(range.high())];
+        let learned = peers.chain(private()).flat_map(bounds).flatten().collect();
         let rules = policies.iter().flat_map(|policy| &policy.rules);
         let ports = rules.flat_map(|rule| match &rule.ports {
             Ports::Any => &[][..],
@@ -57,7 +66,7 @@ impl<'a> Places<'a> {
         let cut =
             |range: &PortRange| [Some(range.low), range.high.checked_add(1)].map(|port| Some((range.protocol, port?)));
         let port_cuts = ports.flat_map(cut).flatten().collect();
-        Self { directory, indices, running, cuts: cuts.collect(), port_cuts, found: HashMap::new() }
+        Self { directory, indices, running, cuts: cuts.collect(), learned, port_cuts, found: HashMap::new() }
     }
 
     /// What an edge may have been: a combination of the places of its ends that has one address family, or `all` of them.
@@ -123,18 +132,27 @@ impl<'a> Places<'a> {
         let mut kinds = BTreeMap::new();
         for (id, host, address) in all() {
             let classes: Vec<_> = self.indices.iter().map(|index| index.address_class(address)).collect();
-            let kind = (address.is_ipv4(), &host.labels, host.mode, classes);
+            let kind = (address.is_ipv4(), &host.labels, host.mode, classes, self.network(address));
             kinds.entry(kind).or_insert_with(|| party(id, address));
         }
         kinds.into_values().take(MAX_PLACES).collect()
     }
 
+    /// Which of the networks that models know an address is in.
+    fn network(&self, address: IpAddr) -> Option<IpAddr> {
+        self.learned.range(..=address).next_back().copied()
+    }
+
     fn addresses(&self, ranges: &[AddrRange]) -> Vec<Party> {
-        let cuts = ranges.iter().flat_map(|range| self.cuts.range(range.low()..=range.high()).copied());
+        let cuts = |range: &AddrRange| {
+            let within = range.low()..=range.high();
+            self.cuts.range(within.clone()).chain(self.learned.range(within)).copied().collect::<Vec<_>>()
+        };
+        let cuts = ranges.iter().flat_map(cuts);
         let mut kinds = BTreeMap::new();
         for address in ranges.iter().map(|range| range.low()).chain(cuts) {
             let classes: Vec<_> = self.indices.iter().map(|index| index.address_class(address)).collect();
-            kinds.entry((address.is_ipv4(), classes)).or_insert_with(|| Party {
+            kinds.entry((address.is_ipv4(), classes, self.network(address))).or_insert_with(|| Party {
                 host: self.directory.host_of(address).map(|(id, _)| id.clone()),
                 service: None,
                 address,

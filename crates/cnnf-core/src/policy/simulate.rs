@@ -174,6 +174,8 @@ struct Same<'a> {
     place: Vec<Option<usize>>,
     /// The places of the rules that could match the edge that is looked at.
     about: [Vec<usize>; 2],
+    /// Services whose models know edges by address: they may judge one place otherwise than another.
+    by_address: BTreeSet<&'a ServiceKey>,
 }
 
 impl<'a> Same<'a> {
@@ -187,7 +189,12 @@ impl<'a> Same<'a> {
             let known = by_id.get(&rule.id).copied();
             known.filter(|n| old.rules[*n] == *rule && same_object(&rule.source) && same_object(&rule.destination))
         };
-        Self { policies: [old, new], place: new.rules.iter().map(place).collect(), about: [Vec::new(), Vec::new()] }
+        Self {
+            policies: [old, new],
+            place: new.rules.iter().map(place).collect(),
+            about: [Vec::new(), Vec::new()],
+            by_address: by_address(old, new),
+        }
     }
 
     fn concern(&mut self, old: &Index<'_>, new: &Index<'_>, edge: &Edge) -> Concern {
@@ -213,12 +220,21 @@ impl<'a> Same<'a> {
         let rules =
             before.iter().filter_map(|n| old.rules.get(*n)).chain(after.iter().filter_map(|n| new.rules.get(*n)));
         let services = matches!((&edge.client, &edge.server), (Peer::Service(_), Peer::Service(_)));
-        if services && !edge.is_dynamic() && !rules.into_iter().any(by_place) {
+        let learned_by_place = [&edge.client, &edge.server]
+            .into_iter()
+            .any(|peer| matches!(peer, Peer::Service(key) if self.by_address.contains(key)));
+        if services && !learned_by_place && !edge.is_dynamic() && !rules.into_iter().any(by_place) {
             Concern::AllPlaces
         } else {
             Concern::SomePlaces
         }
     }
+}
+
+fn by_address<'a>(old: &'a PolicySet, new: &'a PolicySet) -> BTreeSet<&'a ServiceKey> {
+    let of_services = |edge: &Edge| matches!((&edge.client, &edge.server), (Peer::Service(_), Peer::Service(_)));
+    let models = old.models.iter().chain(&new.models);
+    models.filter(|(_, model)| !model.edges.keys().all(of_services)).map(|(key, _)| key).collect()
 }
 
 fn shorten(shifts: &mut Vec<Shift>) {
