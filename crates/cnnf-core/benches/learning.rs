@@ -15,8 +15,8 @@ use cnnf_core::flow::{FlowKey, FlowRecord, FlowStats};
 use cnnf_core::id::{HostId, ServiceKey};
 use cnnf_core::label::Labels;
 use cnnf_core::model::{self, Model};
-use cnnf_core::net::{Ports, Protocol};
-use cnnf_core::policy::{Effect, End, Mode, OnFailure, PolicySet, Rule, RuleId, ServicePattern};
+use cnnf_core::net::Protocol;
+use cnnf_core::policy::{Effect, End, Mode, PolicySet, Rule, RuleId, ServicePattern};
 use cnnf_core::time::Timestamp;
 use cnnf_core::topology::{Edge, Grouping, Peer, Topology, View, view};
 
@@ -186,20 +186,14 @@ fn picture(services: usize, wanted: usize, rows: &mut Rows) {
     }
     policy.models.values_mut().for_each(|model| model.activate(Timestamp(3)));
     let rule = |n: usize| Rule {
-        id: RuleId(n as u64 + 1),
-        name: format!("rule {n}"),
-        enabled: true,
-        source: End::Any,
-        destination: End::Service { pattern: ServicePattern::of(&service(n, 1)), labels: Labels::default() },
-        ports: Ports::Any,
-        effect: Effect::Allow,
-        on_failure: OnFailure::Open,
-        learned_allow: false,
-        expires_at: None,
-        owner: String::new(),
-        ticket: String::new(),
-        notes: String::new(),
         revision: 1,
+        ..Rule::new(
+            RuleId(n as u64 + 1),
+            format!("rule {n}"),
+            End::Any,
+            End::Service { pattern: ServicePattern::of(&service(n, 1)), labels: Labels::default() },
+            Effect::Allow,
+        )
     };
     policy.rules = (0..50).map(rule).collect();
     let view_of = View { grouping: Grouping::Label("rack".into()), ..View::default() };

@@ -18,8 +18,8 @@ use cnnf_core::label::Labels;
 use cnnf_core::model::{Model, Phase, Seen};
 use cnnf_core::net::{AddrRange, Ports, Protocol};
 use cnnf_core::policy::{
-    Connection, Effect, End, Index, Mode, OnFailure, Party, PolicySet, Resolver, Rule, RuleId, ServicePattern, Vantage,
-    evaluate, simulate,
+    Connection, Effect, End, Index, Mode, Party, PolicySet, Resolver, Rule, RuleId, ServicePattern, Vantage, evaluate,
+    simulate,
 };
 use cnnf_core::time::Timestamp;
 use cnnf_core::topology::{Edge, Peer};
@@ -103,21 +103,11 @@ fn policy(rules: usize, services: usize, models: bool) -> PolicySet {
             _ => (service(a), End::Any),
         };
         Rule {
-            id: RuleId(n as u64 + 1),
-            name: format!("rule {n}"),
-            enabled: true,
-            source,
-            destination,
             // "any" as a server must leave most ports alone, or nothing would come to the rules after it
             ports: Ports::parse(&[format!("tcp/{}", port(b))]).unwrap_or_default(),
-            effect: Effect::ALL[random.below(3)],
-            on_failure: OnFailure::Open,
-            learned_allow: false,
-            expires_at: None,
             owner: "bench".to_owned(),
-            ticket: String::new(),
-            notes: String::new(),
             revision: 1,
+            ..Rule::new(RuleId(n as u64 + 1), format!("rule {n}"), source, destination, Effect::ALL[random.below(3)])
         }
     };
     let rules = (0..rules).map(rule).collect();

@@ -19,21 +19,8 @@ const TWO_HOSTS: &str = concat!(
 name = "web"
 "#,
     include_str!("../fixtures/nginx.toml"),
-    r#"[[host.service]]
-unit = "front@15-main"
-command = ["nginx", "-c", "{dir}/nginx.conf", "-g", "daemon off;"]
-ready = "tcp/5432"
-[host.service.files]
-"nginx.conf" = """
-pid {dir}/nginx.pid;
-error_log stderr;
-worker_processes 1;
-events {}
-http { access_log off; server { listen 5432; location / { return 200 "an instance\\n"; } } }
-"""
-[[host]]
-name = "app"
-"#
+    include_str!("../fixtures/front.toml"),
+    "[[host]]\nname = \"app\"\n"
 );
 
 /// A service that systemd starts when somebody connects, and passes the listening socket to.

@@ -14,7 +14,8 @@ use super::{GREET, RELAY, made};
 const EACH: u64 = 5;
 
 /// Each case has a port of its own, so that cases of the same program are told apart.
-const HOSTS: &str = r#"
+const HOSTS: &str = concat!(
+    r#"
 [controller]
 settings = { learn_for = "1h" }
 [[host]]
@@ -37,21 +38,10 @@ http {
     }
 }
 """
-[[host.service]]
-unit = "front@15-main"
-command = ["nginx", "-c", "{dir}/nginx.conf", "-g", "daemon off;"]
-ready = "tcp/5432"
-[host.service.files]
-"nginx.conf" = """
-pid {dir}/nginx.pid;
-error_log stderr;
-worker_processes 1;
-events {}
-http { access_log off; server { listen 5432; location / { return 200 "an instance\\n"; } } }
-"""
-[[host]]
-name = "app"
-"#;
+"#,
+    include_str!("../fixtures/front.toml"),
+    "[[host]]\nname = \"app\"\n"
+);
 
 /// What a shell runs to connect so often; each command waits until it was answered.
 fn fetch(port: u16) -> String {

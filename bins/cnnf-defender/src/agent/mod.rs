@@ -6,6 +6,7 @@
 mod events;
 mod guard;
 mod inventory;
+mod policy;
 mod trial;
 
 use std::collections::BTreeSet;
@@ -13,7 +14,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cnnf_core::event::{ConnectionEvent, EventKind, Notice};
+use cnnf_core::event::ConnectionEvent;
 use cnnf_core::failsafe::Failsafes;
 use cnnf_core::flow::{Aggregator, Bounds};
 use cnnf_core::id::ServiceKey;
@@ -42,9 +43,6 @@ pub(crate) const LOG_GROUP: u16 = 6400;
 pub(crate) const IDENTIFY_QUEUE: u16 = 6400;
 /// The queue of packets that wait for evidence.
 pub(crate) const EVIDENCE_QUEUE: u16 = 6401;
-
-/// Why a policy is undone.
-const UNREACHED: &str = "the controller could not be reached anew under it, so what was before it holds";
 
 /// How often counted flows are reported.
 const FLOWS_EVERY: Duration = Duration::from_millis(500);
@@ -407,110 +405,12 @@ impl Agent {
         }
     }
 
-    fn take_policy(&mut self, policy: HostPolicy, now: Timestamp, effects: &mut Vec<Effect>) {
-        if policy.generation < self.policy.generation {
-            let message = format!("generation {} is in force: a policy never goes back", self.policy.generation);
-            effects.push(Effect::Status { generation: policy.generation, outcome: "refused", message });
-            return;
-        }
-        if self.standing == (Standing::Reverted { generation: policy.generation }) {
-            self.told = None;
-            self.announce("reverted", UNREACHED.into(), effects);
-            return;
-        }
-        if policy != self.policy {
-            let standing = self.standing.clone().after(&self.policy, &policy, self.patience, now);
-            let keep = Effect::KeepPolicy(Box::new(policy.clone()));
-            // a crash in between must not make a policy good that has to prove itself
-            if standing.on_trial().is_some() {
-                self.stand(standing, effects);
-                effects.push(keep);
-            } else {
-                effects.push(keep);
-                self.stand(standing, effects);
-            }
-            self.set_policy(policy, effects);
-        }
-        // whoever sends it does not know yet what became of it
-        self.told = None;
-        if !self.rebuild(effects) && self.refused.is_none() {
-            self.in_force(effects);
-        }
-    }
-
-    /// The kernel has the policy.
-    fn in_force(&mut self, effects: &mut Vec<Effect>) {
-        match self.standing {
-            Standing::Reverted { .. } => self.announce("reverted", UNREACHED.into(), effects),
-            _ => self.announce("applied", String::new(), effects),
-        }
-        if self.standing.on_trial() != self.proving {
-            self.proving = self.standing.on_trial();
-            effects.push(Effect::Prove(self.proving));
-        }
-    }
-
-    fn stand(&mut self, standing: Standing, effects: &mut Vec<Effect>) {
-        if self.standing == standing {
-            return;
-        }
-        effects.push(Effect::KeepStanding(standing.clone()));
-        self.standing = standing;
-    }
-
-    /// Goes back to what was before a policy that did not prove itself.
-    fn revert(&mut self, policy: HostPolicy, now: Timestamp, effects: &mut Vec<Effect>) {
-        let notice = Notice {
-            at: now,
-            kind: EventKind::Reverted,
-            message: format!("generation {}: {UNREACHED}", policy.generation),
-            process: cnnf_core::event::Process::default(),
-            count: 1,
-        };
-        effects.push(Effect::KeepPolicy(Box::new(policy.clone())));
-        effects.push(Effect::KeepStanding(self.standing.clone()));
-        self.set_policy(policy, effects);
-        self.told = None;
-        if !self.rebuild(effects) {
-            self.in_force(effects);
-        }
-        effects.push(Effect::Report(Body::Notice((&notice).into())));
-    }
-
-    fn set_policy(&mut self, policy: HostPolicy, effects: &mut Vec<Effect>) {
-        self.policy = policy;
-        let before = self.resolver.naming().clone();
-        self.resolver.define(&self.policy.definitions);
-        self.renamed(&before, effects);
-    }
-
     /// Tells whoever names processes and sockets if that changed; the table comes after.
     fn renamed(&mut self, before: &Arc<Naming>, effects: &mut Vec<Effect>) {
         if !Arc::ptr_eq(before, self.resolver.naming()) {
             self.inventory.touch();
             effects.push(Effect::Name(self.resolver.naming().clone()));
             effects.push(Effect::KeepStamps { epochs: self.epochs });
-        }
-    }
-
-    fn announce(&mut self, outcome: &'static str, message: String, effects: &mut Vec<Effect>) {
-        let now = (self.policy.generation, outcome, message);
-        if now.0 != 0 && self.told.as_ref() != Some(&now) {
-            self.told = Some(now.clone());
-            effects.push(Effect::Status { generation: now.0, outcome, message: now.2 });
-        }
-    }
-
-    fn applied(&mut self, result: Result<(), String>, now: Timestamp, effects: &mut Vec<Effect>) {
-        match result {
-            Ok(()) => {
-                self.refused = None;
-                self.in_force(effects);
-            }
-            Err(message) => {
-                self.refused = Some(now);
-                self.announce("failed", message, effects);
-            }
         }
     }
 

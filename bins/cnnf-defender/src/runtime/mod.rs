@@ -52,7 +52,6 @@ const AT_ONCE: usize = 1000;
 /// Runs until a signal says to stop.
 pub(crate) fn run(config: Config) -> Result<(), Failure> {
     tracing_subscriber::fmt()
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("CNNF_LOG").unwrap_or_else(|_| "info".into()))

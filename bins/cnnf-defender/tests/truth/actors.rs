@@ -185,7 +185,8 @@ fn ask(protocol: &str, count: u16, port: u16) -> Done {
             stream.write_all(b"x")?;
             stream.read_exact(&mut name)?;
         } else {
-            let socket = UdpSocket::bind(local(20_000 + n))?;
+            // a client's, from the kernel's range for them: one below it that is open while listeners are read counts as a server's
+            let socket = UdpSocket::bind(local(40_000 + n))?;
             socket.set_read_timeout(Some(TIMEOUT))?;
             socket.send_to(b"x", local(port))?;
             socket.recv_from(&mut name)?;

@@ -35,24 +35,13 @@ fn moments(rules: &[Rule]) -> impl Iterator<Item = (Timestamp, EventKind, &Rule)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::{Effect, End, OnFailure, RuleId};
+    use crate::policy::{Effect, End, RuleId};
 
     fn ending(id: u64, end: u64) -> Rule {
         Rule {
-            id: RuleId(id),
-            name: format!("rule {id}"),
-            enabled: true,
-            source: End::Any,
-            destination: End::Any,
-            ports: crate::net::Ports::Any,
-            effect: Effect::Prevent,
-            on_failure: OnFailure::Open,
-            learned_allow: false,
             expires_at: Some(Timestamp(end)),
-            owner: String::new(),
-            ticket: String::new(),
-            notes: String::new(),
             revision: 1,
+            ..Rule::new(RuleId(id), format!("rule {id}"), End::Any, End::Any, Effect::Prevent)
         }
     }
 

@@ -215,6 +215,27 @@ pub enum RuleError {
 }
 
 impl Rule {
+    /// A rule about all ports, enabled, open on failure, without end, owner or notes, that has not been in a revision yet.
+    #[must_use]
+    pub fn new(id: RuleId, name: impl Into<String>, source: End, destination: End, effect: Effect) -> Self {
+        Self {
+            id,
+            name: name.into(),
+            enabled: true,
+            source,
+            destination,
+            ports: Ports::Any,
+            effect,
+            on_failure: OnFailure::Open,
+            learned_allow: false,
+            expires_at: None,
+            owner: String::new(),
+            ticket: String::new(),
+            notes: String::new(),
+            revision: 0,
+        }
+    }
+
     /// Checks what can be checked without the rest of the world.
     ///
     /// # Errors

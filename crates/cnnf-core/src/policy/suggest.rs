@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::group::{internet, private};
-use super::rule::{Effect, End, OnFailure, Rule, RuleId, ServicePattern};
+use super::rule::{Effect, End, Rule, RuleId, ServicePattern};
 use crate::id::ServiceKey;
 use crate::label::Labels;
 use crate::model::{Model, Seen};
@@ -96,20 +96,8 @@ fn rule(key: &ServiceKey, direction: Direction, peer: End, ports: Ports, peer_na
         IN => (peer, own, format!("{peer_name} to {key}")),
     };
     Rule {
-        id: RuleId::default(),
-        name: name.chars().take(180).collect(),
-        enabled: true,
-        source,
-        destination,
         ports,
-        effect: Effect::Allow,
-        on_failure: OnFailure::Open,
-        learned_allow: false,
-        expires_at: None,
-        owner: String::new(),
-        ticket: String::new(),
-        notes: String::new(),
-        revision: 0,
+        ..Rule::new(RuleId::default(), name.chars().take(180).collect::<String>(), source, destination, Effect::Allow)
     }
 }
 

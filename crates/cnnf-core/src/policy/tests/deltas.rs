@@ -6,27 +6,20 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::label::Labels;
-use crate::net::Ports;
-use crate::policy::{AddressObject, Delta, Effect, End, Misfit, OnFailure, Rule, RuleId, ServicePattern};
+use crate::policy::{AddressObject, Delta, Effect, End, Misfit, Rule, RuleId, ServicePattern};
 
 type Content = (Vec<Rule>, BTreeMap<String, AddressObject>);
 
 fn rule(id: u64, effect: Effect) -> Rule {
     Rule {
-        id: RuleId(id),
-        name: format!("rule {id}"),
-        enabled: true,
-        source: End::Any,
-        destination: End::Service { pattern: ServicePattern("unit:db".into()), labels: Labels::default() },
-        ports: Ports::Any,
-        effect,
-        on_failure: OnFailure::Open,
-        learned_allow: false,
-        expires_at: None,
-        owner: String::new(),
-        ticket: String::new(),
-        notes: String::new(),
         revision: 1,
+        ..Rule::new(
+            RuleId(id),
+            format!("rule {id}"),
+            End::Any,
+            End::Service { pattern: ServicePattern("unit:db".into()), labels: Labels::default() },
+            effect,
+        )
     }
 }
 

@@ -8,8 +8,8 @@ use crate::label::Labels;
 use crate::model::{Model, Phase, Seen};
 use crate::net::{Ports, Protocol};
 use crate::policy::{
-    Connection, Considered, Decision, Effect, End, GroupEntry, LocalMatch, Mode, OnFailure, Party, PeerMatch,
-    PolicySet, Reason, Rule, RuleId, ServicePattern, Vantage, evaluate, evaluate_trail, resolve,
+    Connection, Considered, Decision, Effect, End, GroupEntry, LocalMatch, Mode, Party, PeerMatch, PolicySet, Reason,
+    Rule, RuleId, ServicePattern, Vantage, evaluate, evaluate_trail, resolve,
 };
 use crate::time::Timestamp;
 use crate::topology::{Edge, Peer};
@@ -57,22 +57,7 @@ pub(super) fn service(text: &str) -> End {
 }
 
 pub(super) fn rule(id: u64, source: End, destination: End, effect: Effect) -> Rule {
-    Rule {
-        id: RuleId(id),
-        name: format!("rule {id}"),
-        enabled: true,
-        source,
-        destination,
-        ports: Ports::Any,
-        effect,
-        on_failure: OnFailure::Open,
-        learned_allow: false,
-        expires_at: None,
-        owner: String::new(),
-        ticket: String::new(),
-        notes: String::new(),
-        revision: 7,
-    }
+    Rule { revision: 7, ..Rule::new(RuleId(id), format!("rule {id}"), source, destination, effect) }
 }
 
 /// From a service of a host, or an address without a defender, to a database's port.

@@ -6,7 +6,7 @@ use crate::directory::{Directory, Endpoint, Host, Instance};
 use crate::id::{HostId, ServiceKey};
 use crate::identity::Definition;
 use crate::net::{Ports, Protocol};
-use crate::policy::{Effect, End, Mode, OnFailure, PolicySet, Renaming, Rule, RuleId, ServicePattern, renaming};
+use crate::policy::{Effect, End, Mode, PolicySet, Renaming, Rule, RuleId, ServicePattern, renaming};
 
 fn key(text: &str) -> ServiceKey {
     text.parse().expect("key")
@@ -49,20 +49,14 @@ fn directory(hosts: &[(&str, &str, &[Runs])]) -> Directory {
 
 fn rule(id: u64, pattern: &str) -> Rule {
     Rule {
-        id: RuleId(id),
-        name: pattern.into(),
-        enabled: true,
-        source: End::Service { pattern: ServicePattern(pattern.into()), labels: "".parse().expect("labels") },
-        destination: End::Any,
-        ports: Ports::Any,
-        effect: Effect::Alert,
-        on_failure: OnFailure::Open,
-        learned_allow: false,
-        expires_at: None,
-        owner: String::new(),
-        ticket: String::new(),
-        notes: String::new(),
         revision: 1,
+        ..Rule::new(
+            RuleId(id),
+            pattern,
+            End::Service { pattern: ServicePattern(pattern.into()), labels: "".parse().expect("labels") },
+            End::Any,
+            Effect::Alert,
+        )
     }
 }
 

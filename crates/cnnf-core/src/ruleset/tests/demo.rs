@@ -7,7 +7,7 @@ use crate::directory::{Directory, Endpoint, Host, Instance};
 use crate::failsafe::Failsafes;
 use crate::id::{HostId, ServiceKey};
 use crate::label::Labels;
-use crate::net::{Ports, Protocol};
+use crate::net::Protocol;
 use crate::policy::{Effect, End, Mode, OnFailure, PolicySet, Rule, RuleId, ServicePattern, resolve};
 use crate::ruleset::{
     FlowState, Hook, HostFacts, Label, LocalService, Packet, QueueBackend, Ruleset, Slot, Verdict, compile, interpret,
@@ -38,20 +38,8 @@ fn rule(id: u64, source: &str, destination: &str, effect: Effect) -> Rule {
         _ => End::Service { pattern: ServicePattern(text.into()), labels: Labels::default() },
     };
     Rule {
-        id: RuleId(id),
-        name: format!("{source} to {destination}"),
-        enabled: true,
-        source: end(source),
-        destination: end(destination),
-        ports: Ports::Any,
-        effect,
-        on_failure: OnFailure::Open,
-        learned_allow: false,
-        expires_at: None,
-        owner: String::new(),
-        ticket: String::new(),
-        notes: String::new(),
         revision: 1,
+        ..Rule::new(RuleId(id), format!("{source} to {destination}"), end(source), end(destination), effect)
     }
 }
 
