@@ -28,7 +28,7 @@ pub(super) struct Places<'a> {
     running: HashMap<&'a ServiceKey, Vec<(&'a HostId, &'a Host)>>,
     /// Where ranges of rules and objects start, so that a network is tried on both sides of a cut.
     cuts: BTreeSet<IpAddr>,
-    /// Where networks start, and end, that models know.
+    /// Where networks start, and end, that models may know.
     learned: BTreeSet<IpAddr>,
     /// Where ports of rules start, and end.
     port_cuts: BTreeSet<(Protocol, u16)>,
@@ -56,8 +56,9 @@ impl<'a> Places<'a> {
             Peer::Address(range) => Some(*range),
             _ => None,
         });
+        let objects = policies.iter().flat_map(|policy| policy.objects.values()).flat_map(|object| &object.addresses);
         let bounds = |range: AddrRange| [Some(range.low()), crate::net::next(range.high())];
-        let learned = peers.chain(private()).flat_map(bounds).flatten().collect();
+        let learned = peers.chain(objects.copied()).chain(private()).flat_map(bounds).flatten().collect();
         let rules = policies.iter().flat_map(|policy| &policy.rules);
         let ports = rules.flat_map(|rule| match &rule.ports {
             Ports::Any => &[][..],
