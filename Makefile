@@ -8,40 +8,51 @@ DENY_VERSION := 0.20.2
 
 # What the build, the tests and the demo use; `make deps` installs what is absent.
 PACKAGES := build-essential pkg-config libnftnl-dev libmnl-dev nftables iproute2 conntrack procps util-linux curl jq \
-            nginx-light redis-server dnsmasq-base busybox iptables
+            nginx-light redis-server dnsmasq-base busybox iptables chromium
 
 # Connections a case of the truth table: enough for 100,000 in all.
 SOAK_EACH ?= 2500
 
-.PHONY: help deps tools build fmt lint deny check test fuzz demo soak bench test-vm beds lab clean
+# The page is built again when one of these is newer than it.
+UI_SOURCES := $(shell find ui proto \( -path ui/node_modules -o -path ui/.node -o -path ui/dist -o -path ui/src/gen -o -path ui/e2e \) -prune -o -type f ! -name .built -print)
+
+.PHONY: help deps ui tools build fmt lint deny check test fuzz demo soak bench test-vm beds lab clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 deps: ## install what is missing on Debian or Ubuntu (root); starts none of it
 	@packaging/install-deps $(PACKAGES)
+	@command -v npm >/dev/null || packaging/install-deps nodejs npm
+
+ui/.built: $(UI_SOURCES)
+	ui/build.sh
+
+ui: ui/.built ## build the web page into ui/dist, where something changed; installs node where it is absent (root)
 
 tools: ## install the pinned cargo tools where they are absent
 	@command -v cargo-nextest >/dev/null || cargo install --locked cargo-nextest --version $(NEXTEST_VERSION)
 	@command -v cargo-deny >/dev/null || cargo install --locked cargo-deny --version $(DENY_VERSION)
 
-build: ## build everything
+build: ui ## build everything
 	cargo build --locked --workspace
 
 fmt: ## format the sources
 	cargo fmt --all
 
-lint: ## formatting and clippy, warnings denied
+lint: ui ## formatting and clippy, warnings denied
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 
 deny: tools ## licences, bans and sources of dependencies
 	cargo deny --locked --log-level error check licenses bans sources
 
-check: tools lint deny ## everything that needs no root
+check: tools ui lint deny ## everything that needs no root
+	cd ui && npm run --silent unit
 	cargo nextest run --locked --workspace -E 'not test(/root_/)'
 
-test: deps tools lint deny ## everything CI runs (root: makes namespaces of its own)
+test: deps tools ui lint deny ## everything CI runs (root: makes namespaces of its own)
+	cd ui && npm run --silent unit
 	cargo build --locked --workspace --bins
 	cargo nextest run --locked --workspace
 	$(MAKE) --no-print-directory demo CHECK=1
@@ -50,7 +61,7 @@ fuzz: ## fuzz every decoder longer than the tests do, with another seed each tim
 	FUZZ_ROUNDS=$${FUZZ_ROUNDS:-5000000} FUZZ_SEED=$${FUZZ_SEED:-$$RANDOM$$RANDOM} cargo nextest run --locked --profile soak --workspace \
 		-E 'test(/^fuzz::/)'
 
-demo: deps ## the story on four small hosts; CHECK=1 verifies each step and exits
+demo: deps ui ## the story on four small hosts; CHECK=1 verifies each step and exits
 	cargo build --locked --workspace --bins
 	CHECK=$(CHECK) integration/demo.sh
 
@@ -85,3 +96,4 @@ lab: build ## build and show how to make small worlds of your own
 
 clean: ## remove what was built
 	cargo clean
+	rm -rf ui/dist ui/.built ui/src/gen

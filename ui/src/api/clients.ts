@@ -1,0 +1,22 @@
+import { createClient } from "@connectrpc/connect";
+import {
+  DefinitionService,
+  EventService,
+  FleetService,
+  ModelService,
+  PolicyService,
+  SettingsService,
+  StatusService,
+  TopologyService,
+} from "~/gen/cnnf/v1/admin_pb";
+import { transport } from "./transport";
+
+/** One client for each service of the API; every call is a promise of the answer's message. */
+export const status = createClient(StatusService, transport);
+export const topology = createClient(TopologyService, transport);
+export const policy = createClient(PolicyService, transport);
+export const models = createClient(ModelService, transport);
+export const events = createClient(EventService, transport);
+export const fleet = createClient(FleetService, transport);
+export const settings = createClient(SettingsService, transport);
+export const definitions = createClient(DefinitionService, transport);

@@ -1,0 +1,27 @@
+import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
+import { createGrpcWebTransport } from "@connectrpc/connect-web";
+
+type Listener = () => void;
+const expired = new Set<Listener>();
+
+/** Calls `listener` whenever the controller says that nobody is signed in; returns how to stop that. */
+export function onSignedOut(listener: Listener): () => void {
+  expired.add(listener);
+  return () => expired.delete(listener);
+}
+
+const watchSession: Interceptor = (next) => async (request) => {
+  try {
+    return await next(request);
+  } catch (error) {
+    if (ConnectError.from(error).code === Code.Unauthenticated) for (const listener of expired) listener();
+    throw error;
+  }
+};
+
+/** gRPC-web to where the page came from. The session is a cookie that scripts cannot see. */
+export const transport = createGrpcWebTransport({
+  baseUrl: globalThis.location?.origin ?? "http://localhost",
+  interceptors: [watchSession],
+  defaultTimeoutMs: 30_000,
+});
