@@ -1,24 +1,27 @@
 //! Changes that operators make: checked, stored, then in force.
 
+mod confirm;
 mod definition;
 mod fleet;
 mod model;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use cnnf_core::id::{HostId, ServiceKey};
 use cnnf_core::identity::Definition;
 use cnnf_core::policy::{Delta, Mode, PolicySet, Rule, RuleError, RuleId};
 use cnnf_rpc::convert::policy::{NameError, resolve_among};
 use cnnf_rpc::convert::{self, ConvertError};
-use cnnf_store::{Author, PolicyState};
+use cnnf_store::{Author, NewEvent, PolicyState, Unconfirmed};
 use tonic::Status;
 
 pub(crate) use definition::Change;
 
 use crate::clock::now;
 use crate::controller::{Controller, refuse};
+use crate::state::Waiting;
 
 pub(crate) use model::no_model;
 
@@ -34,6 +37,13 @@ pub(crate) struct Edited<T> {
     pub(crate) delta: Delta,
 }
 
+impl<T> Edited<T> {
+    /// The change, if it waits to be confirmed.
+    pub(crate) fn unconfirmed(&self) -> Option<&Unconfirmed> {
+        self.new.unconfirmed.as_ref().filter(|waiting| waiting.revision == self.revision)
+    }
+}
+
 /// A policy that is being changed.
 pub(crate) struct Draft {
     /// As it will be.
@@ -41,9 +51,17 @@ pub(crate) struct Draft {
     /// As it was.
     pub(crate) old: PolicyState,
     services: BTreeSet<ServiceKey>,
+    /// How long it has to be confirmed; `None` for a change that stays.
+    pub(crate) confirm_within: Option<Duration>,
+    /// Whether it takes back the change that waits to be confirmed.
+    pub(crate) takes_back: bool,
 }
 
 impl Draft {
+    fn new(old: PolicyState, services: BTreeSet<ServiceKey>) -> Self {
+        Self { new: old.clone(), old, services, confirm_within: None, takes_back: false }
+    }
+
     /// The key behind a short name.
     fn resolve(&self, name: &str) -> Result<ServiceKey, NameError> {
         resolve_among(name, &self.services)
@@ -108,6 +126,15 @@ impl Draft {
         )))
     }
 
+    /// Undoes these changes, newest first.
+    pub(crate) fn go_back(&mut self, changes: Vec<Delta>) -> Result<(), Status> {
+        for delta in changes {
+            let fits = delta.reversed().apply(&mut self.new.rules, &mut self.new.objects);
+            fits.map_err(|error| Status::internal(error.to_string()))?;
+        }
+        Ok(())
+    }
+
     /// Names are unique.
     fn check_names(&self) -> Result<(), ConvertError> {
         let mut names = BTreeSet::new();
@@ -150,7 +177,7 @@ impl Controller {
         let (mut draft, policy) = {
             let state = self.state();
             let old = state.policy_state();
-            (Draft { new: old.clone(), old, services: state.services() }, Arc::clone(&state.policy))
+            (Draft::new(old, state.services()), Arc::clone(&state.policy))
         };
         draft.replace(rules, objects)?;
         draft.check_names()?;
@@ -166,28 +193,49 @@ impl Controller {
         author: Option<Author>,
         change: impl FnOnce(&mut Draft) -> Result<T, Status>,
     ) -> Result<Edited<T>, Status> {
+        self.edit_policy_and_tell(author, change, |_| Vec::new()).await
+    }
+
+    /// As [`Controller::edit_policy`], with events that are stored if and only if the change is.
+    async fn edit_policy_and_tell<T>(
+        self: &Arc<Self>,
+        author: Option<Author>,
+        change: impl FnOnce(&mut Draft) -> Result<T, Status>,
+        tell: impl FnOnce(&PolicyState) -> Vec<NewEvent>,
+    ) -> Result<Edited<T>, Status> {
         let _guard = self.edits.lock().await;
         let mut draft = {
             let state = self.state();
             let old = state.policy_state();
             let defined = state.policy.definitions.iter().map(Definition::key);
-            Draft { new: old.clone(), old, services: state.services().into_iter().chain(defined).collect() }
+            Draft::new(old, state.services().into_iter().chain(defined).collect())
         };
         let answer = change(&mut draft)?;
         draft.check_names()?;
         let changed = draft.stamp();
-        let Draft { old, new, .. } = draft;
+        if changed && author.is_some() {
+            draft.check_confirmed()?;
+        }
+        let Draft { old, mut new, confirm_within, .. } = draft;
         let delta = Delta::between((&old.rules, &old.objects), (&new.rules, &new.objects));
         let Some(author) = author.filter(|_| changed) else {
             return Ok(Edited { answer, revision: old.revision, new, delta });
         };
         let who = author.who.clone();
-        self.store.save_policy(&old, &new, author).await.map_err(refuse)?;
+        new.unconfirmed = confirm_within.map(|within| Unconfirmed {
+            revision: new.revision,
+            base: old.revision,
+            who: who.clone(),
+            at: author.at,
+            until: author.at.plus(within),
+        });
+        let told = self.store.save_policy(&old, &new, author, tell(&new)).await.map_err(refuse)?;
         let queued = {
             let mut state = self.state();
             let kept: BTreeSet<RuleId> = new.rules.iter().map(|rule| rule.id).collect();
             state.uses.retain(|id, _| kept.contains(id));
             state.last_rule = new.last_rule;
+            state.unconfirmed = new.unconfirmed.clone().map(|waiting| Waiting::new(waiting, now()));
             let policy = Arc::make_mut(&mut state.policy);
             policy.revision = new.revision;
             policy.rules.clone_from(&new.rules);
@@ -203,6 +251,7 @@ impl Controller {
         self.rules_changed.notify_one();
         self.resolve_now.notify_one();
         self.settle(queued).await;
+        self.publish(told);
         Ok(Edited { answer, revision: new.revision, new, delta })
     }
 

@@ -44,6 +44,12 @@ fn expiry(text: &str, now: Timestamp) -> Result<String, String> {
     }
 }
 
+/// Reads how long something has (`5m`, `1h 30m`), in whole seconds.
+pub(crate) fn parse_within(text: &str) -> Result<u32, String> {
+    let seconds = humantime::parse_duration(text).ok().and_then(|within| u32::try_from(within.as_secs()).ok());
+    seconds.filter(|seconds| *seconds > 0).ok_or_else(|| format!("'{text}' is no time to wait: write 90s, 5m or 1h"))
+}
+
 /// From `since` until `until` or now, for a request; all time if both are `None`.
 pub(crate) fn range(since: Option<Timestamp>, until: Option<Timestamp>) -> Option<v1::TimeRange> {
     let ms = |at: Option<Timestamp>| at.map_or(0, |at| at.0);
@@ -64,5 +70,9 @@ mod tests {
         assert_eq!(expiry("2027-01-31", now).as_deref(), Ok("2027-01-31"));
         assert_eq!(expiry("never", now).as_deref(), Ok(""));
         assert!(expiry("soon", now).is_err());
+        assert_eq!((parse_within("5m"), parse_within("1h 30s")), (Ok(300), Ok(3630)));
+        for none in ["0s", "10ms", "300y", "soon", "-5m", "5"] {
+            assert!(parse_within(none).is_err(), "{none}");
+        }
     }
 }

@@ -33,6 +33,8 @@ pub struct Revision {
     pub author: Author,
     /// How much it is, in words.
     pub summary: String,
+    /// What became of it, if it had to be confirmed.
+    pub note: String,
 }
 
 impl Store {
@@ -42,7 +44,7 @@ impl Store {
     /// If the database cannot be read.
     pub fn revisions(&self) -> Result<Vec<Revision>, StoreError> {
         self.read(|connection| {
-            let sql = "SELECT revision, at, who, why, summary FROM revisions ORDER BY revision DESC";
+            let sql = "SELECT revision, at, who, why, summary, note FROM revisions ORDER BY revision DESC";
             collect(connection, sql, &[], read_revision)
         })
     }
@@ -99,6 +101,7 @@ fn read_revision(row: &Row<'_>) -> Result<Revision, StoreError> {
         revision: read_count(row, "revision")?,
         author: Author { at: read_time(row, "at")?, who: row.get("who")?, why: row.get("why")? },
         summary: row.get("summary")?,
+        note: row.get("note")?,
     })
 }
 

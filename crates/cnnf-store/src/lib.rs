@@ -39,7 +39,7 @@ pub use history::{Author, MAX_REVISION_BYTES, MAX_REVISIONS, Revision};
 pub use host::{Cursor, HostRow, Inventory};
 pub use model::ModelPatch;
 pub use pending::Pending;
-pub use policy::{PolicyState, RuleUse};
+pub use policy::{PolicyState, RuleUse, Unconfirmed};
 pub use report::{Intake, Taken};
 pub use span::{DAY, HOUR};
 pub use token::{Enrolled, NewHost, TokenError};

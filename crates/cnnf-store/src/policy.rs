@@ -10,7 +10,7 @@ use rusqlite::{Connection, params};
 use crate::column::{collect, count, json, read_count, read_json, read_text, read_time, time};
 use crate::history::{self, Author};
 use crate::writer::Class;
-use crate::{Pending, Store, StoreError};
+use crate::{NewEvent, Pending, Store, StoreError, StoredEvent};
 
 /// What operators decided.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,6 +23,23 @@ pub struct PolicyState {
     pub rules: Vec<Rule>,
     /// By name.
     pub objects: BTreeMap<String, AddressObject>,
+    /// The newest change, if it is undone unless it is confirmed.
+    pub unconfirmed: Option<Unconfirmed>,
+}
+
+/// A change that is undone at its deadline unless it is confirmed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unconfirmed {
+    /// Which; always the newest.
+    pub revision: u64,
+    /// Rules and objects become what they were after this one.
+    pub base: u64,
+    /// Whose it is.
+    pub who: String,
+    /// Since when it is in force.
+    pub at: Timestamp,
+    /// Its deadline.
+    pub until: Timestamp,
 }
 
 /// How often a rule alerted or prevented.
@@ -52,6 +69,7 @@ impl Store {
                 last_rule: counter(connection, "rule")?,
                 rules,
                 objects: objects.into_iter().collect(),
+                unconfirmed: unconfirmed(connection)?,
             })
         })
     }
@@ -71,10 +89,17 @@ impl Store {
         })
     }
 
-    /// Replaces `old` by `new`, all or nothing; only the difference is written, and kept in the history as `author`'s.
+    /// Replaces `old` by `new`, all or nothing; only the difference is written, and kept in the history as `author`'s. Answers with the events
+    /// that tell of it as they are kept now.
     ///
     /// [`StoreError::Stale`] if the store is not at `old`'s revision.
-    pub fn save_policy(&self, old: &PolicyState, new: &PolicyState, author: Author) -> Pending<()> {
+    pub fn save_policy(
+        &self,
+        old: &PolicyState,
+        new: &PolicyState,
+        author: Author,
+        events: Vec<NewEvent>,
+    ) -> Pending<Vec<StoredEvent>> {
         let seen = old.revision;
         let (revision, last_rule) = (new.revision, new.last_rule);
         let delta = Delta::between((&old.rules, &old.objects), (&new.rules, &new.objects));
@@ -82,6 +107,7 @@ impl Store {
         let before: BTreeMap<RuleId, usize> = old.rules.iter().enumerate().map(|(at, rule)| (rule.id, at)).collect();
         let shifted = new.rules.iter().enumerate().filter(|(at, rule)| before.get(&rule.id).is_some_and(|b| b != at));
         let shifted: Vec<(RuleId, usize)> = shifted.map(|(at, rule)| (rule.id, at)).collect();
+        let (was, is) = (old.unconfirmed.clone(), new.unconfirmed.clone());
         self.writer.submit(Class::Decision, move |connection| {
             let newest = counter(connection, "revision")?;
             if newest != seen {
@@ -90,6 +116,16 @@ impl Store {
             set_counter(connection, "revision", revision)?;
             set_counter(connection, "rule", last_rule)?;
             history::add(connection, revision, &author, &delta)?;
+            if let Some(was) = was {
+                let what = format!("not confirmed: undone by revision {revision}");
+                settle(connection, was.revision, &what)?;
+            }
+            if let Some(Unconfirmed { revision, base, who, at, until }) = is {
+                connection.execute(
+                    "INSERT INTO unconfirmed (revision, base, who, at, until) VALUES (?1, ?2, ?3, ?4, ?5)",
+                    params![count(revision), count(base), who, time(at), time(until)],
+                )?;
+            }
             let mut delete_rule = connection.prepare_cached("DELETE FROM rules WHERE id = ?1")?;
             let mut put_rule = connection.prepare_cached(
                 "INSERT INTO rules (id, position, body, hits, last_used) VALUES (?1, ?2, ?3, 0, 0)
@@ -125,7 +161,20 @@ impl Store {
                     (None, None) => {}
                 }
             }
-            Ok(())
+            crate::event::add(connection, &events)
+        })
+    }
+
+    /// Keeps the change that waits to be confirmed.
+    ///
+    /// [`StoreError::NotFound`] if this is not the one that waits.
+    pub fn confirm_policy(&self, revision: u64, author: &Author) -> Pending<()> {
+        let what = format!("confirmed by {}", author.who);
+        self.writer.submit(Class::Decision, move |connection| {
+            if unconfirmed(connection)?.is_none_or(|waiting| waiting.revision != revision) {
+                return Err(StoreError::NotFound(format!("revision {revision} that waits to be confirmed")));
+            }
+            settle(connection, revision, &what)
         })
     }
 
@@ -153,6 +202,26 @@ impl Store {
             Ok(())
         })
     }
+}
+
+fn unconfirmed(connection: &Connection) -> Result<Option<Unconfirmed>, StoreError> {
+    let rows = collect(connection, "SELECT * FROM unconfirmed", &[], |row| {
+        Ok(Unconfirmed {
+            revision: read_count(row, "revision")?,
+            base: read_count(row, "base")?,
+            who: row.get("who")?,
+            at: read_time(row, "at")?,
+            until: read_time(row, "until")?,
+        })
+    })?;
+    Ok(rows.into_iter().next())
+}
+
+/// Nothing waits any more; the history says what became of it.
+fn settle(connection: &Connection, revision: u64, what: &str) -> Result<(), StoreError> {
+    connection.execute("DELETE FROM unconfirmed", [])?;
+    connection.execute("UPDATE revisions SET note = ?2 WHERE revision = ?1", params![count(revision), what])?;
+    Ok(())
 }
 
 /// Counts what a rule did.

@@ -1,8 +1,11 @@
 //! What is said of rules before they are in force is what the hosts then do, and a rollback brings back what was.
 
-use cnnf_lab::World;
+use std::time::Duration;
 
-use crate::bed::{OFFICE, SOON, known, list, number, page, ping, within};
+use cnnf_lab::World;
+use nix::sys::signal::Signal;
+
+use crate::bed::{OFFICE, SOON, events, known, list, number, page, ping, within};
 
 const DRAFT: &str = "version: 1
 rules:
@@ -60,4 +63,41 @@ fn root_a_simulation_says_what_the_hosts_then_do_and_a_rollback_brings_it_back()
     assert!(back.success(), "{back:?}");
     within(SOON, "the page is back", || shop().success());
     other().text();
+}
+
+const SHUT: &str = "version: 1
+rules:
+  - {name: nobody, from: any, to: nginx, ports: [tcp/80], effect: prevent, owner: ann}
+";
+
+#[test]
+fn root_what_nobody_confirms_is_undone_though_the_controller_was_killed_meanwhile() {
+    let world = World::up(OFFICE).expect("the world comes up");
+    known(&world, "unit:nginx");
+    let shop = || page(&world, "app1", "shop", "http://web1/");
+    shop().text();
+    let path = world.service_dir("web1", "nginx").join("shut.yaml");
+    std::fs::write(&path, SHUT).expect("written");
+    let path = path.display().to_string();
+    let apply = |within| world.ctl(&["rules", "apply", "-f", &path, "--confirm-within", within]);
+
+    assert!(apply("5s").success());
+    within(SOON, "nobody gets in", || !shop().success());
+    world.unit("controller", "cnnf-controller").kill(Signal::SIGKILL);
+    assert!(!shop().success(), "the rule holds without a controller");
+    within(Duration::from_secs(20), "it is undone by itself", || shop().success());
+    within(SOON * 10, "an event tells of it", || {
+        events(&world, "reverted").iter().any(|e| e["message"].as_str().is_some_and(|m| m.contains("within 5s")))
+    });
+    assert!(list(&world, &["rules", "list"], "rules").is_empty());
+
+    assert!(apply("3s").success());
+    let add = ["rules", "add", "--name", "more", "--from", "unit:shop", "--to", "any", "--effect", "alert"];
+    let refused = world.ctl(&add);
+    assert!(!refused.success() && refused.stderr.contains("waits to be confirmed"), "{refused:?}");
+    assert!(world.ctl(&["rules", "confirm"]).success());
+    std::thread::sleep(Duration::from_secs(4));
+    assert!(!shop().success(), "what is confirmed stays");
+    assert!(world.ctl(&["rules", "rollback", "0", "--yes"]).success());
+    within(SOON, "the page is back", || shop().success());
 }

@@ -24,7 +24,8 @@ impl PolicyService for Api {
         let state = self.0.state();
         let rules = state.policy.rules.iter().enumerate().map(|(n, rule)| message(rule, n, &state.uses)).collect();
         let objects = state.policy.objects.values().map(Into::into).collect();
-        Ok(Response::new(v1::ListRulesResponse { rules, objects, revision: state.policy.revision }))
+        let unconfirmed = state.unconfirmed.as_ref().map(Into::into);
+        Ok(Response::new(v1::ListRulesResponse { rules, objects, revision: state.policy.revision, unconfirmed }))
     }
 
     async fn add_rule(&self, request: Request<v1::AddRuleRequest>) -> Result<Response<v1::Rule>, Status> {
@@ -105,13 +106,16 @@ impl PolicyService for Api {
         request: Request<v1::ApplyPolicyRequest>,
     ) -> Result<Response<v1::ApplyPolicyResponse>, Status> {
         let author = author(&request, &request.get_ref().reason)?;
-        let v1::ApplyPolicyRequest { rules, objects, base_revision, dry_run, reason: _ } = request.into_inner();
+        let v1::ApplyPolicyRequest { rules, objects, base_revision, dry_run, reason: _, confirm_within_seconds } =
+            request.into_inner();
+        let within = history::within(confirm_within_seconds)?;
         let apply = |draft: &mut Draft| {
             draft.check_base(base_revision)?;
+            draft.confirm_within = within;
             draft.replace(rules, objects)
         };
         let edited = self.0.edit_policy(Some(author).filter(|_| !dry_run), apply).await?;
-        Ok(Response::new(convert::history::applied(&edited.delta, edited.revision)))
+        Ok(Response::new(self.applied(&edited)))
     }
 
     async fn list_objects(
@@ -156,6 +160,15 @@ impl PolicyService for Api {
     ) -> Result<Response<v1::ApplyPolicyResponse>, Status> {
         let author = author(&request, &request.get_ref().reason)?;
         self.rollback(author, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn confirm_policy(
+        &self,
+        request: Request<v1::ConfirmPolicyRequest>,
+    ) -> Result<Response<v1::ConfirmPolicyResponse>, Status> {
+        let author = author(&request, "")?;
+        let revision = self.0.confirm_policy(request.into_inner().revision, author).await?;
+        Ok(Response::new(v1::ConfirmPolicyResponse { revision }))
     }
 
     async fn simulate_policy(

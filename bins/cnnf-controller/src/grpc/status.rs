@@ -39,6 +39,7 @@ impl StatusService for Api {
                     hosts: hosts.into_iter().map(|id| state.host_name(id)).collect(),
                 })
                 .collect(),
+            unconfirmed: state.unconfirmed.as_ref().map(Into::into),
         }))
     }
 }

@@ -9,7 +9,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cnnf_core::directory::Directory;
 use cnnf_core::id::{HostId, ServiceKey};
@@ -17,7 +17,7 @@ use cnnf_core::policy::{HostPolicy, PolicySet, RuleId};
 use cnnf_core::time::Timestamp;
 use cnnf_core::topology::{Peer, Topology};
 use cnnf_rpc::v1;
-use cnnf_store::{Cursor, DefinitionState, HostRow, PolicyState, RuleUse};
+use cnnf_store::{Cursor, DefinitionState, HostRow, PolicyState, RuleUse, Unconfirmed};
 use tokio::sync::watch;
 
 pub(crate) use learn::Learned;
@@ -38,6 +38,8 @@ pub(crate) struct State {
     pub(crate) policy: Arc<PolicySet>,
     /// The newest rule's number.
     pub(crate) last_rule: u64,
+    /// The newest change of the rules, if it is undone unless it is confirmed.
+    pub(crate) unconfirmed: Option<Waiting>,
     /// Up to when operators were told of rules that expire.
     pub(crate) expiries_told: Timestamp,
     /// What operators call services, with who changed it.
@@ -52,6 +54,26 @@ pub(crate) struct State {
     pub(crate) hosts: BTreeMap<HostId, KnownHost>,
     /// Addresses that two hosts claim; each conflict is told once.
     pub(crate) conflicts: BTreeSet<IpAddr>,
+}
+
+/// A change of the rules that waits to be confirmed.
+pub(crate) struct Waiting {
+    pub(crate) change: Unconfirmed,
+    /// When it is undone, by the clock that nobody sets.
+    deadline: Instant,
+}
+
+impl Waiting {
+    /// One that has waited until `now`. A clock that was set back while the controller was away gives it no more than its whole time again.
+    pub(crate) fn new(change: Unconfirmed, now: Timestamp) -> Self {
+        let left = change.until.since(now).min(change.until.since(change.at));
+        Self { change, deadline: Instant::now() + left }
+    }
+
+    /// How long it may still wait.
+    pub(crate) fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
 }
 
 /// What is known of a host beside the directory.
@@ -122,6 +144,7 @@ impl State {
             last_rule: self.last_rule,
             rules: self.policy.rules.clone(),
             objects: self.policy.objects.clone(),
+            unconfirmed: self.unconfirmed.as_ref().map(|waiting| waiting.change.clone()),
         }
     }
 

@@ -8,7 +8,7 @@ use cnnf_core::time::Timestamp;
 use cnnf_core::topology::Topology;
 use cnnf_store::{Store, StoreError};
 
-use super::{Desired, KnownHost, State};
+use super::{Desired, KnownHost, State, Waiting};
 use crate::settings::Settings;
 
 /// Reads everything. Hosts are taken to have just spoken, so that a restart takes nobody's addresses away.
@@ -62,6 +62,7 @@ pub(crate) fn restore(store: &Store, now: Timestamp) -> Result<State, StoreError
         directory: Arc::new(directory),
         policy: Arc::new(policy),
         last_rule: decided.last_rule,
+        unconfirmed: decided.unconfirmed.map(|change| Waiting::new(change, now)),
         expiries_told: store.expiries_told()?.unwrap_or(now),
         definitions,
         uses: store.rule_uses()?,

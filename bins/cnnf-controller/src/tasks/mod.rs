@@ -1,5 +1,6 @@
 //! What happens by itself as time passes. Each task takes no input and may run at any moment.
 
+mod confirm;
 mod expiry;
 
 use std::sync::Arc;
@@ -28,6 +29,10 @@ pub(crate) async fn run(controller: Arc<Controller>) {
             _ = ticks.tick() => {}
             () = expiry::next(&controller) => {
                 expiry::tell(&controller).await;
+                continue;
+            }
+            () = confirm::next(&controller) => {
+                confirm::undo(&controller).await;
                 continue;
             }
         }

@@ -1,6 +1,7 @@
 //! The controller as a process of its own, over real mutual TLS, with a scripted defender.
 
 mod cli;
+mod confirm;
 mod definition;
 mod enrolment;
 mod expulsion;

@@ -207,6 +207,7 @@ async fn every_change_is_in_the_history_and_can_be_undone() {
         base_revision,
         dry_run,
         reason: "undo".to_owned(),
+        ..Default::default()
     };
     let plan = client.rollback_policy(back(5, 0, true)).await.expect("would").into_inner();
     assert_eq!((plan.added, plan.revision), (vec!["b".to_owned()], 6));

@@ -2,6 +2,7 @@
 
 mod apply;
 mod change;
+mod confirm;
 mod dare;
 mod history;
 mod people;
@@ -9,6 +10,8 @@ mod plan;
 
 use clap::{Args, Subcommand};
 use cnnf_rpc::v1;
+
+pub(super) use confirm::waiting;
 
 use super::Asker;
 use crate::context::{Session, request};
@@ -84,6 +87,8 @@ pub(super) enum Rules {
     Diff(apply::Diff),
     /// Make rules and objects equal to a policy file, all or nothing.
     Apply(apply::Apply),
+    /// Keep a change that was applied with --confirm-within: without this word it is undone.
+    Confirm(confirm::Confirm),
     /// What a policy file would do to the edges that were recorded. Exits with 1 if it would newly prevent anything.
     Simulate(dare::Simulate),
     /// What is wrong with rules that are right by themselves, and what to do. Exits with 1 if anything is.
@@ -102,7 +107,10 @@ impl Rules {
         match self {
             Self::List => {
                 let rules = all(&asker.connect().await?).await?;
-                out.show(&rules, || people::list(&rules.rules, out))
+                out.show(&rules, || {
+                    let waiting = rules.unconfirmed.as_ref().map(|change| format!("{}\n\n", confirm::waiting(change)));
+                    waiting.unwrap_or_default() + &people::list(&rules.rules, out)
+                })
             }
             Self::Show { rule } => {
                 let rules = all(&asker.connect().await?).await?;
@@ -134,6 +142,7 @@ impl Rules {
             }
             Self::Diff(diff) => diff.run(asker).await,
             Self::Apply(apply) => apply.run(asker).await,
+            Self::Confirm(confirm) => confirm.run(asker).await,
             Self::Simulate(simulate) => simulate.run(asker).await,
             Self::Lint(lint) => lint.run(asker).await,
             Self::Suggest(suggest) => suggest.run(asker).await,

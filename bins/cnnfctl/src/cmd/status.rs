@@ -3,6 +3,7 @@
 use cnnf_rpc::v1;
 
 use super::Asker;
+use super::rules::waiting;
 use crate::context::request;
 use crate::failure::Failure;
 use crate::output::{Cell, Output, Sheet, Tone};
@@ -25,6 +26,9 @@ fn people(status: &v1::Status, server: &str, out: &Output) -> String {
     sheet.field("services", status.services.to_string());
     sheet.field("edges", status.edges.to_string());
     sheet.field("rules", format!("{}, revision {}", status.rules, status.revision));
+    if let Some(change) = &status.unconfirmed {
+        sheet.field("unconfirmed", Cell::from(waiting(change)).tone(Tone::Warn));
+    }
     let models: Vec<_> = status.models.iter().map(|(phase, number)| format!("{number} {phase}")).collect();
     sheet.field("models", if models.is_empty() { "0".to_owned() } else { models.join(", ") });
     let events = Cell::from(status.open_events.to_string());

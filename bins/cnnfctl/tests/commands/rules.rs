@@ -86,6 +86,31 @@ fn a_policy_is_applied_whole_and_deletions_need_a_word() {
 }
 
 #[test]
+fn a_change_that_has_to_be_confirmed_says_so_everywhere() {
+    let bed = Bed::start();
+    let file = bed.file("policy.yaml", OTHER);
+    let none = bed.run(&["rules", "confirm"]);
+    assert_eq!(none.code, 2, "{}", none.err);
+    let which = bed.run(&["rules", "rollback"]);
+    assert_eq!((which.code, which.err.contains("which revision?")), (2, true), "{}", which.err);
+    let done = bed.ok(&["rules", "apply", "-f", &file, "--yes", "--confirm-within", "5m"]);
+    let (_, done) = done.split_once("applied").expect("applied");
+    insta::assert_snapshot!(
+        [done, &bed.ok(&["status"]), &bed.ok(&["rules", "list"]), &bed.ok(&["rules", "history"])].join("\n")
+    );
+    assert!(bed.ok(&["rules", "list", "-o", "json"]).contains(r#""leftMs": "299999""#));
+    assert_eq!(bed.ok(&["rules", "confirm", "8"]), "revision 8 is confirmed and stays\n");
+    assert!(!bed.ok(&["status"]).contains("unconfirmed"));
+    let sent = bed.requests.lock().expect("lock").join("\n");
+    assert!(
+        sent.contains("confirm_within_seconds: 300") && sent.contains("ConfirmPolicyRequest { revision: 8 }"),
+        "{sent}"
+    );
+    let soon = bed.run(&["rules", "apply", "-f", &file, "--confirm-within", "soon"]);
+    assert_eq!((soon.code, soon.err.contains("write 90s, 5m or 1h")), (2, true), "{}", soon.err);
+}
+
+#[test]
 fn a_difference_reads_like_a_plan_and_is_an_exit_code() {
     let bed = Bed::start();
     let same = bed.file("same.yaml", &bed.ok(&["rules", "export"]));

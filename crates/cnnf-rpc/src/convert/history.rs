@@ -20,6 +20,7 @@ pub fn applied(delta: &Delta, revision: u64) -> v1::ApplyPolicyResponse {
         objects: delta.objects.iter().filter_map(object).collect(),
         revision,
         changes: changes(delta),
+        unconfirmed: None,
     }
 }
 

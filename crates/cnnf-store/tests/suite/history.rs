@@ -21,7 +21,10 @@ fn every_change_is_kept_and_leads_back() {
         state(3, vec![rule(4, "d")]),
     ];
     for (n, pair) in states.windows(2).enumerate() {
-        store.save_policy(&pair[0], &pair[1], by(["ann", "bob", "eve"][n], n as u64)).wait().expect("saved");
+        store
+            .save_policy(&pair[0], &pair[1], by(["ann", "bob", "eve"][n], n as u64), Vec::new())
+            .wait()
+            .expect("saved");
     }
     drop(store);
     let store = place.reopen();
@@ -49,7 +52,7 @@ fn every_change_is_kept_and_leads_back() {
 fn what_is_refused_leaves_no_trace() {
     let (_place, store) = Place::new();
     let one = state(1, vec![rule(1, "a")]);
-    store.save_policy(&PolicyState::default(), &one, author()).wait().expect("saved");
-    store.save_policy(&PolicyState::default(), &one, author()).wait().expect_err("stale");
+    store.save_policy(&PolicyState::default(), &one, author(), Vec::new()).wait().expect("saved");
+    store.save_policy(&PolicyState::default(), &one, author(), Vec::new()).wait().expect_err("stale");
     assert_eq!(store.revisions().expect("revisions").len(), 1);
 }

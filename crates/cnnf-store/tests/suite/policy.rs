@@ -1,11 +1,12 @@
 //! Rules and objects.
 
+use cnnf_core::event::EventKind;
 use cnnf_core::id::ServiceKey;
 use cnnf_core::identity::Definition;
 use cnnf_core::net::Ports;
 use cnnf_core::policy::{AddressObject, Effect, End, Mode, OnFailure, Rule, RuleId, ServicePattern};
 use cnnf_core::time::Timestamp;
-use cnnf_store::{DefinitionRow, DefinitionState, PolicyState, RuleUse, StoreError};
+use cnnf_store::{DefinitionRow, DefinitionState, NewEvent, PolicyState, RuleUse, StoreError, Subject, Unconfirmed};
 
 use crate::place::{Place, author, event};
 
@@ -32,7 +33,7 @@ pub(crate) fn rule(id: u64, name: &str) -> Rule {
 }
 
 pub(crate) fn state(revision: u64, rules: Vec<Rule>) -> PolicyState {
-    PolicyState { revision, last_rule: 9, rules, objects: Default::default() }
+    PolicyState { revision, last_rule: 9, rules, ..PolicyState::default() }
 }
 
 #[test]
@@ -43,9 +44,9 @@ fn rules_keep_order_and_content() {
     let mut one = state(1, vec![rule(1, "a"), rule(2, "b"), rule(3, "c")]);
     let office = AddressObject { name: "office".to_owned(), addresses: vec!["10.8.0.0/16".parse().expect("net")] };
     one.objects.insert("office".to_owned(), office);
-    store.save_policy(&empty, &one, author()).wait().expect("saved");
+    store.save_policy(&empty, &one, author(), Vec::new()).wait().expect("saved");
     let two = state(2, vec![rule(3, "c"), rule(4, "d"), Rule { effect: Effect::Allow, ..rule(1, "a") }]);
-    store.save_policy(&one, &two, author()).wait().expect("saved");
+    store.save_policy(&one, &two, author(), Vec::new()).wait().expect("saved");
     drop(store);
     assert_eq!(place.reopen().policy().expect("policy"), two);
 }
@@ -55,8 +56,8 @@ fn a_change_on_an_old_revision_is_refused_whole() {
     let (_place, store) = Place::new();
     let empty = PolicyState::default();
     let one = state(1, vec![rule(1, "a")]);
-    store.save_policy(&empty, &one, author()).wait().expect("saved");
-    let late = store.save_policy(&empty, &state(1, vec![rule(2, "b")]), author()).wait();
+    store.save_policy(&empty, &one, author(), Vec::new()).wait().expect("saved");
+    let late = store.save_policy(&empty, &state(1, vec![rule(2, "b")]), author(), Vec::new()).wait();
     assert!(matches!(late, Err(StoreError::Stale { seen: 0, newest: 1 })), "{late:?}");
     assert_eq!(store.policy().expect("policy"), one);
 }
@@ -66,13 +67,50 @@ fn uses_are_counted_and_survive_changes() {
     let (_place, store) = Place::new();
     let empty = PolicyState::default();
     let one = state(1, vec![rule(1, "a"), rule(2, "b")]);
-    store.save_policy(&empty, &one, author()).wait().expect("saved");
+    store.save_policy(&empty, &one, author(), Vec::new()).wait().expect("saved");
     store.add_events(vec![event(500, 1), event(400, 2)]).wait().expect("events");
     let two = state(2, vec![rule(2, "b"), Rule { enabled: false, ..rule(1, "a") }]);
-    store.save_policy(&one, &two, author()).wait().expect("saved");
+    store.save_policy(&one, &two, author(), Vec::new()).wait().expect("saved");
     let uses = store.rule_uses().expect("uses");
     assert_eq!(uses[&RuleId(1)], RuleUse { hits: 2, last_used: Some(Timestamp(500)) });
     assert_eq!(uses[&RuleId(2)], RuleUse::default());
+}
+
+#[test]
+fn a_change_waits_to_be_confirmed_over_a_restart_and_is_settled_once() {
+    let (place, store) = Place::new();
+    let empty = PolicyState::default();
+    let waiting =
+        Unconfirmed { revision: 1, base: 0, who: "admin a".to_owned(), at: Timestamp(10), until: Timestamp(20) };
+    let one = PolicyState { unconfirmed: Some(waiting.clone()), ..state(1, vec![rule(1, "a")]) };
+    store.save_policy(&empty, &one, author(), Vec::new()).wait().expect("saved");
+    drop(store);
+    let store = place.reopen();
+    assert_eq!(store.policy().expect("policy"), one, "in the transaction that changes the rules");
+    let other = store.confirm_policy(2, &author()).wait();
+    assert!(matches!(other, Err(StoreError::NotFound(_))), "{other:?}");
+    store.confirm_policy(1, &author()).wait().expect("confirmed");
+    store.confirm_policy(1, &author()).wait().expect_err("only once");
+    let confirmed = PolicyState { unconfirmed: None, ..one };
+    assert_eq!(store.policy().expect("policy"), confirmed);
+
+    let waiting = Unconfirmed { revision: 2, base: 1, ..waiting };
+    let two = PolicyState { unconfirmed: Some(waiting), ..state(2, Vec::new()) };
+    store.save_policy(&confirmed, &two, author(), Vec::new()).wait().expect("saved");
+    let three = state(3, vec![rule(1, "a")]);
+    let told = NewEvent {
+        kind: EventKind::Reverted,
+        subject: Subject::System { host: None, message: "undone".to_owned() },
+        process: None,
+        count: 1,
+        at: Timestamp(20),
+    };
+    let told = store.save_policy(&two, &three, author(), vec![told]).wait().expect("undone");
+    assert_eq!(told.len(), 1);
+    assert_eq!(store.policy().expect("policy"), three);
+    let notes: Vec<String> = store.revisions().expect("history").into_iter().map(|revision| revision.note).collect();
+    let who = author().who;
+    assert_eq!(notes, [String::new(), "not confirmed: undone by revision 3".to_owned(), format!("confirmed by {who}")]);
 }
 
 #[test]

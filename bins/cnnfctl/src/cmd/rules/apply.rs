@@ -8,11 +8,13 @@ use cnnf_rpc::v1;
 
 use super::super::Asker;
 use super::Reason;
+use super::confirm::waits;
 use super::plan::{is_empty, people};
 use crate::context::{Session, request};
 use crate::failure::Failure;
 use crate::output::{confirm, count, print, printable};
 use crate::policy_file::{self, Policy};
+use crate::since::parse_within;
 
 #[derive(Debug, Args)]
 pub(in crate::cmd) struct Diff {
@@ -35,20 +37,17 @@ pub(in crate::cmd) struct Apply {
     /// Refuse if the rules are at another revision than this, which the file was made from.
     #[arg(long, value_name = "REVISION", value_parser = clap::value_parser!(u64).range(1..))]
     base: Option<u64>,
+    /// Undo it after this time unless 'rules confirm' says by then that all is well.
+    #[arg(long, value_name = "TIME", value_parser = parse_within, conflicts_with = "dry_run")]
+    confirm_within: Option<u32>,
     #[command(flatten)]
     reason: Reason,
 }
 
-/// What applying `policy` to `base_revision` would do, or does.
-async fn send(
-    session: &Session,
-    policy: &Policy,
-    base_revision: u64,
-    dry_run: bool,
-    reason: &str,
-) -> Result<v1::ApplyPolicyResponse, Failure> {
-    let (rules, objects, reason) = (policy.rules.clone(), policy.objects.clone(), reason.to_owned());
-    let ask = v1::ApplyPolicyRequest { rules, objects, base_revision, dry_run, reason };
+/// What applying `policy` to `base_revision` would do.
+async fn plan(session: &Session, policy: &Policy, base_revision: u64) -> Result<v1::ApplyPolicyResponse, Failure> {
+    let (rules, objects) = (policy.rules.clone(), policy.objects.clone());
+    let ask = v1::ApplyPolicyRequest { rules, objects, base_revision, dry_run: true, ..Default::default() };
     session.answer(session.policy().apply_policy(request(ask))).await
 }
 
@@ -56,7 +55,7 @@ impl Diff {
     pub(super) async fn run(self, asker: &Asker) -> Result<(), Failure> {
         let out = &asker.out;
         let policy = read_policy(&self.file)?;
-        let plan = send(&asker.connect().await?, &policy, 0, true, "").await?;
+        let plan = plan(&asker.connect().await?, &policy, 0).await?;
         out.show(&plan, || people(&plan, out))?;
         if is_empty(&plan) { Ok(()) } else { Err(Failure::Differs) }
     }
@@ -67,7 +66,7 @@ impl Apply {
         let out = &asker.out;
         let policy = read_policy(&self.file)?;
         let session = asker.connect().await?;
-        let plan = send(&session, &policy, self.base.unwrap_or_default(), true, "").await?;
+        let plan = plan(&session, &policy, self.base.unwrap_or_default()).await?;
         if self.dry_run {
             return out.show(&plan, || people(&plan, out));
         }
@@ -82,8 +81,18 @@ impl Apply {
             confirm(&format!("delete {what} ({})", printable(&plan.deleted.join(", "))), self.yes)?;
         }
         // The plan that was agreed to, or nothing. Before the first change there is no revision to name.
-        let done = send(&session, &policy, plan.revision, false, &self.reason.text()).await?;
-        out.done(&done, || format!("{}\napplied, revision {}", people(&done, out), done.revision))
+        let ask = v1::ApplyPolicyRequest {
+            rules: policy.rules,
+            objects: policy.objects,
+            base_revision: plan.revision,
+            dry_run: false,
+            reason: self.reason.text(),
+            confirm_within_seconds: self.confirm_within.unwrap_or_default(),
+        };
+        let done = session.answer(session.policy().apply_policy(request(ask))).await?;
+        out.done(&done, || {
+            format!("{}\napplied, revision {}{}", people(&done, out), done.revision, waits(done.unconfirmed.as_ref()))
+        })
     }
 }
 

@@ -15,6 +15,18 @@ pub(crate) fn status() -> Status {
         open_events: 5,
         started: "2026-11-24T06:00:00Z".into(),
         conflicts: vec![AddressConflict { address: "10.86.0.2".into(), hosts: vec!["web1".into(), "web2".into()] }],
+        unconfirmed: None,
+    }
+}
+
+pub(crate) fn unconfirmed(revision: u64, base_revision: u64, seconds: u32) -> UnconfirmedChange {
+    UnconfirmedChange {
+        revision,
+        base_revision,
+        who: "admin root".into(),
+        at: "2026-11-24T06:38:00Z".into(),
+        until: "2026-11-24T06:43:00Z".into(),
+        left_ms: u64::from(seconds) * 1000 - 1,
     }
 }
 
@@ -339,6 +351,7 @@ pub(crate) fn revisions() -> Vec<Revision> {
         reason: reason.into(),
         summary: summary.into(),
         changes: Vec::new(),
+        note: String::new(),
     };
     let change = |change: &str, kind: &str, name: &str, positions: (u32, u32), fields| PolicyChange {
         change: change.into(),
@@ -374,7 +387,7 @@ pub(crate) fn revisions() -> Vec<Revision> {
     ];
     vec![
         revision(3, "admin root", "OPS-7: \u{1b}[2J", "1 added, 1 changed, 1 moved, 1 deleted, 1 object"),
-        revision(2, "admin ann", "", "1 changed"),
+        Revision { note: "confirmed by admin ann".into(), ..revision(2, "admin ann", "", "1 changed") },
         Revision { changes, ..revision(1, "admin root", "first", "1 added") },
     ]
 }

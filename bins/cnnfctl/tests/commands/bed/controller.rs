@@ -35,7 +35,8 @@ pub(crate) struct Controller {
 
 impl Controller {
     pub(crate) fn new(requests: Arc<Mutex<Vec<String>>>) -> Self {
-        let policy = ListRulesResponse { rules: answers::rules(), objects: answers::objects(), revision: 7 };
+        let policy =
+            ListRulesResponse { rules: answers::rules(), objects: answers::objects(), revision: 7, unconfirmed: None };
         Self { requests, policy: Arc::new(Mutex::new(policy)) }
     }
 
@@ -91,7 +92,8 @@ fn named(name: &str) -> Result<String, Status> {
 impl StatusService for Controller {
     async fn get_status(&self, request: Request<GetStatusRequest>) -> Answer<v1::Status> {
         self.admit(request)?;
-        Ok(Response::new(answers::status()))
+        let unconfirmed = self.policy.lock().expect("lock").unconfirmed.clone();
+        Ok(Response::new(v1::Status { unconfirmed, ..answers::status() }))
     }
 }
 
@@ -249,7 +251,21 @@ impl PolicyService for Controller {
         }
         let (keys, wanted) = (known(), objects(ask.objects.clone())?);
         let new = rules(ask.rules, &wanted, &|name| resolve_among(name, &keys))?;
-        Ok(Response::new(replace(&mut policy, new, wanted, ask.dry_run)))
+        let base = policy.revision;
+        let mut done = replace(&mut policy, new, wanted, ask.dry_run);
+        if ask.confirm_within_seconds > 0 {
+            policy.unconfirmed = Some(answers::unconfirmed(policy.revision, base, ask.confirm_within_seconds));
+            done.unconfirmed.clone_from(&policy.unconfirmed);
+        }
+        Ok(Response::new(done))
+    }
+
+    async fn confirm_policy(&self, request: Request<ConfirmPolicyRequest>) -> Answer<ConfirmPolicyResponse> {
+        self.admit(request)?;
+        let mut policy = self.policy.lock().expect("lock");
+        let waiting = policy.unconfirmed.take();
+        let waiting = waiting.ok_or_else(|| Status::failed_precondition("nothing waits to be confirmed"))?;
+        Ok(Response::new(ConfirmPolicyResponse { revision: waiting.revision }))
     }
 
     async fn list_objects(&self, request: Request<ListObjectsRequest>) -> Answer<ListObjectsResponse> {
@@ -287,7 +303,8 @@ impl PolicyService for Controller {
     async fn list_revisions(&self, request: Request<ListRevisionsRequest>) -> Answer<ListRevisionsResponse> {
         let all: Vec<_> = answers::revisions().into_iter().map(|r| Revision { changes: Vec::new(), ..r }).collect();
         let (revisions, next_token) = page(&all, self.admit(request)?.page);
-        Ok(Response::new(ListRevisionsResponse { revisions, next_token }))
+        let unconfirmed = self.policy.lock().expect("lock").unconfirmed.clone();
+        Ok(Response::new(ListRevisionsResponse { revisions, next_token, unconfirmed }))
     }
 
     async fn get_revision(&self, request: Request<GetRevisionRequest>) -> Answer<Revision> {
