@@ -90,6 +90,7 @@ bench: deps ## benchmarks beside the ways of others (root); tables, and target/b
 beds: build ## Debian trees for booted hosts of the lab and their tests, in /var/cache/cnnf-lab (root)
 	@packaging/install-deps systemd-container debootstrap
 	target/debug/cnnf-lab bed make bookworm
+	target/debug/cnnf-lab bed make trixie
 
 lab: build ## build and show how to make small worlds of your own
 	target/debug/cnnf-lab --help

@@ -112,13 +112,18 @@ impl Ground {
             return Err(Error::Unreachable("systemd-nspawn is not installed, install systemd-container".to_owned()));
         }
         let tree = trees().join(suite);
-        if tree.join("usr/lib/systemd/systemd").exists() {
-            return Ok(Ground::Tree(tree));
+        let makes = format!("cnnf-lab bed make {suite}");
+        if !tree.join("usr/lib/systemd/systemd").exists() {
+            let place = tree.display();
+            return Err(Error::Unreachable(format!("there is no Debian tree in {place}, make it with: {makes}")));
         }
-        Err(Error::Unreachable(format!(
-            "there is no Debian tree in {}, make it with: cnnf-lab bed make {suite}",
-            tree.display()
-        )))
+        if !make::is_current(&tree, []) {
+            let place = tree.display();
+            return Err(Error::Unreachable(format!(
+                "the Debian tree in {place} lacks what is in such trees today, make it anew with: {makes}"
+            )));
+        }
+        Ok(Ground::Tree(tree))
     }
 
     /// The tree's folder.

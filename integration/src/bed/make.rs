@@ -15,12 +15,27 @@ use crate::programs;
 /// What a host has beside Debian's minimum: systemd with logins, what the defender needs, and services to try.
 const PACKAGES: &str = "systemd,systemd-sysv,libpam-systemd,dbus,udev,kmod,iproute2,nftables,libnftnl11,libmnl0,conntrack,\
 procps,ca-certificates,curl,netcat-openbsd,iputils-ping,login,cron,sudo,python3-minimal,nginx-light,redis-server,\
-dnsmasq-base,openssh-server";
+dnsmasq-base,openssh-server,postgresql";
 
 /// Debian starts these when they are installed; here a world says what runs.
-const NOT_STARTED: [&str; 4] = ["nginx.service", "redis-server.service", "ssh.service", "ssh.socket"];
+const NOT_STARTED: [&str; 5] =
+    ["nginx.service", "redis-server.service", "ssh.service", "ssh.socket", "postgresql.service"];
 
-/// Makes the tree of `suite`; one that is there already is kept unless `again`. Progress goes to `out`.
+/// The file of a tree that says how it was made: the number of the recipe, then a package a line.
+const RECIPE: &str = "usr/share/cnnf-lab/recipe";
+/// Counts ways of finishing a tree: one of another number is made anew.
+const RECIPE_NUMBER: &str = "1";
+
+/// Whether the tree was made by today's recipe, with these packages at least.
+pub(crate) fn is_current<'a>(tree: &Path, include: impl IntoIterator<Item = &'a str>) -> bool {
+    let Ok(recipe) = fs::read_to_string(tree.join(RECIPE)) else { return false };
+    let mut lines = recipe.lines();
+    let is_this = lines.next() == Some(RECIPE_NUMBER);
+    let made: Vec<&str> = lines.collect();
+    is_this && PACKAGES.split(',').chain(include).all(|package| made.contains(&package))
+}
+
+/// Makes the tree of `suite`; one that is there already is kept unless `again`, or unless an older recipe made it. Progress goes to `out`.
 pub(crate) fn make(
     suite: &str,
     mirror: Option<&str>,
@@ -47,8 +62,11 @@ pub(crate) fn make(
     lock.lock().tried(|| "cannot wait for another that makes this tree".to_owned())?;
     let tree = folder.join(suite);
     if tree.exists() && !again {
-        say(out, &format!("{suite} is in {} already (--again makes it anew)", tree.display()));
-        return Ok(());
+        if is_current(&tree, include.iter().flat_map(|packages| packages.split(','))) {
+            say(out, &format!("{suite} is in {} already (--again makes it anew)", tree.display()));
+            return Ok(());
+        }
+        say(out, &format!("{} lacks what is in such trees today", tree.display()));
     }
     let begin = Instant::now();
     let draft = folder.join(format!("{suite}.new"));
@@ -61,6 +79,10 @@ pub(crate) fn make(
     }
     debootstrap(suite, &mirror, &packages, &draft, &log, begin, out)?;
     finish(&draft)?;
+    let recipe = draft.join(RECIPE);
+    let failed = || format!("cannot write {}", recipe.display());
+    fs::create_dir_all(recipe.parent().unwrap_or(&draft)).tried(failed)?;
+    fs::write(&recipe, format!("{RECIPE_NUMBER}\n{}\n", packages.replace(',', "\n"))).tried(failed)?;
     let old = folder.join(format!("{suite}.old"));
     remove(&old)?;
     if tree.exists() {
@@ -166,4 +188,26 @@ fn remove(path: &Path) -> Result<()> {
 // A reader that went away is no failure of ours.
 fn say(out: &mut impl Write, line: &str) {
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tree_of_an_older_recipe_is_recognised() {
+        let tree = tempfile::tempdir().unwrap();
+        let write = |text: &str| {
+            fs::create_dir_all(tree.path().join(RECIPE).parent().unwrap()).unwrap();
+            fs::write(tree.path().join(RECIPE), text).unwrap();
+        };
+        assert!(!is_current(tree.path(), []), "without a recipe");
+        let packages = PACKAGES.replace(',', "\n");
+        write(&format!("{RECIPE_NUMBER}\n{packages}\nvim\n"));
+        assert!(is_current(tree.path(), []) && is_current(tree.path(), ["vim"]) && !is_current(tree.path(), ["emacs"]));
+        write(&format!("0\n{packages}\n"));
+        assert!(!is_current(tree.path(), []), "finished in another way");
+        write(&format!("{RECIPE_NUMBER}\n{}\n", packages.replace("postgresql", "postgresql-common")));
+        assert!(!is_current(tree.path(), []), "without one of its packages");
+    }
 }

@@ -1,6 +1,4 @@
 //! The truth table on booted hosts: who connected to whom is known, and what the controller was told must say the same.
-//!
-//! The trees have no PostgreSQL, whose units are instances of a template: an instance of another template stands for it.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -14,8 +12,7 @@ use super::{GREET, RELAY, made};
 const EACH: u64 = 5;
 
 /// Each case has a port of its own, so that cases of the same program are told apart.
-const HOSTS: &str = concat!(
-    r#"
+const HOSTS: &str = r#"
 [controller]
 settings = { learn_for = "1h" }
 [[host]]
@@ -38,10 +35,34 @@ http {
     }
 }
 """
-"#,
-    include_str!("../fixtures/front.toml"),
-    "[[host]]\nname = \"app\"\n"
-);
+[[host]]
+name = "app"
+"#;
+
+/// Debian's own PostgreSQL, whose units are instances of a template, for whoever asks over TCP.
+const POSTGRES: &str = r#"
+cd /etc/postgresql/*/main
+echo "listen_addresses = '*'" >conf.d/lab.conf
+echo "host all all 0.0.0.0/0 trust" >pg_hba.conf
+systemctl start postgresql@$(basename ${PWD%/main})-main
+"#;
+
+/// The major version of PostgreSQL in a release of Debian's.
+fn postgres_of(suite: &str) -> u32 {
+    match suite {
+        "bookworm" => 15,
+        "trixie" => 17,
+        other => panic!("which PostgreSQL has Debian {other}?"),
+    }
+}
+
+/// What a shell runs to ask PostgreSQL so often, a connection each: it counts one further each time.
+fn query(server: &str) -> String {
+    let ask = format!(
+        "PGSSLMODE=disable PGGSSENCMODE=disable psql -h {server} -U postgres -Atc 'select inet_server_port() + '$n"
+    );
+    format!("for n in $(seq {EACH}); do [ $({ask}) = $((5432 + n)) ] || exit 1; done")
+}
 
 /// What a shell runs to connect so often; each command waits until it was answered.
 fn fetch(port: u16) -> String {
@@ -52,20 +73,14 @@ fn fetch(port: u16) -> String {
 /// A case: its name, who connects to whom on this port, and how it is made to.
 struct Case {
     name: &'static str,
-    client: &'static str,
-    server: &'static str,
+    client: String,
+    server: String,
     port: u16,
     run: Box<dyn Fn(&World)>,
 }
 
-fn case(
-    name: &'static str,
-    client: &'static str,
-    server: &'static str,
-    port: u16,
-    run: impl Fn(&World) + 'static,
-) -> Case {
-    Case { name, client, server, port, run: Box::new(run) }
+fn case(name: &'static str, client: &str, server: &str, port: u16, run: impl Fn(&World) + 'static) -> Case {
+    Case { name, client: client.into(), server: server.into(), port, run: Box::new(run) }
 }
 
 /// What is fetched by a unit of `app`.
@@ -73,6 +88,15 @@ fn by_unit(name: &'static str, client: &'static str, server: &'static str, port:
     case(name, client, server, port, move |world| {
         let unit = client.trim_start_matches("unit:");
         let output = world.exec("app", Placement::Unit(unit), &["sh", "-c", &fetch(port)]);
+        assert!(output.success(), "{name}: {output:?}");
+    })
+}
+
+/// What is asked of PostgreSQL on `web` by a unit of this host, or by a session.
+fn by_psql(name: &'static str, client: &str, version: u32, host: &'static str, place: Placement<'static>) -> Case {
+    case(name, client, &format!("unit:postgresql@{version}-main"), 5432, move |world| {
+        let server = if host == "web" { "127.0.0.1" } else { "10.86.0.1" };
+        let output = world.exec(host, place, &["sh", "-c", &query(server)]);
         assert!(output.success(), "{name}: {output:?}");
     })
 }
@@ -117,7 +141,9 @@ rm -f /run/crond.reboot
 systemctl restart cron
 "#;
 
-fn cases() -> Vec<Case> {
+fn cases(suite: &str) -> Vec<Case> {
+    let version = postgres_of(suite);
+    let psql = format!("exe:/usr/lib/postgresql/{version}/bin/psql");
     let later = |name, client, port, script: &'static str| {
         // the line that is a lone `#` is what it runs
         case(name, client, NGINX, port, move |world| {
@@ -126,7 +152,10 @@ fn cases() -> Vec<Case> {
     };
     vec![
         by_unit("a unit to nginx", "unit:batch", NGINX, 80),
-        by_unit("a unit to an instance of a template", "unit:batch", "unit:front@15-main", 5432),
+        by_psql("a unit to PostgreSQL on another host", "unit:batch", version, "app", Placement::Unit("batch")),
+        by_psql("a unit to PostgreSQL over loopback", "unit:local", version, "web", Placement::Unit("local")),
+        by_psql("a session to PostgreSQL on another host", &psql, version, "app", Placement::Session),
+        by_psql("a session to PostgreSQL over loopback", &psql, version, "web", Placement::Session),
         by_unit("an instance of a template to nginx", "unit:shop@one", NGINX, 8001),
         by_unit("a unit to a service that its socket starts", "unit:batch", "unit:relay", 8080),
         by_unit("a unit to a service with an instance a connection", "unit:batch", "unit:greet@", 8090),
@@ -178,10 +207,13 @@ fn truth(suite: &str) {
     world.shell("web", RELAY).text();
     world.shell("web", GREET).text();
     world.shell("web", "systemctl stop ssh.service; systemctl start ssh.socket").text();
-    let cases = cases();
+    world.shell("web", POSTGRES).text();
+    let cases = cases(suite);
     let ports: Vec<u16> = cases.iter().map(|case| case.port).collect();
-    let mut known: Edges =
-        cases.iter().map(|case| ((case.client.into(), case.server.into(), case.port), EACH)).collect();
+    let mut known = Edges::new();
+    for case in &cases {
+        *known.entry((case.client.clone(), case.server.clone(), case.port)).or_default() += EACH;
+    }
     // the relay asks nginx for each
     known.insert(("unit:relay".into(), NGINX.into(), 80), EACH);
     for case in &cases {
@@ -198,10 +230,9 @@ fn truth(suite: &str) {
     seen = observed(&world, &ports);
     println!("{suite}: case | client > server, port | known | observed");
     for ((client, server, port), count) in &known {
-        let name = cases
-            .iter()
-            .find(|case| case.client == client && case.port == *port)
-            .map_or("the relay to nginx", |case| case.name);
+        let names: Vec<_> = cases.iter().filter(|case| case.client == *client && case.port == *port).collect();
+        let names: Vec<_> = names.into_iter().map(|case| case.name).collect();
+        let name = if names.is_empty() { "the relay to nginx".to_owned() } else { names.join(", ") };
         let told = seen.get(&(client.clone(), server.clone(), *port)).unwrap_or(&0);
         println!("{suite}: {name} | {client} > {server}, {port} | {count} | {told}");
     }
