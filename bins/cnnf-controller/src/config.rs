@@ -23,7 +23,7 @@ pub(crate) struct Args {
     /// Where defenders and cnnfctl connect to
     #[arg(long, value_name = "ADDRESS:PORT", env = "CNNF_LISTEN")]
     listen: Option<SocketAddr>,
-    /// Where /healthz, /readyz and /metrics are
+    /// Where the web page is, and /healthz, /readyz and /metrics
     #[arg(long, value_name = "ADDRESS:PORT", env = "CNNF_WEB")]
     web: Option<SocketAddr>,
     /// What is logged, such as info, debug or cnnf_controller=debug
@@ -39,7 +39,7 @@ pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
     /// Where defenders and cnnfctl connect to.
     pub(crate) listen: SocketAddr,
-    /// Where health and metrics are.
+    /// Where the web page, health and metrics are.
     pub(crate) web: SocketAddr,
     /// What is logged.
     pub(crate) log: String,

@@ -9,6 +9,7 @@ use tokio::sync::{Notify, Semaphore, broadcast, watch};
 use tonic::Status;
 
 use crate::clock::now;
+use crate::people::People;
 use crate::pki::Ca;
 use crate::state::{Learned, State, restore};
 
@@ -19,6 +20,8 @@ const INTAKES: usize = 2048;
 pub(crate) struct Controller {
     pub(crate) store: Store,
     pub(crate) ca: Ca,
+    /// Users, sessions and tokens.
+    pub(crate) people: People,
     state: Mutex<State>,
     /// Held by whoever changes what operators decide: from reading the old to knowing the new.
     pub(crate) edits: tokio::sync::Mutex<()>,
@@ -41,8 +44,10 @@ impl Controller {
     /// With everything that the store has.
     pub(crate) fn start(store: Store, ca: Ca) -> Result<Arc<Self>, StoreError> {
         let state = restore(&store, now())?;
+        let people = People::restore(&store)?;
         Ok(Arc::new(Self {
             store,
+            people,
             ca,
             state: Mutex::new(state),
             edits: tokio::sync::Mutex::default(),

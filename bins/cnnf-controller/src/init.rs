@@ -6,15 +6,20 @@ use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use cnnf_store::Store;
+use cnnf_core::access::Role;
+use cnnf_store::{Audit, Kept, Store, UserRow};
 
+use crate::clock::now;
 use crate::failure::Failure;
+use crate::people;
 use crate::pki::{self, Ca};
 
 /// The database's file.
 pub(crate) const DATABASE: &str = "cnnf.db";
 /// The administrator's credential.
 const ADMIN: &str = "admin.toml";
+/// Who signs in to the web page first.
+const ADMIN_USER: &str = "admin";
 
 /// What `init` is told.
 #[derive(clap::Args)]
@@ -38,7 +43,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let folder = &args.data_dir;
     let fresh = take_folder(folder)?;
     let mut made = Vec::new();
-    let result = fill(folder, args, &mut made);
+    let password = people::first_password();
+    let result = fill(folder, args, &password, &mut made);
     if result.is_err() {
         for file in made {
             let _ = std::fs::remove_file(file);
@@ -50,6 +56,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     result?;
     println!("made {}", folder.display());
     println!("the administrator's credential is {}", folder.join(ADMIN).display());
+    println!("sign in to the web page as '{ADMIN_USER}' with this one-time password: {password}");
     Ok(())
 }
 
@@ -70,7 +77,7 @@ fn take_folder(folder: &Path) -> Result<bool, Failure> {
     Ok(false)
 }
 
-fn fill(folder: &Path, args: &Args, made: &mut Vec<PathBuf>) -> Result<(), Failure> {
+fn fill(folder: &Path, args: &Args, password: &str, made: &mut Vec<PathBuf>) -> Result<(), Failure> {
     let crypto = |error: rcgen::Error| Failure::refused(format_args!("cannot make a certificate: {error}"));
     let (ca, ca_pair) = Ca::create().map_err(crypto)?;
     let server = ca.server(&args.names).map_err(crypto)?;
@@ -90,8 +97,32 @@ fn fill(folder: &Path, args: &Args, made: &mut Vec<PathBuf>) -> Result<(), Failu
     }
     let database = folder.join(DATABASE);
     made.extend(["", "-wal", "-shm"].map(|end| folder.join(format!("{DATABASE}{end}"))));
-    Store::create(&database).map_err(Failure::refused)?;
+    let store = Store::create(&database).map_err(Failure::refused)?;
+    let (admin, entry) = first_user(password)?;
+    store.put_user(admin, Kept::All, entry).wait().map_err(Failure::refused)?;
     write(folder.join(ADMIN), &credential, made)
+}
+
+/// Who signs in first: must choose a password of their own then.
+fn first_user(password: &str) -> Result<(UserRow, Audit), Failure> {
+    let user = UserRow {
+        name: ADMIN_USER.to_owned(),
+        role: Role::Admin,
+        password: people::hash_now(password).map_err(Failure::refused)?,
+        must_change: true,
+        disabled: false,
+        created: now(),
+        last_sign_in: None,
+    };
+    let entry = Audit {
+        at: user.created,
+        actor: "controller".to_owned(),
+        action: "user.add".to_owned(),
+        subject: user.name.clone(),
+        after: serde_json::json!({"role": user.role}).to_string(),
+        ..Audit::default()
+    };
+    Ok((user, entry))
 }
 
 fn unix(pem: &str) -> String {

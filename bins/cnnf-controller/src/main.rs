@@ -8,14 +8,15 @@ mod distribute;
 mod edit;
 mod failure;
 mod grpc;
-mod http;
 mod ingest;
 mod init;
+mod people;
 mod pki;
 mod run;
 mod settings;
 mod state;
 mod tasks;
+mod web;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

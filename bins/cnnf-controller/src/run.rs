@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::controller::Controller;
 use crate::failure::Failure;
 use crate::pki::{self, Ca};
-use crate::{distribute, grpc, http, init, tasks};
+use crate::{distribute, grpc, init, tasks, web};
 
 /// How long calls may go on after the signal.
 const GRACE: Duration = Duration::from_secs(3);
@@ -58,10 +58,11 @@ fn start(
     controller: &Arc<Controller>,
     grpc: TcpListener,
     server_tls: &tls::ServerTls,
-    web: TcpListener,
+    web_listener: TcpListener,
 ) -> Result<Service, Failure> {
     let ready = Arc::new(AtomicBool::new(false));
     let incoming = tls::accept(grpc, server_tls).map_err(Failure::refused)?;
+    let web_tls = tls::WebTls::new(server_tls).map_err(Failure::refused)?;
     let (api, pages) = (Arc::clone(controller), Arc::clone(controller));
     let shown = Arc::clone(&ready);
     let service = Service(vec![
@@ -73,9 +74,7 @@ fn start(
             }
         }),
         tokio::spawn(async move {
-            if let Err(error) = http::serve(pages, web, shown).await {
-                tracing::error!(%error, "the web port has ended");
-            }
+            web::serve(pages, web_listener, web_tls, shown).await;
         }),
     ]);
     controller.resolve_now.notify_one();

@@ -5,6 +5,7 @@
 //!
 //! Data goes one way: [`observation`] → [`identity`] → [`flow`] → [`topology`] and [`model`] → [`policy`] → [`ruleset`].
 
+pub mod access;
 pub mod directory;
 pub mod event;
 pub mod failsafe;

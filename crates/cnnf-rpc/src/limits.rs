@@ -52,6 +52,8 @@ pub const MAX_HANDSHAKES: usize = 256;
 pub const MAX_ANONYMOUS: usize = 256;
 /// Connections with a client certificate at most; further ones are closed.
 pub const MAX_CONNECTIONS: usize = 8_192;
+/// Connections to the web port at most; further ones are closed.
+pub const MAX_WEB_CONNECTIONS: usize = 1_024;
 /// HTTP/2 streams of one connection at most.
 pub const MAX_STREAMS: u32 = 64;
 /// Reports of a stream that were sent and are not acknowledged yet, at most.

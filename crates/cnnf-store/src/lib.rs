@@ -8,6 +8,7 @@
 //! (rules, settings, tokens, hosts) is synced to the disk before it is acknowledged; observations survive a kill at any moment, and a
 //! power cut costs at most the newest of them.
 
+mod audit;
 mod column;
 mod definition;
 mod error;
@@ -16,6 +17,7 @@ mod history;
 mod host;
 mod model;
 mod pending;
+mod people;
 mod policy;
 mod report;
 mod schema;
@@ -32,6 +34,7 @@ use std::sync::Mutex;
 
 use rusqlite::{Connection, OpenFlags};
 
+pub use audit::{Audit, AuditCheck, AuditQuery, AuditRow, MAX_AUDIT_TEXT};
 pub use definition::{DefinitionRow, DefinitionState};
 pub use error::StoreError;
 pub use event::{EventQuery, FOLD_WINDOW, MAX_SAMPLES, NewEvent, StoredEvent, Subject};
@@ -39,6 +42,7 @@ pub use history::{Author, MAX_REVISION_BYTES, MAX_REVISIONS, Revision};
 pub use host::{Cursor, HostRow, Inventory};
 pub use model::ModelPatch;
 pub use pending::Pending;
+pub use people::{ApiTokenRow, Kept, SessionRow, UserRow};
 pub use policy::{PolicyState, RuleUse, Unconfirmed};
 pub use report::{Intake, Taken};
 pub use span::{DAY, HOUR};

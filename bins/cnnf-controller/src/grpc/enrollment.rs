@@ -5,12 +5,12 @@ use cnnf_rpc::convert::{ConvertError, common};
 use cnnf_rpc::v1::enrollment_service_server::EnrollmentService;
 use cnnf_rpc::v1::{EnrollRequest, EnrollResponse};
 use cnnf_store::{NewHost, TokenError};
-use sha2::{Digest as _, Sha256};
 use tonic::{Request, Response, Status};
 
 use super::Api;
 use crate::clock::now;
 use crate::controller::refuse;
+use crate::people::secret_hash;
 
 /// The largest certificate request that is looked at, in bytes.
 const MAX_CSR: usize = 16 * 1024;
@@ -51,11 +51,6 @@ impl EnrollmentService for Api {
             ca_certificate: self.0.ca.der.clone(),
         }))
     }
-}
-
-/// What is kept of a token's secret: 256 random bits need no salt, and a look-up by hash tells nothing by its timing.
-pub(super) fn secret_hash(secret: &str) -> String {
-    Sha256::digest(secret.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// `h-` and 60 random bits in base32 (RFC 4648's alphabet in lower case).

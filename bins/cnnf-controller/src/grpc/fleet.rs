@@ -11,11 +11,11 @@ use cnnf_rpc::v1;
 use cnnf_rpc::v1::fleet_service_server::FleetService;
 use tonic::{Request, Response, Status};
 
-use super::enrollment::secret_hash;
 use super::page::page;
 use super::{Api, labels, word};
 use crate::clock::now;
 use crate::controller::refuse;
+use crate::people::secret_hash;
 use crate::state::{KnownHost, State};
 
 /// A token's life in seconds unless it is asked for, and at most.

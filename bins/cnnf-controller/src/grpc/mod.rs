@@ -9,9 +9,11 @@ mod fleet;
 mod model;
 mod page;
 mod policy;
+mod session;
 mod setting;
 mod status;
 mod topology;
+mod user;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,13 +28,19 @@ use cnnf_rpc::v1::event_service_server::EventServiceServer;
 use cnnf_rpc::v1::fleet_service_server::FleetServiceServer;
 use cnnf_rpc::v1::model_service_server::ModelServiceServer;
 use cnnf_rpc::v1::policy_service_server::PolicyServiceServer;
+use cnnf_rpc::v1::session_service_server::SessionServiceServer;
 use cnnf_rpc::v1::settings_service_server::SettingsServiceServer;
 use cnnf_rpc::v1::status_service_server::StatusServiceServer;
 use cnnf_rpc::v1::topology_service_server::TopologyServiceServer;
+use cnnf_rpc::v1::user_service_server::UserServiceServer;
 use cnnf_rpc::{limits, tls};
+use cnnf_store::Audit;
+use serde_json::Value;
 use tonic::Status;
+use tonic::service::RoutesBuilder;
 
-use crate::auth::Guard;
+use crate::auth::{Caller, Guard, Who};
+use crate::clock::now;
 use crate::controller::Controller;
 use crate::state::State;
 
@@ -40,7 +48,7 @@ use crate::state::State;
 #[derive(Clone)]
 pub(crate) struct Api(pub(crate) Arc<Controller>);
 
-/// Serves until the controller ends.
+/// Serves the gRPC port until the controller ends.
 pub(crate) async fn serve(
     controller: Arc<Controller>,
     incoming: tls::Incoming,
@@ -53,13 +61,26 @@ pub(crate) async fn serve(
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()?;
     let max = limits::MAX_MESSAGE;
-    let max_policy = limits::MAX_POLICY_MESSAGE;
-    tls::server()
-        .layer(Guard(Arc::clone(&controller)))
+    let mut services = for_people(&api);
+    services
         .add_service(health_service)
         .add_service(reflection)
         .add_service(EnrollmentServiceServer::new(api.clone()).max_decoding_message_size(max))
-        .add_service(DefenderServiceServer::new(api.clone()).max_decoding_message_size(max))
+        .add_service(DefenderServiceServer::new(api).max_decoding_message_size(max));
+    tls::server()
+        .layer(Guard(Arc::clone(&controller)))
+        .add_routes(services.routes())
+        .serve_with_incoming_shutdown(incoming, async move { controller.ended().await })
+        .await?;
+    Ok(())
+}
+
+/// What people and programs call, on either port.
+pub(crate) fn for_people(api: &Api) -> RoutesBuilder {
+    let max = limits::MAX_MESSAGE;
+    let max_policy = limits::MAX_POLICY_MESSAGE;
+    let mut services = RoutesBuilder::default();
+    services
         .add_service(StatusServiceServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(TopologyServiceServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(PolicyServiceServer::new(api.clone()).max_decoding_message_size(max_policy))
@@ -67,16 +88,31 @@ pub(crate) async fn serve(
         .add_service(EventServiceServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(FleetServiceServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(SettingsServiceServer::new(api.clone()).max_decoding_message_size(max))
-        .add_service(DefinitionServiceServer::new(api).max_decoding_message_size(max))
-        .serve_with_incoming_shutdown(incoming, async move { controller.ended().await })
-        .await?;
-    Ok(())
+        .add_service(DefinitionServiceServer::new(api.clone()).max_decoding_message_size(max))
+        .add_service(SessionServiceServer::new(api.clone()).max_decoding_message_size(max))
+        .add_service(UserServiceServer::new(api.clone()).max_decoding_message_size(max));
+    services
 }
 
 /// Who calls.
-fn caller<T>(request: &tonic::Request<T>) -> String {
-    let peer = request.extensions().get::<tls::PeerConnection>();
-    peer.map_or(tls::PeerIdentity::Anonymous, |peer| peer.identity.clone()).to_string()
+fn caller<T>(request: &tonic::Request<T>) -> Caller {
+    // The guard puts it there; without it nobody calls.
+    request.extensions().get::<Caller>().cloned().unwrap_or(Caller { who: Who::Nobody, address: None })
+}
+
+/// The record of a change by a caller. `before` and `after` never have secrets.
+fn audit(who: &Caller, action: &str, subject: &str, before: Option<Value>, after: Option<Value>) -> Audit {
+    let text = |value: Option<Value>| value.map(|value| value.to_string()).unwrap_or_default();
+    Audit {
+        at: now(),
+        actor: who.name().to_owned(),
+        via: who.via().to_owned(),
+        address: who.address.map(|address| address.to_string()).unwrap_or_default(),
+        action: action.to_owned(),
+        subject: subject.to_owned(),
+        before: text(before),
+        after: text(after),
+    }
 }
 
 /// The service that a caller names by key or short name, among those that were ever heard of.

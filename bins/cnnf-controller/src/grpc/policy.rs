@@ -208,7 +208,7 @@ impl Api {
 /// Who asks for a change, and why.
 fn author<T>(request: &Request<T>, reason: &str) -> Result<Author, Status> {
     let why = convert::common::text("reason", reason.to_owned())?;
-    Ok(Author { at: now(), who: caller(request), why })
+    Ok(Author { at: now(), who: caller(request).to_string(), why })
 }
 
 fn message(rule: &Rule, index: usize, uses: &BTreeMap<RuleId, RuleUse>) -> v1::Rule {

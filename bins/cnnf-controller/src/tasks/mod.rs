@@ -51,6 +51,7 @@ pub(crate) async fn run(controller: Arc<Controller>) {
         round = round.wrapping_add(1);
         if round.is_multiple_of(STORE_EVERY) {
             store_clocks(&controller).await;
+            controller.people.store_uses(&controller.store, at.minus(TICK * 2 * STORE_EVERY)).await;
         }
         if round.is_multiple_of(AGE_EVERY) {
             age_edges(&controller).await;

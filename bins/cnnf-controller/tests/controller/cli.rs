@@ -73,6 +73,7 @@ fn the_web_port_tells_health_and_the_process_ends_when_told() {
         metrics.contains("\ncnnf_defenders 0\n") && metrics.contains("cnnf_models{phase=\"active\"} 0"),
         "{metrics}"
     );
-    assert!(get(place.web, "/other").starts_with("HTTP/1.1 404"));
+    let moved = get(place.web, "/other");
+    assert!(moved.starts_with("HTTP/1.1 308") && moved.contains("location: https://x/other\r\n"), "{moved}");
     assert_eq!(place.terminate(), Some(0));
 }

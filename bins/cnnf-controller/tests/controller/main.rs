@@ -11,4 +11,6 @@ mod place;
 mod policy;
 mod restart;
 mod roles;
+mod sessions;
 mod stream;
+mod web;

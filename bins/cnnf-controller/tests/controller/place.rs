@@ -30,6 +30,8 @@ pub(crate) struct Place {
     small: bool,
     pub(crate) grpc: SocketAddr,
     pub(crate) web: SocketAddr,
+    /// The one-time password of user `admin`.
+    pub(crate) password: String,
 }
 
 pub(crate) fn controller(arguments: &[&str]) -> Output {
@@ -41,9 +43,12 @@ impl Place {
     pub(crate) fn new() -> Self {
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let folder = tempfile::tempdir().expect("folder");
-        let mut place = Self { folder, child: None, small: false, grpc: nowhere, web: nowhere };
+        let mut place =
+            Self { folder, child: None, small: false, grpc: nowhere, web: nowhere, password: String::new() };
         let output = controller(&["init", "--data-dir", &place.path().display().to_string(), "--name", "127.0.0.1"]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let told = String::from_utf8(output.stdout).expect("text");
+        place.password = told.trim_end().rsplit(' ').next().expect("a password").to_owned();
         place.start();
         place
     }
@@ -52,7 +57,7 @@ impl Place {
     pub(crate) fn on_a_small_disk() -> Self {
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let folder = tempfile::tempdir().expect("folder");
-        let mut place = Self { folder, child: None, small: true, grpc: nowhere, web: nowhere };
+        let mut place = Self { folder, child: None, small: true, grpc: nowhere, web: nowhere, password: String::new() };
         let script = "mount -t tmpfs -o size=2m small \"$1\" && \"$0\" init --data-dir \"$1/data\" --name 127.0.0.1 >&2 && \
                       exec \"$0\" run --data-dir \"$1/data\" --listen 127.0.0.1:0 --web 127.0.0.1:0";
         let mut command = Command::new("unshare");

@@ -8,11 +8,13 @@ mod server;
 #[cfg(test)]
 mod tests;
 mod token;
+mod web;
 
 pub use client::{ClientTls, Pinned, connect, connect_pinned};
 pub use identity::{IdentityError, PeerConnection, PeerIdentity, serial};
 pub use server::{Connection, Incoming, ServerTls, accept, server};
 pub use token::{Pin, Token, TokenError, pin_of};
+pub use web::{Http, WebTls};
 
 use std::sync::Arc;
 

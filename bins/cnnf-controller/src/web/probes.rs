@@ -1,51 +1,26 @@
-//! The web port: health and metrics.
+//! Health and metrics, for scripts.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use axum::Router;
-use axum::extract::State as Shared;
 use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::response::{IntoResponse, Response};
 use cnnf_core::model::Phase;
-use tokio::net::TcpListener;
 
 use crate::controller::Controller;
 
-/// What the pages are made from.
-#[derive(Clone)]
-struct Web {
-    controller: Arc<Controller>,
-    ready: Arc<AtomicBool>,
-}
-
-/// Serves until the controller ends.
-pub(crate) async fn serve(
-    controller: Arc<Controller>,
-    listener: TcpListener,
-    ready: Arc<AtomicBool>,
-) -> std::io::Result<()> {
-    let web = Web { controller: Arc::clone(&controller), ready };
-    let router = Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(readyz))
-        .route("/metrics", get(metrics))
-        .with_state(web);
-    axum::serve(listener, router).with_graceful_shutdown(async move { controller.ended().await }).await
-}
-
-async fn readyz(Shared(web): Shared<Web>) -> (StatusCode, &'static str) {
-    if web.ready.load(Ordering::Relaxed) {
-        (StatusCode::OK, "ready\n")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
-    }
+/// The answer to these paths; `None` for others.
+pub(super) fn answer(controller: &Controller, ready: bool, path: &str) -> Option<Response> {
+    Some(match path {
+        "/healthz" => "ok\n".into_response(),
+        "/readyz" if ready => "ready\n".into_response(),
+        "/readyz" => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n").into_response(),
+        "/metrics" => metrics(controller).into_response(),
+        _ => return None,
+    })
 }
 
 /// In the Prometheus text format, version 0.0.4.
-async fn metrics(Shared(web): Shared<Web>) -> impl IntoResponse {
+fn metrics(controller: &Controller) -> impl IntoResponse + use<> {
     let mut text = String::new();
     let mut gauge = |name: &str, help: &str, values: &[(String, u64)]| {
         let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge");
@@ -54,7 +29,7 @@ async fn metrics(Shared(web): Shared<Web>) -> impl IntoResponse {
         }
     };
     let one = |value: usize| vec![(String::new(), value as u64)];
-    let state = web.controller.state();
+    let state = controller.state();
     gauge("cnnf_defenders", "Hosts with a defender.", &one(state.hosts.len()));
     let connected = state.hosts.values().filter(|host| host.live.is_some()).count();
     gauge("cnnf_defenders_connected", "Hosts whose stream is open.", &one(connected));
