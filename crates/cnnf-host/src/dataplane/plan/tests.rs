@@ -119,6 +119,20 @@ proptest! {
     }
 
     #[test]
+    fn busy_sets_are_made_before_others(a in ruleset()) {
+        let (ahead, rest) = ranges_ahead(plan(&Ruleset::default(), &a));
+        let made: Vec<bool> = ahead
+            .iter()
+            .chain(&rest)
+            .filter_map(|op| match op {
+                Operation::AddSet(_, set) => Some(is_busy(set)),
+                _ => None,
+            })
+            .collect();
+        prop_assert!(made.is_sorted_by(|a, b| a >= b), "{made:?}");
+    }
+
+    #[test]
     fn nothing_changes_nothing(a in ruleset()) {
         prop_assert_eq!(plan(&a, &a), vec![]);
     }
