@@ -16,6 +16,8 @@ use super::group_path::{path_of, text_of};
 
 /// The deepest tree that is followed, so that a hostile one costs nothing.
 const DEPTH_MAX: usize = 32;
+/// The file of a group that lists its processes.
+pub(super) const PROCESSES: &str = "cgroup.procs";
 
 /// Where cgroup2 is mounted, from the text of `/proc/self/mountinfo` (proc(5)): the unified tree, or the one beside cgroup v1.
 #[must_use]
@@ -202,7 +204,11 @@ pub(super) fn subdirectories(directory: &Path) -> Vec<String> {
 /// The ids of the processes in a group, newest first as far as ids tell; none if the group is gone.
 #[must_use]
 pub fn processes(directory: &Path) -> Vec<u32> {
-    let text = std::fs::read(directory.join("cgroup.procs")).unwrap_or_default();
+    processes_in(&std::fs::read(directory.join(PROCESSES)).unwrap_or_default())
+}
+
+/// The same, in the text of that file.
+pub(super) fn processes_in(text: &[u8]) -> Vec<u32> {
     let mut pids: Vec<u32> = text
         .split(|b| *b == b'\n')
         .filter_map(|line| OsStr::from_bytes(line).to_str()?.parse().ok())

@@ -1,19 +1,15 @@
 //! Processes, as `/proc` shows them (proc(5)).
 
-use std::io::Read;
-use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+mod open;
 
 use cnnf_core::id::ServiceKey;
 use cnnf_core::identity::{self, Naming, Program};
 use procfs::{FromBufRead as _, process};
-use rustix::fs::{self, Access, AtFlags, FileType, Mode, OFlags, RawDir, readlinkat_raw};
 
 use super::group_path::text_of;
 
-/// The longest command line that is read, in bytes.
-const CMDLINE_MAX: u64 = 4096;
+pub(super) use open::OpenProcess;
+
 /// Where users have names.
 const PASSWD: &str = "/etc/passwd";
 
@@ -40,58 +36,34 @@ impl Process {
     /// Reads process `pid`; `None` if it is gone, or became another one while it was read.
     #[must_use]
     pub fn read(pid: u32) -> Option<Self> {
-        Self::read_open(pid, &open(pid)?)
+        OpenProcess::open(pid)?.read()
     }
 
     /// Reads process `pid` if it has a socket of this inode open. It may close it meanwhile: what was read is the process that had it.
     #[must_use]
     pub fn read_holder(pid: u32, inode: u32) -> Option<Self> {
-        let descriptors = Descriptors::open(pid)?;
-        if !descriptors.hold(inode) {
-            return None;
-        }
-        // Opened while the one that holds it was there, as it still is: so it is that one.
-        let proc = open(pid)?;
-        if !descriptors.process_lives() {
-            return None;
-        }
-        Self::read_open(pid, &proc)
-    }
-
-    /// The open directory stays with one process: once it is gone nothing more is read, whoever has its id then. Its groups come last, as
-    /// they say that it was there while everything else was read.
-    fn read_open(pid: u32, proc: &process::Process) -> Option<Self> {
-        let text = |path: PathBuf| path.to_string_lossy().into_owned();
-        Some(Self {
-            pid,
-            start: proc.stat().ok()?.starttime,
-            exe: proc.exe().map(text).unwrap_or_default(),
-            cmdline: arguments(&cmdline(proc)),
-            cwd: proc.cwd().map(text).ok(),
-            uid: proc.uid().ok()?,
-            cgroup: cgroup_path(&groups_of(proc)?)?,
-        })
+        let process = OpenProcess::open(pid)?;
+        if process.holds(inode)? { process.read() } else { None }
     }
 
     /// The name of its first thread, if it is still there.
     #[must_use]
     pub fn comm(&self) -> Option<String> {
-        let stat = open(self.pid)?.stat().ok()?;
+        let stat = OpenProcess::open(self.pid)?.stat()?;
         (stat.starttime == self.start).then_some(stat.comm)
     }
 
     /// Whether the process of this id is still this one.
     #[must_use]
     pub fn is_same(&self) -> bool {
-        open(self.pid).and_then(|proc| proc.stat().ok()).is_some_and(|stat| stat.starttime == self.start)
+        OpenProcess::open(self.pid).and_then(|process| process.start()) == Some(self.start)
     }
 
     /// Whether this very process has a socket of this inode open now.
     #[must_use]
     pub fn still_holds(&self, inode: u32) -> bool {
-        // Both questions are to the same process if the one that was opened first is there after the second.
-        let Some(descriptors) = Descriptors::open(self.pid) else { return false };
-        descriptors.hold(inode) && self.is_same() && descriptors.process_lives()
+        let Some(process) = OpenProcess::open(self.pid) else { return false };
+        process.holds(inode) == Some(true) && process.start() == Some(self.start)
     }
 
     /// What it is called; `service` is what its group decides without an operator's definitions.
@@ -123,7 +95,7 @@ impl Process {
 /// The path of the control group of process `pid`.
 #[must_use]
 pub fn group(pid: u32) -> Option<String> {
-    cgroup_path(&groups_of(&open(pid)?)?)
+    OpenProcess::open(pid)?.group()
 }
 
 /// All process ids.
@@ -133,62 +105,9 @@ pub fn all() -> Vec<u32> {
     processes.filter_map(|process| u32::try_from(process.ok()?.pid()).ok()).collect()
 }
 
-fn open(pid: u32) -> Option<process::Process> {
-    process::Process::new(i32::try_from(pid).ok()?).ok()
-}
-
-/// The directory of a process's descriptors. It stays with that process, whoever has its id later.
-///
-/// A packet waits for what is read here: procfs's own list of descriptors makes four system calls for each of them, and a way over the
-/// process's directory two more for each process.
-struct Descriptors(OwnedFd);
-
-impl Descriptors {
-    /// Needs `CAP_SYS_PTRACE` for another user's process.
-    fn open(pid: u32) -> Option<Self> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        fs::open(format!("/proc/{pid}/fd"), flags, Mode::empty()).ok().map(Self)
-    }
-
-    /// Whether one of them is a socket of this inode.
-    fn hold(&self, inode: u32) -> bool {
-        let wanted = format!("socket:[{inode}]");
-        let mut room = [MaybeUninit::uninit(); 4096];
-        let mut entries = RawDir::new(&self.0, &mut room);
-        // A longer target is cut and no socket's.
-        let mut target = [MaybeUninit::uninit(); 32];
-        while let Some(Ok(entry)) = entries.next() {
-            if entry.file_type() == FileType::Symlink
-                && readlinkat_raw(&self.0, entry.file_name(), &mut target[..])
-                    .is_ok_and(|(text, _)| *text == *wanted.as_bytes())
-            {
-                return true;
-            }
-        }
-        false
-    }
-
-    /// Whether their process is there.
-    fn process_lives(&self) -> bool {
-        fs::accessat(&self.0, "../comm", Access::EXISTS, AtFlags::empty()).is_ok()
-    }
-}
-
-/// The first [`CMDLINE_MAX`] bytes of the command line: a program can make it a megabyte.
-fn cmdline(proc: &process::Process) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(512);
-    if let Ok(file) = proc.open_relative("cmdline") {
-        // A process that ends meanwhile leaves what was read.
-        let _ = file.take(CMDLINE_MAX).read_to_end(&mut bytes);
-    }
-    bytes
-}
-
-/// Its control groups, whatever bytes are in their names; the kernel makes none with a newline in it.
-fn groups_of(proc: &process::Process) -> Option<procfs::ProcessCGroups> {
-    let mut bytes = Vec::with_capacity(512);
-    proc.open_relative("cgroup").ok()?.read_to_end(&mut bytes).ok()?;
-    procfs::ProcessCGroups::from_buf_read(text_of(&bytes).as_bytes()).ok()
+/// The control groups in the bytes of `/proc/PID/cgroup`, whatever is in their names; the kernel makes none with a newline in it.
+fn groups_in(bytes: &[u8]) -> Option<procfs::ProcessCGroups> {
+    procfs::ProcessCGroups::from_buf_read(text_of(bytes).as_bytes()).ok()
 }
 
 /// Where systemd put the process: the cgroup2 path, or on a host where it still manages cgroup v1 that of its own hierarchy there.
@@ -270,15 +189,5 @@ mod tests {
         assert!(!me.still_holds(inode));
         assert_eq!(Process::read_holder(me.pid, inode), None);
         assert!(all().contains(&me.pid));
-    }
-
-    #[test]
-    fn descriptors_answer_for_one_process_only() {
-        let mut child = std::process::Command::new("sleep").arg("30").spawn().expect("sleep");
-        let descriptors = Descriptors::open(child.id()).expect("its descriptors");
-        assert!(descriptors.process_lives());
-        child.kill().expect("kill");
-        child.wait().expect("wait");
-        assert!(!descriptors.process_lives() && !descriptors.hold(1));
     }
 }

@@ -1,7 +1,8 @@
 //! Control groups by id, and the processes in them.
 
 use std::collections::HashMap;
-use std::os::unix::fs::MetadataExt;
+use std::fs::File;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use cnnf_core::id::ServiceKey;
@@ -10,11 +11,16 @@ use cnnf_core::identity::of_cgroup;
 use crate::observe::group_path::path_of;
 use crate::observe::{cgroups, process};
 
+/// Groups whose list of processes is kept open, at most.
+const KEPT: usize = 16;
+
 /// The tree below the root of cgroup2, if that is mounted.
 #[derive(Debug)]
 pub(super) struct Groups {
     root: Option<PathBuf>,
     paths: HashMap<u64, String>,
+    /// By path: a group's list stays open, as packets wait for it.
+    lists: HashMap<String, File>,
 }
 
 /// Processes that may hold a socket.
@@ -29,7 +35,7 @@ pub(super) enum Candidates<'a> {
 
 impl Groups {
     pub(super) fn new(root: Option<PathBuf>) -> Self {
-        Self { root, paths: HashMap::new() }
+        Self { root, paths: HashMap::new(), lists: HashMap::new() }
     }
 
     fn directory(&self, path: &str) -> PathBuf {
@@ -72,9 +78,9 @@ impl Groups {
     }
 
     /// The ids of these processes, newest first as far as ids tell.
-    pub(super) fn processes(&self, of: &Candidates<'_>) -> Vec<u32> {
+    pub(super) fn processes(&mut self, of: &Candidates<'_>) -> Vec<u32> {
         let mut pids = match of {
-            Candidates::Group(path) => return cgroups::processes(&self.directory(path)),
+            Candidates::Group(path) => return self.processes_of(path),
             Candidates::Below(path) => {
                 let mut pids = Vec::new();
                 let mut waiting = vec![self.directory(path)];
@@ -89,5 +95,35 @@ impl Groups {
         };
         pids.sort_unstable_by(|a, b| b.cmp(a));
         pids
+    }
+
+    /// The ids of the processes of one group, newest first.
+    fn processes_of(&mut self, path: &str) -> Vec<u32> {
+        if let Some(list) = self.lists.get(path) {
+            match read_again(list) {
+                Ok(text) => return cgroups::processes_in(&text),
+                // this group is gone; another one of its name is another file
+                Err(_) => drop(self.lists.remove(path)),
+            }
+        }
+        let Ok(list) = File::open(self.directory(path).join(cgroups::PROCESSES)) else { return Vec::new() };
+        let text = read_again(&list).unwrap_or_default();
+        if self.lists.len() >= KEPT {
+            self.lists.clear();
+        }
+        self.lists.insert(path.to_owned(), list);
+        cgroups::processes_in(&text)
+    }
+}
+
+/// The text of an open file of the kernel's as it is now.
+fn read_again(file: &File) -> std::io::Result<Vec<u8>> {
+    let mut text = Vec::with_capacity(512);
+    let mut room = [0; 4096];
+    loop {
+        match file.read_at(&mut room, text.len() as u64)? {
+            0 => return Ok(text),
+            length => text.extend_from_slice(&room[..length]),
+        }
     }
 }

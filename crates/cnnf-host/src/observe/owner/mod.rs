@@ -5,6 +5,7 @@
 //! process that it may have passed it to.
 
 mod groups;
+mod known;
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
@@ -24,6 +25,7 @@ use super::containers::Containers;
 use super::evidence::{described, unit};
 use super::process::Process;
 use groups::{Candidates, Groups};
+use known::Known;
 
 /// How long it may take to ask processes for one socket while a packet waits.
 const PATIENCE: Duration = Duration::from_millis(40);
@@ -64,6 +66,7 @@ struct Remembered {
 pub struct Owners {
     diag: SockDiag,
     groups: Groups,
+    known: Known,
     units: Arc<SocketUnits>,
     containers: Arc<Containers>,
     naming: Arc<Naming>,
@@ -81,8 +84,8 @@ impl Owners {
         let mountinfo = std::fs::read_to_string("/proc/self/mountinfo")?;
         let root = cgroups::mount_point(&mountinfo);
         let diag = SockDiag::open().map_err(io::Error::other)?;
-        let (groups, naming) = (Groups::new(root), Arc::default());
-        Ok(Self { diag, groups, units, containers, naming, patience: PATIENCE, remembered: HashMap::new() })
+        let (groups, known, naming) = (Groups::new(root), Known::default(), Arc::default());
+        Ok(Self { diag, groups, known, units, containers, naming, patience: PATIENCE, remembered: HashMap::new() })
     }
 
     /// Names by these definitions from now on.
@@ -190,12 +193,12 @@ impl Owners {
 
     /// Where systemd makes no group for a socket unit, it holds the socket itself, and its address tells which unit's it is.
     fn of_socket_unit(
-        &self,
+        &mut self,
         protocol: Protocol,
         sock: &Sock,
         path: Option<String>,
     ) -> Option<(Answer, Option<Process>)> {
-        let manager = Process::read_holder(1, sock.inode)?;
+        let manager = self.known.holder(1, sock.inode)?;
         let Some(natural) = self.units.started_at(protocol, sock.local) else {
             // a new one, for the next that asks
             self.units.want();
@@ -214,7 +217,7 @@ impl Owners {
     }
 
     /// The owner of a socket whose group at `path` does not tell it.
-    fn of_holders(&self, path: String, inode: u32) -> Answer {
+    fn of_holders(&mut self, path: String, inode: u32) -> Answer {
         let Some(holders) = self.holders(whole(&path), inode) else {
             let why = "there are more processes than can be asked in time";
             return Answer { cgroup: path, asked: true, ..unknown(why.into()) };
@@ -309,7 +312,7 @@ impl Owners {
 
     /// The oldest process of the group at `path`, for when the one that is looked for has ended.
     #[must_use]
-    pub fn oldest(&self, path: &str) -> Option<Process> {
+    pub fn oldest(&mut self, path: &str) -> Option<Process> {
         self.groups.processes(&Candidates::Group(path)).into_iter().rev().find_map(Process::read)
     }
 
@@ -318,14 +321,14 @@ impl Owners {
         let CgroupOwner::SocketUnit(name) = of_cgroup(path) else { return None };
         let groups = self.groups.of_service(&self.units.started_by(&name, self.patience)?);
         let pids = groups.iter().flat_map(|path| self.groups.processes(&Candidates::Group(path)));
-        let holders: Vec<Process> = pids.filter_map(|pid| Process::read_holder(pid, inode)).collect();
+        let holders: Vec<Process> = pids.filter_map(|pid| self.known.holder(pid, inode)).collect();
         // before it is started the manager has it
-        (!holders.is_empty()).then_some(holders).or_else(|| Some(vec![Process::read_holder(1, inode)?]))
+        (!holders.is_empty()).then_some(holders).or_else(|| Some(vec![self.known.holder(1, inode)?]))
     }
 
     /// The processes that hold `inode`, newest first: of the group at `path`, or of all to which a manager may have passed it. `None` if
     /// there are too many to ask.
-    fn holders(&self, path: &str, inode: u32) -> Option<Vec<Process>> {
+    fn holders(&mut self, path: &str, inode: u32) -> Option<Vec<Process>> {
         if inode == 0 || path.is_empty() {
             return Some(Vec::new());
         }
@@ -333,11 +336,17 @@ impl Owners {
         let below = decides(&of_cgroup(path)).then_some(Candidates::Below(path));
         let mut holders = Vec::new();
         let began = Instant::now();
-        for pid in self.groups.processes(passed_on.as_ref().or(below.as_ref()).unwrap_or(&Candidates::Group(path))) {
+        let group = Candidates::Group(path);
+        let candidates = passed_on.as_ref().or(below.as_ref()).unwrap_or(&group);
+        for pid in self.groups.processes(candidates) {
             if began.elapsed() > self.patience {
                 return None;
             }
-            holders.extend(Process::read_holder(pid, inode));
+            holders.extend(match candidates {
+                // so many would drive those out that are asked again and again
+                Candidates::All => Process::read_holder(pid, inode),
+                _ => self.known.holder(pid, inode),
+            });
         }
         // the manager keeps a copy of what it listens on for others, and alone it does not tell for whom
         let is_manager = |p: &Process| match passed_on {
