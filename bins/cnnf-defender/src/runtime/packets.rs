@@ -15,7 +15,7 @@ use cnnf_host::dataplane::{
 };
 use cnnf_host::kernel::wait_readable;
 use cnnf_host::observe::connections::now;
-use cnnf_host::observe::evidence::described;
+use cnnf_host::observe::evidence::Descriptions;
 use cnnf_host::observe::owner::Owners;
 
 use super::watch::{Handles, spawn};
@@ -88,6 +88,7 @@ struct Desk {
     owners: Owners,
     released: Released,
     evidence: Arc<Evidence>,
+    descriptions: Descriptions,
     slots: HashMap<ServiceKey, Slot>,
     answered: HashMap<FirstPacket, (Instant, u8)>,
     order: VecDeque<FirstPacket>,
@@ -100,6 +101,7 @@ impl Desk {
             owners: Owners::open(to.units.clone(), to.containers.clone())?,
             released: Released::open().map_err(std::io::Error::other)?,
             evidence: evidence.clone(),
+            descriptions: Descriptions::default(),
             slots: HashMap::new(),
             answered: HashMap::new(),
             order: VecDeque::new(),
@@ -172,7 +174,8 @@ impl Desk {
             self.to.shared.add("by_holders", 1);
         }
         if let Some(holder) = &answer.holder {
-            self.evidence.keep(connection(&waiting.packet), described(holder, &self.to.containers));
+            let process = self.descriptions.of(holder, &self.to.containers);
+            self.evidence.keep(connection(&waiting.packet), process);
         } else if !answer.missing.is_empty() {
             let process = Process { cgroup: answer.cgroup, missing: answer.missing, ..Process::default() };
             self.evidence.keep(connection(&waiting.packet), process);
@@ -257,7 +260,7 @@ impl Desk {
         if process.pid == 0
             && let Some(oldest) = self.to.shared.group(copy.prefix.slot).and_then(|path| self.owners.oldest(&path))
         {
-            let known = described(&oldest, &self.to.containers);
+            let known = self.descriptions.of(&oldest, &self.to.containers);
             let parts = [process.missing.as_str(), "this is the oldest process of the unit", known.missing.as_str()];
             let missing = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ");
             process = Process { missing, ..known };

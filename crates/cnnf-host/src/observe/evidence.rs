@@ -1,10 +1,11 @@
 //! A process as evidence of an event: who it is, since when, and who started it.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::LazyLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cnnf_core::event::{self, Ancestor};
 use cnnf_core::id::ServiceKind;
@@ -24,8 +25,56 @@ const ANCESTORS_MAX: usize = 16;
 /// How long a digest is waited for. Finding the process takes at most 40 ms, and a packet may wait 50 for both.
 const DIGEST_WAIT: Duration = Duration::from_millis(10);
 
+/// How long a description holds: its parents may end, which then is told a little late.
+const DESCRIBED_FOR: Duration = Duration::from_secs(1);
+/// Descriptions that are kept, at most.
+const DESCRIBED_MAX: usize = 64;
+
 /// When the host booted, in milliseconds since the epoch; `None` if it does not say.
 static BOOTED: LazyLock<Option<u64>> = LazyLock::new(|| Some(procfs::boot_time_secs().ok()? * 1000));
+
+/// Descriptions of the last processes: a program that opens one connection after the other is not described anew for each, while its packet waits.
+#[derive(Debug, Default)]
+pub struct Descriptions(HashMap<u32, Kept>);
+
+#[derive(Debug)]
+struct Kept {
+    at: Instant,
+    process: Process,
+    exe: Option<FileId>,
+    description: event::Process,
+}
+
+/// Device, inode, size, and the time of the last change of content with nanoseconds.
+type FileId = (u64, u64, u64, i64, i64);
+
+impl Descriptions {
+    /// [`described`], or what it said of this very process within the last second, if it runs the same file.
+    pub fn of(&mut self, process: &Process, containers: &Containers) -> event::Process {
+        let exe = executable(process.pid);
+        let kept = self.0.get(&process.pid);
+        if let Some(kept) =
+            kept.filter(|kept| kept.process == *process && kept.exe == exe && kept.at.elapsed() < DESCRIBED_FOR)
+        {
+            return kept.description.clone();
+        }
+        let description = described(process, containers);
+        if description.missing.is_empty() {
+            if self.0.len() >= DESCRIBED_MAX {
+                self.0.clear();
+            }
+            let kept = Kept { at: Instant::now(), process: process.clone(), exe, description: description.clone() };
+            self.0.insert(process.pid, kept);
+        }
+        description
+    }
+}
+
+/// Which file a process runs; `None` if it has ended.
+fn executable(pid: u32) -> Option<FileId> {
+    let file = std::fs::metadata(format!("/proc/{pid}/exe")).ok()?;
+    Some((file.dev(), file.ino(), file.len(), file.mtime(), file.mtime_nsec()))
+}
 
 /// A process as evidence, its container as `containers` knows it by now. What cannot be read any more is left out, and `missing` says so.
 #[must_use]
@@ -169,6 +218,34 @@ mod tests {
 
         let ended = described(&process.expect("process"), &containers);
         assert!(ended.parents.is_empty() && ended.missing.starts_with("it had ended"), "{ended:?}");
+    }
+
+    #[test]
+    fn a_description_is_of_the_program_that_runs_now() {
+        let mut child = Command::new("sh")
+            .args(["-c", "read line; exec cat"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("sh");
+        let containers = Containers::default();
+        let mut descriptions = Descriptions::default();
+        let pid = child.id();
+        let mut whole = |is: &dyn Fn(&Process) -> bool| loop {
+            let process = Process::read(pid).expect("process");
+            let description = descriptions.of(&process, &containers);
+            if is(&process) && description.missing.is_empty() {
+                assert_eq!(descriptions.of(&process, &containers), description);
+                break (process, description);
+            }
+        };
+        let (shell, first) = whole(&|process| process.cmdline.first().is_some_and(|name| name == "sh"));
+        std::io::Write::write_all(child.stdin.as_mut().expect("input"), b"go\n").expect("write");
+        let (_, second) = whole(&|process| process.exe != shell.exe && process.cmdline == ["cat"]);
+        assert!(first.sha256 != second.sha256 && first.exe != second.exe, "{second:?}");
+        child.kill().expect("kill");
+        child.wait().expect("wait");
+        assert!(descriptions.of(&shell, &containers).missing.starts_with("it had ended"));
     }
 
     #[test]
