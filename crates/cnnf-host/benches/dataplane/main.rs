@@ -3,7 +3,7 @@
 //! Root: makes network namespaces and control groups of its own and removes them. Each way of filtering has a lane of its own
 //! ([`lane`]); two of them are measured in turns, so that both meet the machine as it is just then, and the median of the pairs'
 //! ratios is held against a bar. Pairs whose baseline is disturbed are thrown away and counted. Prints a table and writes
-//! `target/bench/dataplane.json`.
+//! `target/bench/dataplane.json`. `cargo bench -p cnnf-host --bench dataplane -- --queue-only` measures only what waits in a queue.
 
 mod lane;
 mod load;
@@ -35,14 +35,19 @@ fn main() -> Fallible<()> {
     let arguments: Vec<String> = std::env::args().collect();
     match arguments.get(1).map(String::as_str) {
         Some("--load") => load::run(&arguments[2..]),
+        Some("--queue-only") => {
+            let groups = Groups::make()?;
+            let mut report = Report::default();
+            waiting(&mut report, &groups)?;
+            report.finish()
+        }
         _ => measure(),
     }
 }
 
 fn measure() -> Fallible<()> {
     let groups = Groups::make()?;
-    let [service, session] = [groups.service(), groups.session()].map(|path| path.display().to_string());
-    let queue = ways::queue_backend()?;
+    let service = groups.service().display().to_string();
     let mut report = Report::default();
 
     let (mut bare, mut tracked, mut known) = (Lane::make()?, Lane::make()?, Lane::make()?);
@@ -91,23 +96,7 @@ fn measure() -> Fallible<()> {
     )?;
     drop((ways, bare));
 
-    if queue == QueueBackend::None {
-        println!("this kernel has no queue: what waits in one is not measured");
-    } else {
-        let (mut smallest, mut waiting) = (Lane::make()?, Lane::make()?);
-        let ways = (ways::smallest_queue(&smallest, queue)?, ways::ours(&waiting, &groups, queue)?);
-        let bars =
-            [Bar::at_most("p50", 2.5), Bar::none("p99"), Bar::none("connections a second"), Bar::none("own time")];
-        connections(
-            &mut report,
-            "smallest queue",
-            (&mut smallest, &session),
-            "cnnf, unknown",
-            (&mut waiting, &session),
-            bars,
-        )?;
-        drop(ways);
-    }
+    waiting(&mut report, &groups)?;
 
     let (mut peer, mut known) = (Lane::make()?, known);
     match ways::opensnitch(&peer)? {
@@ -125,6 +114,23 @@ fn measure() -> Fallible<()> {
         }
     }
     report.finish()
+}
+
+/// What waits in a queue until its owner is found, beside the smallest queue.
+fn waiting(report: &mut Report, groups: &Groups) -> Fallible<()> {
+    let queue = ways::queue_backend()?;
+    if queue == QueueBackend::None {
+        println!("this kernel has no queue: what waits in one is not measured");
+        return Ok(());
+    }
+    let session = groups.session().display().to_string();
+    let (mut smallest, mut waiting) = (Lane::make()?, Lane::make()?);
+    let ways = (ways::smallest_queue(&smallest, queue)?, ways::ours(&waiting, groups, queue)?);
+    let bars = [Bar::at_most("p50", 2.5), Bar::none("p99"), Bar::none("connections a second"), Bar::none("own time")];
+    let (smallest, waiting) = ((&mut smallest, &*session), (&mut waiting, &*session));
+    connections(report, "smallest queue", smallest, "cnnf, unknown", waiting, bars)?;
+    drop(ways);
+    Ok(())
 }
 
 /// New connections, from opening to closing, on two lanes in turns.

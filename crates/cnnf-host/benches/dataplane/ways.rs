@@ -1,6 +1,7 @@
 //! The ways of filtering that are measured beside each other.
 
 use std::fs;
+use std::hint::black_box;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -11,6 +12,8 @@ use std::time::{Duration, Instant};
 use cnnf_core::ruleset::{QueueBackend, compile};
 use cnnf_host::dataplane::{Answer, FirstPacket, Reconciler, Released, WaitingPacket, WaitingPackets};
 use cnnf_host::observe::connections::Connections;
+use cnnf_host::observe::containers::Containers;
+use cnnf_host::observe::evidence::Descriptions;
 use cnnf_host::observe::owner::Owners;
 use cnnf_netlink::conntrack::{Events, Groups as EventGroups};
 use cnnf_netlink::nfqueue::{Decision, Queue, QueueSpec, Verdict};
@@ -22,6 +25,8 @@ use crate::lane::{Groups, Lane, run};
 use crate::table;
 
 const WAIT: Duration = Duration::from_millis(50);
+/// How long the defender lets connections gather before it reads them, as nothing waits for them.
+const GATHER: Duration = Duration::from_millis(10);
 /// The queue of the smallest loop.
 const SMALLEST: u16 = 7;
 
@@ -108,6 +113,14 @@ EOF")
     Ok(way)
 }
 
+/// What the defender needs to find out whose a packet is.
+struct Desk {
+    owners: Owners,
+    released: Released,
+    descriptions: Descriptions,
+    containers: Containers,
+}
+
 /// Our table, and our reader of events. With `queue` what it cannot attribute waits, and is attributed.
 pub(crate) fn ours(lane: &Lane, groups: &Groups, queue: QueueBackend) -> Fallible<Way> {
     let mut way = Way::default();
@@ -123,6 +136,7 @@ pub(crate) fn ours(lane: &Lane, groups: &Groups, queue: QueueBackend) -> Fallibl
         || Ok(Connections::open()?),
         |connections| {
             if wait_readable(&*connections, WAIT)? {
+                std::thread::sleep(GATHER);
                 connections.read()?;
             }
             Ok(())
@@ -130,23 +144,27 @@ pub(crate) fn ours(lane: &Lane, groups: &Groups, queue: QueueBackend) -> Fallibl
     )?;
     if queue != QueueBackend::None {
         let open = || {
-            let owners = Owners::open(Arc::default(), Arc::default())?;
-            Ok((WaitingPackets::open(table::IDENTIFY, true)?, owners, Released::open()?, table::program_slot()?))
+            let (owners, containers) = (Owners::open(Arc::default(), Arc::default())?, Containers::default());
+            let desk = Desk { owners, released: Released::open()?, descriptions: Descriptions::default(), containers };
+            Ok((WaitingPackets::open(table::IDENTIFY, true)?, desk, table::program_slot()?))
         };
-        way.work(lane, open, |(queue, owners, released, slot)| {
+        way.work(lane, open, |(queue, desk, slot)| {
             if !wait_readable(&*queue, WAIT)? {
                 return Ok(());
             }
+            let mut resolved = Vec::new();
             for WaitingPacket { id, packet, original, ifindex, .. } in queue.read()? {
                 let FirstPacket { protocol, client, server } = packet;
-                let owner = owners.of_connection(protocol, client, server, ifindex);
-                if owner.holder.is_none() {
+                let owner = desk.owners.of_connection(protocol, client, server, ifindex);
+                let Some(holder) = owner.holder else {
                     return Err(format!("nobody holds the socket: {}", owner.missing).into());
-                }
-                released.resolved(&original, Some(*slot), None)?;
+                };
+                black_box(desk.descriptions.of(&holder, &desk.containers));
+                desk.released.resolved(&original, Some(*slot), None)?;
                 queue.answer(id, Answer::Repeat)?;
+                resolved.push(original);
             }
-            Ok(())
+            Ok(desk.released.forget(&resolved)?)
         })?;
     }
     Ok(way)
