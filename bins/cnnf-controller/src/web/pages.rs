@@ -1,5 +1,5 @@
-//! The page's files, as `make ui` builds them. A release has them in itself; a debug build reads them from the folder at every request, so
-//! that who works on the page sees a change at once.
+//! The page's files, as `make ui` builds them and this program has them in itself: whatever it sees of the file system when it runs, which in
+//! a lab is not the folder they came from.
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
