@@ -23,5 +23,6 @@ if [ "${1:-}" != only-generate ]; then
     npm run --silent lint
     npm run --silent build -- --logLevel warn
     npm run --silent size
+    npm run --silent compress
     touch .built
 fi

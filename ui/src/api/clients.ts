@@ -1,4 +1,5 @@
 import { createClient } from "@connectrpc/connect";
+import { ApiTokenService, AuditService, SessionService, UserService } from "~/gen/cnnf/v1/access_pb";
 import {
   DefinitionService,
   EventService,
@@ -20,3 +21,7 @@ export const events = createClient(EventService, transport);
 export const fleet = createClient(FleetService, transport);
 export const settings = createClient(SettingsService, transport);
 export const definitions = createClient(DefinitionService, transport);
+export const session = createClient(SessionService, transport);
+export const users = createClient(UserService, transport);
+export const apiTokens = createClient(ApiTokenService, transport);
+export const audit = createClient(AuditService, transport);

@@ -1,5 +1,6 @@
 import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 import { createGrpcWebTransport } from "@connectrpc/connect-web";
+import { SessionService } from "~/gen/cnnf/v1/access_pb";
 
 type Listener = () => void;
 const expired = new Set<Listener>();
@@ -14,7 +15,9 @@ const watchSession: Interceptor = (next) => async (request) => {
   try {
     return await next(request);
   } catch (error) {
-    if (ConnectError.from(error).code === Code.Unauthenticated) for (const listener of expired) listener();
+    // Signing in with a wrong password ends nothing.
+    const asked = request.service.typeName !== SessionService.typeName;
+    if (asked && ConnectError.from(error).code === Code.Unauthenticated) for (const listener of expired) listener();
     throw error;
   }
 };

@@ -5,7 +5,9 @@ import { text } from "~/text";
 import styles from "./app.module.css";
 import { Boundary } from "./boundary";
 import { PAGES, type PageName } from "./links";
+import { Lost } from "./lost";
 import { Rail } from "./rail";
+import { SessionGate } from "./session";
 
 type Page = () => Promise<{ default: ComponentType }>;
 
@@ -23,7 +25,11 @@ const VIEWS = Object.fromEntries(PAGES.map((name) => [name, lazy(LOADERS[name])]
 
 /** Everything: who is signed in, the navigation, and the page that the address names. */
 export function App() {
-  return <Frame />;
+  return (
+    <SessionGate>
+      <Frame />
+    </SessionGate>
+  );
 }
 
 function Frame() {
@@ -40,33 +46,36 @@ function Frame() {
         {text.shell.skip}
       </a>
       <Rail current={page} />
-      <main id="page" className={styles.page} tabIndex={-1}>
-        <Boundary resetKey={page ?? path}>
-          <Suspense fallback={<Loading />}>
-            <Switch>
-              <Route path="/">
-                <Redirect to="/radar" replace />
-              </Route>
-              {PAGES.map((name) => (
-                // A page reads what follows its name from the address itself.
-                <Route key={name} path={`/${name}/*?`} component={VIEWS[name]} />
-              ))}
-              <Route>
-                <Empty
-                  title={text.shell.notFound}
-                  action={
-                    <a className="btn" href="/radar">
-                      {text.shell.toRadar}
-                    </a>
-                  }
-                >
-                  {text.shell.notFoundHelp}
-                </Empty>
-              </Route>
-            </Switch>
-          </Suspense>
-        </Boundary>
-      </main>
+      <div className={styles.column}>
+        <Lost />
+        <main id="page" className={styles.page} tabIndex={-1}>
+          <Boundary resetKey={page ?? path}>
+            <Suspense fallback={<Loading />}>
+              <Switch>
+                <Route path="/">
+                  <Redirect to="/radar" replace />
+                </Route>
+                {PAGES.map((name) => (
+                  // A page reads what follows its name from the address itself.
+                  <Route key={name} path={`/${name}/*?`} component={VIEWS[name]} />
+                ))}
+                <Route>
+                  <Empty
+                    title={text.shell.notFound}
+                    action={
+                      <a className="btn" href="/radar">
+                        {text.shell.toRadar}
+                      </a>
+                    }
+                  >
+                    {text.shell.notFoundHelp}
+                  </Empty>
+                </Route>
+              </Switch>
+            </Suspense>
+          </Boundary>
+        </main>
+      </div>
     </div>
   );
 }

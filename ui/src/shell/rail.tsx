@@ -1,11 +1,9 @@
-import { useQuery } from "@tanstack/react-query";
 import { Activity, BrainCircuit, FileClock, type LucideIcon, Radar, Server, Settings, ShieldHalf } from "lucide-react";
 import { Link } from "wouter";
-import { status } from "~/api/clients";
-import { keys } from "~/api/keys";
 import { text } from "~/text";
 import { Account } from "./account";
 import { PAGES, type PageName } from "./links";
+import { useStatus } from "./lost";
 import { Mark } from "./mark";
 import styles from "./rail.module.css";
 
@@ -21,7 +19,7 @@ const ICONS: Record<PageName, LucideIcon> = {
 
 /** The pages, with what waits to be seen. */
 export function Rail(props: { current: PageName | undefined }) {
-  const { data } = useQuery({ queryKey: keys.status(), queryFn: ({ signal }) => status.getStatus({}, { signal }), refetchInterval: 5_000 });
+  const { data } = useStatus();
   const open = Number(data?.openEvents ?? 0n);
   return (
     <nav className={styles.rail} aria-label={text.shell.navigation}>

@@ -16,6 +16,7 @@ export const shell = {
   themes: { system: "As the system", dark: "Dark", light: "Light" },
   account: "Account",
   signOut: "Sign out",
+  roles: { admin: "Administrator", operator: "Operator", auditor: "Auditor" } as Record<string, string>,
   loading: "Loading",
   notFound: "There is no such page",
   notFoundHelp: "The address may be mistyped, or from another version.",
