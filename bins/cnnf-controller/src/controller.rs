@@ -109,7 +109,7 @@ impl Controller {
         }
         Queued(Some(Writes {
             edges: self.store.patch_edges(learned.edges),
-            models: self.store.patch_models(learned.models, false),
+            models: self.store.patch_models(learned.models),
             events: self.store.add_events(learned.events),
         }))
     }

@@ -14,16 +14,52 @@ use cnnf_core::identity::Definition;
 use cnnf_core::policy::{Delta, Mode, PolicySet, Rule, RuleError, RuleId};
 use cnnf_rpc::convert::policy::{NameError, resolve_among};
 use cnnf_rpc::convert::{self, ConvertError};
-use cnnf_store::{Author, NewEvent, PolicyState, Unconfirmed};
+use cnnf_store::{Audit, Author, NewEvent, PolicyState, Unconfirmed};
+use serde_json::{Value, json};
 use tonic::Status;
 
 pub(crate) use definition::Change;
 
+use crate::auth::Caller;
 use crate::clock::now;
 use crate::controller::{Controller, refuse};
 use crate::state::Waiting;
 
 pub(crate) use model::no_model;
+
+/// Who changes rules and objects, and the beginning of what is recorded of it.
+pub(crate) struct By {
+    pub(crate) author: Author,
+    /// Without what it was before and is after.
+    pub(crate) record: Audit,
+}
+
+/// The record of a change of rules and objects. One of a single rule or object is on that, others on the revision.
+fn of_delta(record: Audit, delta: &Delta, revision: u64) -> Audit {
+    let text = |value: &Value| if value.is_null() { String::new() } else { value.to_string() };
+    let (subject, before, after) = match (&delta.rules[..], &delta.objects[..]) {
+        ([one], []) => {
+            let named = one.after.as_ref().or(one.before.as_ref());
+            (named.map(|placed| placed.rule.name.clone()).unwrap_or_default(), json!(one.before), json!(one.after))
+        }
+        ([], [one]) => {
+            let named = one.after.as_ref().or(one.before.as_ref());
+            (named.map(|object| object.name.clone()).unwrap_or_default(), json!(one.before), json!(one.after))
+        }
+        (rules, objects) => {
+            let before = json!({
+                "rules": rules.iter().filter_map(|one| one.before.as_ref()).collect::<Vec<_>>(),
+                "objects": objects.iter().filter_map(|one| one.before.as_ref()).collect::<Vec<_>>(),
+            });
+            let after = json!({
+                "rules": rules.iter().filter_map(|one| one.after.as_ref()).collect::<Vec<_>>(),
+                "objects": objects.iter().filter_map(|one| one.after.as_ref()).collect::<Vec<_>>(),
+            });
+            (format!("revision {revision}"), before, after)
+        }
+    };
+    Audit { subject, before: text(&before), after: text(&after), ..record }
+}
 
 /// What an edit did, or would do.
 pub(crate) struct Edited<T> {
@@ -190,16 +226,16 @@ impl Controller {
     /// happened. Without an author it only says what would change.
     pub(crate) async fn edit_policy<T>(
         self: &Arc<Self>,
-        author: Option<Author>,
+        by: Option<By>,
         change: impl FnOnce(&mut Draft) -> Result<T, Status>,
     ) -> Result<Edited<T>, Status> {
-        self.edit_policy_and_tell(author, change, |_| Vec::new()).await
+        self.edit_policy_and_tell(by, change, |_| Vec::new()).await
     }
 
     /// As [`Controller::edit_policy`], with events that are stored if and only if the change is.
     async fn edit_policy_and_tell<T>(
         self: &Arc<Self>,
-        author: Option<Author>,
+        by: Option<By>,
         change: impl FnOnce(&mut Draft) -> Result<T, Status>,
         tell: impl FnOnce(&PolicyState) -> Vec<NewEvent>,
     ) -> Result<Edited<T>, Status> {
@@ -213,12 +249,12 @@ impl Controller {
         let answer = change(&mut draft)?;
         draft.check_names()?;
         let changed = draft.stamp();
-        if changed && author.is_some() {
+        if changed && by.is_some() {
             draft.check_confirmed()?;
         }
         let Draft { old, mut new, confirm_within, .. } = draft;
         let delta = Delta::between((&old.rules, &old.objects), (&new.rules, &new.objects));
-        let Some(author) = author.filter(|_| changed) else {
+        let Some(By { author, record }) = by.filter(|_| changed) else {
             return Ok(Edited { answer, revision: old.revision, new, delta });
         };
         let who = author.who.clone();
@@ -229,7 +265,11 @@ impl Controller {
             at: author.at,
             until: author.at.plus(within),
         });
-        let told = self.store.save_policy(&old, &new, author, tell(&new)).await.map_err(refuse)?;
+        let told = self
+            .store
+            .save_policy(&old, &new, author, tell(&new), of_delta(record, &delta, new.revision))
+            .await
+            .map_err(refuse)?;
         let queued = {
             let mut state = self.state();
             let kept: BTreeSet<RuleId> = new.rules.iter().map(|rule| rule.id).collect();
@@ -256,13 +296,20 @@ impl Controller {
     }
 
     /// Sets a setting.
-    pub(crate) async fn edit_setting(&self, name: &str, value: &str) -> Result<BTreeMap<String, String>, Status> {
+    pub(crate) async fn edit_setting(
+        &self,
+        who: &Caller,
+        name: &str,
+        value: &str,
+    ) -> Result<BTreeMap<String, String>, Status> {
         let _guard = self.edits.lock().await;
         let mut settings = self.state().settings.clone();
         settings.set(name, value).map_err(|error| Status::invalid_argument(error.to_string()))?;
         let texts = settings.to_texts();
         let text = texts.get(name).cloned().unwrap_or_default();
-        self.store.set_setting(name.to_owned(), text).await.map_err(refuse)?;
+        let before = self.state().settings.to_texts().remove(name);
+        let record = who.record("settings.set", name, before.map(Value::from), Some(text.clone().into()));
+        self.store.set_setting(name.to_owned(), text, record).await.map_err(refuse)?;
         let mut state = self.state();
         let policy = Arc::make_mut(&mut state.policy);
         policy.anomaly_effect = settings.anomaly_effect;
@@ -275,9 +322,11 @@ impl Controller {
     }
 
     /// Sets a service's mode on all its hosts.
-    pub(crate) async fn edit_service_mode(&self, key: &ServiceKey, mode: Mode) -> Result<(), Status> {
+    pub(crate) async fn edit_service_mode(&self, who: &Caller, key: &ServiceKey, mode: Mode) -> Result<(), Status> {
         let _guard = self.edits.lock().await;
-        self.store.set_service_mode(key.clone(), mode).await.map_err(refuse)?;
+        let before = self.state().policy.service_modes.get(key).copied().unwrap_or(Mode::Enforce);
+        let record = who.record("service.mode", key.as_str(), Some(json!(before)), Some(json!(mode)));
+        self.store.set_service_mode(key.clone(), mode, record).await.map_err(refuse)?;
         Arc::make_mut(&mut self.state().policy).service_modes.insert(key.clone(), mode);
         tracing::info!(service = %key, %mode, "a service's mode has changed");
         self.resolve_now.notify_one();
@@ -285,9 +334,14 @@ impl Controller {
     }
 
     /// Sets a host's mode.
-    pub(crate) async fn edit_host_mode(&self, id: &HostId, mode: Mode) -> Result<(), Status> {
+    pub(crate) async fn edit_host_mode(&self, who: &Caller, id: &HostId, mode: Mode) -> Result<(), Status> {
         let _guard = self.edits.lock().await;
-        self.store.set_host_mode(id.clone(), mode).await.map_err(refuse)?;
+        let (name, before) = {
+            let state = self.state();
+            (state.host_name(id), state.hosts.get(id).map(|known| json!(known.row.mode)))
+        };
+        let record = who.record("host.mode", &name, before, Some(json!(mode)));
+        self.store.set_host_mode(id.clone(), mode, record).await.map_err(refuse)?;
         let mut state = self.state();
         if let Some(host) = Arc::make_mut(&mut state.directory).hosts.get_mut(id) {
             host.mode = mode;

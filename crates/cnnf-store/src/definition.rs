@@ -4,9 +4,9 @@ use cnnf_core::identity::Definition;
 use cnnf_core::time::Timestamp;
 use rusqlite::params;
 
+use crate::audit::Audit;
 use crate::column::{collect, count, json, read_json, read_time, time};
 use crate::policy::{counter, set_counter};
-use crate::writer::Class;
 use crate::{Pending, Store, StoreError};
 
 /// A definition with its last change.
@@ -50,8 +50,8 @@ impl Store {
     /// Makes the definitions these, all or nothing. `seen` is the revision that the change was made from.
     ///
     /// [`StoreError::Stale`] if the store is not at it.
-    pub fn save_definitions(&self, seen: u64, new: DefinitionState) -> Pending<()> {
-        self.writer.submit(Class::Decision, move |connection| {
+    pub fn save_definitions(&self, seen: u64, new: DefinitionState, audit: Audit) -> Pending<()> {
+        self.decide(audit, move |connection| {
             let newest = counter(connection, "definitions")?;
             if newest != seen {
                 return Err(StoreError::Stale { seen, newest });

@@ -10,6 +10,7 @@ use cnnf_core::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 use serde::{Deserialize, Serialize};
 
+use crate::audit::Audit;
 use crate::column::{count, json, read_count, read_json, read_text, read_time, time};
 use crate::policy::{count_use, counter, set_counter};
 use crate::writer::Class;
@@ -137,8 +138,8 @@ impl Store {
     /// Marks an event as seen to; a later equal one starts anew. An empty note leaves the one that it has.
     ///
     /// [`StoreError::NotFound`] if there is no such event.
-    pub fn acknowledge_event(&self, id: u64, note: String) -> Pending<StoredEvent> {
-        self.writer.submit(Class::Decision, move |connection| {
+    pub fn acknowledge_event(&self, id: u64, note: String, audit: Audit) -> Pending<StoredEvent> {
+        self.decide(audit, move |connection| {
             connection.execute(
                 "UPDATE events SET acknowledged = 1, note = CASE ?2 WHEN '' THEN note ELSE ?2 END WHERE id = ?1",
                 params![count(id), note],

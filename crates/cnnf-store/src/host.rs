@@ -10,6 +10,7 @@ use cnnf_core::policy::Mode;
 use cnnf_core::time::Timestamp;
 use rusqlite::{Connection, Row, params};
 
+use crate::audit::Audit;
 use crate::column::{
     collect, count, json, read_count, read_json, read_optional, read_small, read_text, read_time, time,
 };
@@ -157,8 +158,8 @@ impl Store {
     }
 
     /// Sets a host's mode.
-    pub fn set_host_mode(&self, host: HostId, mode: Mode) -> Pending<()> {
-        self.writer.submit(Class::Decision, move |connection| {
+    pub fn set_host_mode(&self, host: HostId, mode: Mode, audit: Audit) -> Pending<()> {
+        self.decide(audit, move |connection| {
             let changed = connection
                 .execute("UPDATE hosts SET mode = ?2 WHERE id = ?1", params![host.as_str(), mode.as_str()])?;
             if changed == 0 { Err(StoreError::NotFound(format!("host {host}"))) } else { Ok(()) }
@@ -166,8 +167,8 @@ impl Store {
     }
 
     /// Refuses a host's certificates from now on, or lets them in again.
-    pub fn set_host_revoked(&self, host: HostId, revoked: bool) -> Pending<()> {
-        self.writer.submit(Class::Decision, move |connection| {
+    pub fn set_host_revoked(&self, host: HostId, revoked: bool, audit: Audit) -> Pending<()> {
+        self.decide(audit, move |connection| {
             let changed =
                 connection.execute("UPDATE hosts SET revoked = ?2 WHERE id = ?1", params![host.as_str(), revoked])?;
             if changed == 0 { Err(StoreError::NotFound(format!("host {host}"))) } else { Ok(()) }
@@ -175,8 +176,8 @@ impl Store {
     }
 
     /// Forgets a host with what it was and ran. What was learned of its services stays.
-    pub fn delete_host(&self, host: HostId) -> Pending<()> {
-        self.writer.submit(Class::Decision, move |connection| {
+    pub fn delete_host(&self, host: HostId, audit: Audit) -> Pending<()> {
+        self.decide(audit, move |connection| {
             let changed = connection.execute("DELETE FROM hosts WHERE id = ?1", [host.as_str()])?;
             if changed == 0 { Err(StoreError::NotFound(format!("host {host}"))) } else { Ok(()) }
         })

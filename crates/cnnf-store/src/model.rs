@@ -7,6 +7,7 @@ use cnnf_core::model::{Model, Seen};
 use cnnf_core::topology::Edge;
 use rusqlite::{Connection, params};
 
+use crate::audit::{self, Audit};
 use crate::column::{collect, count, read_count, read_edge, read_optional, read_small, read_text, read_time, time};
 use crate::writer::Class;
 use crate::{Pending, Store, StoreError};
@@ -92,10 +93,18 @@ impl Store {
         })
     }
 
-    /// Changes models outside of a report. `decided` if an operator wants it: then it is synced.
-    pub fn patch_models(&self, patches: Vec<ModelPatch>, decided: bool) -> Pending<()> {
-        let class = if decided { Class::SyncedObservation } else { Class::Observation };
-        self.writer.submit(class, move |connection| patches.iter().try_for_each(|patch| apply(connection, patch)))
+    /// Changes models outside of a report.
+    pub fn patch_models(&self, patches: Vec<ModelPatch>) -> Pending<()> {
+        let apply = move |connection: &Connection| patches.iter().try_for_each(|patch| apply(connection, patch));
+        self.writer.submit(Class::Observation, apply)
+    }
+
+    /// Changes a model because an operator wants it, with its record: both or neither.
+    pub fn decide_model(&self, patch: ModelPatch, audit: Audit) -> Pending<()> {
+        self.writer.submit(Class::SyncedObservation, move |connection| {
+            apply(connection, &patch)?;
+            audit::add(connection, &audit)
+        })
     }
 }
 

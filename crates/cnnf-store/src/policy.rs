@@ -7,9 +7,9 @@ use cnnf_core::policy::{AddressObject, Delta, Mode, ObjectDelta, Placed, Rule, R
 use cnnf_core::time::Timestamp;
 use rusqlite::{Connection, params};
 
+use crate::audit::Audit;
 use crate::column::{collect, count, json, read_count, read_json, read_text, read_time, time};
 use crate::history::{self, Author};
-use crate::writer::Class;
 use crate::{NewEvent, Pending, Store, StoreError, StoredEvent};
 
 /// What operators decided.
@@ -99,6 +99,7 @@ impl Store {
         new: &PolicyState,
         author: Author,
         events: Vec<NewEvent>,
+        audit: Audit,
     ) -> Pending<Vec<StoredEvent>> {
         let seen = old.revision;
         let (revision, last_rule) = (new.revision, new.last_rule);
@@ -108,7 +109,7 @@ impl Store {
         let shifted = new.rules.iter().enumerate().filter(|(at, rule)| before.get(&rule.id).is_some_and(|b| b != at));
         let shifted: Vec<(RuleId, usize)> = shifted.map(|(at, rule)| (rule.id, at)).collect();
         let (was, is) = (old.unconfirmed.clone(), new.unconfirmed.clone());
-        self.writer.submit(Class::Decision, move |connection| {
+        self.decide(audit, move |connection| {
             let newest = counter(connection, "revision")?;
             if newest != seen {
                 return Err(StoreError::Stale { seen, newest });
@@ -168,9 +169,9 @@ impl Store {
     /// Keeps the change that waits to be confirmed.
     ///
     /// [`StoreError::NotFound`] if this is not the one that waits.
-    pub fn confirm_policy(&self, revision: u64, author: &Author) -> Pending<()> {
+    pub fn confirm_policy(&self, revision: u64, author: &Author, audit: Audit) -> Pending<()> {
         let what = format!("confirmed by {}", author.who);
-        self.writer.submit(Class::Decision, move |connection| {
+        self.decide(audit, move |connection| {
             if unconfirmed(connection)?.is_none_or(|waiting| waiting.revision != revision) {
                 return Err(StoreError::NotFound(format!("revision {revision} that waits to be confirmed")));
             }
@@ -192,8 +193,8 @@ impl Store {
     }
 
     /// Sets a service's mode.
-    pub fn set_service_mode(&self, service: ServiceKey, mode: Mode) -> Pending<()> {
-        self.writer.submit(Class::Decision, move |connection| {
+    pub fn set_service_mode(&self, service: ServiceKey, mode: Mode, audit: Audit) -> Pending<()> {
+        self.decide(audit, move |connection| {
             connection.execute(
                 "INSERT INTO service_modes (service, mode) VALUES (?1, ?2)
                  ON CONFLICT (service) DO UPDATE SET mode = excluded.mode",

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use rusqlite::params;
 
+use crate::audit::Audit;
 use crate::column::collect;
-use crate::writer::Class;
 use crate::{Pending, Store, StoreError};
 
 impl Store {
@@ -23,8 +23,8 @@ impl Store {
     }
 
     /// Sets one.
-    pub fn set_setting(&self, name: String, value: String) -> Pending<()> {
-        self.writer.submit(Class::Decision, move |connection| {
+    pub fn set_setting(&self, name: String, value: String, audit: Audit) -> Pending<()> {
+        self.decide(audit, move |connection| {
             connection.execute(
                 "INSERT INTO settings (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
                 params![name, value],

@@ -6,6 +6,7 @@ use cnnf_core::policy::Mode;
 use cnnf_core::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
+use crate::audit::{self, Audit};
 use crate::column::{count, time};
 use crate::host::{self, HostRow};
 use crate::writer::Class;
@@ -48,8 +49,15 @@ const REMEMBERED_MS: u64 = 30 * 24 * 3600 * 1000;
 
 impl Store {
     /// Keeps a token by the hash of its secret.
-    pub fn add_token(&self, secret_hash: String, created: Timestamp, expires: Timestamp, uses: u32) -> Pending<()> {
-        self.writer.submit(Class::Decision, move |connection| {
+    pub fn add_token(
+        &self,
+        secret_hash: String,
+        created: Timestamp,
+        expires: Timestamp,
+        uses: u32,
+        audit: Audit,
+    ) -> Pending<()> {
+        self.decide(audit, move |connection| {
             let forgotten = Timestamp(created.0.saturating_sub(REMEMBERED_MS));
             connection.execute("DELETE FROM tokens WHERE expires < ?1", [time(forgotten)])?;
             connection.execute(
@@ -60,8 +68,8 @@ impl Store {
         })
     }
 
-    /// Trades one use of a token for a host's place, both or neither.
-    pub fn enrol(&self, secret_hash: String, new: NewHost, now: Timestamp) -> Pending<Enrolled> {
+    /// Trades one use of a token for a host's place, both or neither. `audit` gets the host's name and id.
+    pub fn enrol(&self, secret_hash: String, new: NewHost, now: Timestamp, audit: Audit) -> Pending<Enrolled> {
         self.writer.submit(Class::Decision, move |connection| {
             let token: Option<(i64, i64)> = connection
                 .query_row("SELECT expires, uses_left FROM tokens WHERE secret_hash = ?1", [&secret_hash], |row| {
@@ -87,6 +95,7 @@ impl Store {
                 version: String::new(),
             };
             host::insert(connection, &row)?;
+            audit::add(connection, &Audit { subject: row.name.clone(), ..audit })?;
             Ok(Ok(row))
         })
     }

@@ -6,10 +6,13 @@ use std::net::IpAddr;
 use cnnf_core::access::Role;
 use cnnf_core::id::HostId;
 use cnnf_rpc::tls::{PeerConnection, PeerIdentity};
+use cnnf_store::Audit;
+use serde_json::Value;
 use tonic::Status;
 use tonic::codegen::http::request::Parts;
 use tonic::codegen::http::{HeaderMap, header};
 
+use crate::clock::now;
 use crate::controller::Controller;
 use crate::people::{COOKIE, secret_hash};
 
@@ -68,6 +71,21 @@ impl Caller {
             Who::Defender(host) => host.as_str(),
             Who::Certificate(name) | Who::Token { name, .. } => name,
             Who::Session { user, .. } => user,
+        }
+    }
+
+    /// The record of a change by this caller. `before` and `after` never have secrets.
+    pub(crate) fn record(&self, action: &str, subject: &str, before: Option<Value>, after: Option<Value>) -> Audit {
+        let text = |value: Option<Value>| value.map(|value| value.to_string()).unwrap_or_default();
+        Audit {
+            at: now(),
+            actor: self.name().to_owned(),
+            via: self.via().to_owned(),
+            address: self.address.map(|address| address.to_string()).unwrap_or_default(),
+            action: action.to_owned(),
+            subject: subject.to_owned(),
+            before: text(before),
+            after: text(after),
         }
     }
 

@@ -6,10 +6,10 @@ use std::time::Duration;
 use cnnf_core::event::EventKind;
 use cnnf_core::time::Timestamp;
 use cnnf_rpc::convert::common::time_text;
-use cnnf_store::{Author, NewEvent, PolicyState, Subject, Unconfirmed};
+use cnnf_store::{Audit, Author, NewEvent, PolicyState, Subject, Unconfirmed};
 use tonic::Status;
 
-use super::Draft;
+use super::{By, Draft};
 use crate::clock::now;
 use crate::controller::{Controller, refuse};
 
@@ -37,7 +37,7 @@ fn refusal(waiting: &Unconfirmed) -> String {
 
 impl Controller {
     /// Keeps the change that waits; `revision` is the one that the caller has seen, 0 for any. Answers with its number.
-    pub(crate) async fn confirm_policy(self: &Arc<Self>, revision: u64, author: Author) -> Result<u64, Status> {
+    pub(crate) async fn confirm_policy(self: &Arc<Self>, revision: u64, by: By) -> Result<u64, Status> {
         let _guard = self.edits.lock().await;
         let (newest, waiting) = {
             let state = self.state();
@@ -53,7 +53,9 @@ impl Controller {
                 "revision {waiting} waits to be confirmed, not {revision}: 'cnnfctl rules history {waiting}' shows what it is"
             )));
         }
-        self.store.confirm_policy(waiting, &author).await.map_err(refuse)?;
+        let By { author, record } = by;
+        let record = Audit { subject: format!("revision {waiting}"), ..record };
+        self.store.confirm_policy(waiting, &author, record).await.map_err(refuse)?;
         self.state().unconfirmed = None;
         tracing::info!(revision = waiting, who = author.who, "a change of rules is confirmed");
         Ok(waiting)
@@ -89,12 +91,13 @@ impl Controller {
             Ok(())
         };
         let at = author.at;
+        let record = Audit { at, actor: "controller".to_owned(), action: "rules.undo".to_owned(), ..Audit::default() };
         let tell = |new: &PolicyState| {
             let message =
                 format!("{why}: rules and objects are as after revision {base} again, as revision {}", new.revision);
             vec![event(message, at)]
         };
-        self.edit_policy_and_tell(Some(author), back, tell).await?;
+        self.edit_policy_and_tell(Some(By { author, record }), back, tell).await?;
         Ok(())
     }
 }

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use cnnf_core::identity::Definition;
 use cnnf_rpc::convert::ConvertError;
 use cnnf_store::{DefinitionRow, DefinitionState};
+use serde_json::json;
 use tonic::Status;
 
+use crate::auth::Caller;
 use crate::clock::now;
 use crate::controller::{Controller, refuse};
 
@@ -19,6 +21,14 @@ pub(crate) enum Change {
 }
 
 impl Change {
+    /// Which definition is changed.
+    fn name(&self) -> &str {
+        match self {
+            Self::Set(definition, _) => &definition.name,
+            Self::Delete(name) => name.strip_prefix("svc:").unwrap_or(name),
+        }
+    }
+
     /// The definitions after it, with who changed those that are different.
     pub(crate) fn draft(self, old: &DefinitionState, who: &str) -> Result<DefinitionState, Status> {
         let mut rows = old.rows.clone();
@@ -57,7 +67,7 @@ impl Controller {
     pub(crate) async fn edit_definitions(
         self: &Arc<Self>,
         seen: u64,
-        who: &str,
+        who: &Caller,
         change: Change,
     ) -> Result<DefinitionState, Status> {
         let _guard = self.edits.lock().await;
@@ -68,16 +78,24 @@ impl Controller {
                 old.revision
             )));
         }
-        let new = change.draft(&old, who)?;
+        let name = change.name().to_owned();
+        let new = change.draft(&old, &who.to_string())?;
         if new.revision == old.revision {
             return Ok(new);
         }
-        self.store.save_definitions(old.revision, new.clone()).await.map_err(refuse)?;
+        let shown = |rows: &[DefinitionRow]| {
+            let row = rows.iter().enumerate().find(|(_, row)| row.definition.name == name);
+            row.map(|(at, row)| json!({"position": at + 1, "definition": row.definition}))
+        };
+        let (before, after) = (shown(&old.rows), shown(&new.rows));
+        let action = if after.is_some() { "definition.set" } else { "definition.delete" };
+        let record = who.record(action, &name, before, after);
+        self.store.save_definitions(old.revision, new.clone(), record).await.map_err(refuse)?;
         let mut state = self.state();
         Arc::make_mut(&mut state.policy).definitions = new.rows.iter().map(|row| row.definition.clone()).collect();
         state.definitions.clone_from(&new);
         drop(state);
-        tracing::info!(revision = new.revision, definitions = new.rows.len(), who, "definitions have changed");
+        tracing::info!(revision = new.revision, definitions = new.rows.len(), %who, "definitions have changed");
         self.resolve_now.notify_one();
         Ok(new)
     }

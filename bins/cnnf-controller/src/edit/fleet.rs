@@ -3,17 +3,20 @@
 use std::sync::Arc;
 
 use cnnf_core::id::HostId;
+use serde_json::json;
 use tonic::Status;
 
+use crate::auth::Caller;
 use crate::clock::now;
 use crate::controller::{Controller, refuse};
 
 impl Controller {
     /// Shuts a host out: its stream ends at once and its certificates are refused from now on. It claims no addresses any more. What
     /// was learned of it stays.
-    pub(crate) async fn revoke_host(self: &Arc<Self>, id: &HostId) -> Result<(), Status> {
+    pub(crate) async fn revoke_host(self: &Arc<Self>, who: &Caller, id: &HostId) -> Result<(), Status> {
         let _guard = self.edits.lock().await;
-        self.store.set_host_revoked(id.clone(), true).await.map_err(refuse)?;
+        let record = who.record("host.revoke", &self.state().host_name(id), None, Some(json!({"id": id.as_str()})));
+        self.store.set_host_revoked(id.clone(), true, record).await.map_err(refuse)?;
         let queued = {
             let mut state = self.state();
             if let Some(known) = state.hosts.get_mut(id) {
@@ -29,7 +32,7 @@ impl Controller {
     }
 
     /// Forgets a host that is revoked or not connected.
-    pub(crate) async fn delete_host(self: &Arc<Self>, id: &HostId) -> Result<(), Status> {
+    pub(crate) async fn delete_host(self: &Arc<Self>, who: &Caller, id: &HostId) -> Result<(), Status> {
         let _guard = self.edits.lock().await;
         let (queued, deleted) = {
             let mut state = self.state();
@@ -42,10 +45,13 @@ impl Controller {
                     "host '{name}' is connected: revoke it or stop its defender first"
                 )));
             }
+            let row = &known.row;
+            let before = json!({"id": id.as_str(), "labels": row.labels, "mode": row.mode, "revoked": row.revoked});
+            let record = who.record("host.delete", &row.name, Some(before), None);
             // Out of the state first and stored under the lock, so that no report and no stream of it comes in between.
             state.hosts.remove(id);
             let learned = state.take_from_directory(id, now());
-            (self.queue(&state, learned), self.store.delete_host(id.clone()))
+            (self.queue(&state, learned), self.store.delete_host(id.clone(), record))
         };
         let deleted = deleted.await;
         self.settle(queued).await;

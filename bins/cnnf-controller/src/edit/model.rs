@@ -8,17 +8,20 @@ use cnnf_core::model::{Model, Refusal};
 use cnnf_core::time::Timestamp;
 use cnnf_core::topology::Edge;
 use cnnf_store::ModelPatch;
+use serde_json::{Value, json};
 use tonic::Status;
 
+use crate::auth::Caller;
 use crate::clock::now;
 use crate::controller::{Controller, refuse};
 
 impl Controller {
-    /// Changes a model: stored, then in force. `what` says what was done, for the log.
+    /// Changes a model: stored, then in force. `action` says what is done, and `detail` to which edge or so.
     pub(crate) async fn edit_model(
         self: &Arc<Self>,
+        who: &Caller,
         key: &ServiceKey,
-        what: &str,
+        (action, detail): (&str, &str),
         change: impl FnOnce(&mut Model, Timestamp) -> Result<(), Refusal>,
     ) -> Result<Model, Status> {
         let _guard = self.edits.lock().await;
@@ -31,16 +34,31 @@ impl Controller {
             change(model, now()).map_err(|refusal| refused(key, refusal))?;
             let edges = differing(&old, model);
             // Queued under the lock: see Controller::queue.
-            (model.clone(), self.store.patch_models(vec![ModelPatch::of(key, Some(model), &edges)], true))
+            let mut after = shown(model);
+            if !detail.is_empty() {
+                after["of"] = json!(detail);
+            }
+            let record = who.record(action, key.as_str(), Some(shown(&old)), Some(after));
+            (model.clone(), self.store.decide_model(ModelPatch::of(key, Some(model), &edges), record))
         };
         if let Err(error) = pending.await {
             self.take_back().await;
             return Err(refuse(error));
         }
-        tracing::info!(service = %key, what, "a model was changed by hand");
+        tracing::info!(service = %key, action, detail, %who, "a model was changed by hand");
         self.resolve_now.notify_one();
         Ok(model)
     }
+}
+
+/// A model as the record of changes shows it.
+fn shown(model: &Model) -> Value {
+    json!({
+        "phase": model.phase,
+        "edges": model.edges.len(),
+        "anomaly_effect": model.anomaly_effect,
+        "manual": model.manual,
+    })
 }
 
 /// A service that has no model.

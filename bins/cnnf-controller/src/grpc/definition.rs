@@ -32,7 +32,7 @@ impl DefinitionService for Api {
         &self,
         request: Request<v1::SetDefinitionRequest>,
     ) -> Result<Response<v1::ServiceDefinition>, Status> {
-        let who = caller(&request).to_string();
+        let who = caller(&request);
         let v1::SetDefinitionRequest { definition, base_revision } = request.into_inner();
         let (definition, position) = read(definition)?;
         let name = definition.name.clone();
@@ -46,7 +46,7 @@ impl DefinitionService for Api {
         &self,
         request: Request<v1::DeleteDefinitionRequest>,
     ) -> Result<Response<v1::DeleteDefinitionResponse>, Status> {
-        let who = caller(&request).to_string();
+        let who = caller(&request);
         let v1::DeleteDefinitionRequest { name, base_revision } = request.into_inner();
         let new = self.0.edit_definitions(base_revision, &who, Change::Delete(name)).await?;
         Ok(Response::new(v1::DeleteDefinitionResponse { revision: new.revision }))

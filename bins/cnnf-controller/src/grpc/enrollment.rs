@@ -4,10 +4,10 @@ use cnnf_core::id::HostId;
 use cnnf_rpc::convert::{ConvertError, common};
 use cnnf_rpc::v1::enrollment_service_server::EnrollmentService;
 use cnnf_rpc::v1::{EnrollRequest, EnrollResponse};
-use cnnf_store::{NewHost, TokenError};
+use cnnf_store::{Audit, NewHost, TokenError};
 use tonic::{Request, Response, Status};
 
-use super::Api;
+use super::{Api, caller};
 use crate::clock::now;
 use crate::controller::refuse;
 use crate::people::secret_hash;
@@ -18,6 +18,7 @@ const MAX_CSR: usize = 16 * 1024;
 #[tonic::async_trait]
 impl EnrollmentService for Api {
     async fn enroll(&self, request: Request<EnrollRequest>) -> Result<Response<EnrollResponse>, Status> {
+        let who = caller(&request);
         let EnrollRequest { token, csr, host_name, labels } = request.into_inner();
         let labels = common::labels("labels", labels)?;
         let name = check_name(&host_name)?;
@@ -31,8 +32,11 @@ impl EnrollmentService for Api {
         // Held, so that the state gets hosts in the store's order and no edit meets half a host.
         let _guard = self.0.edits.lock().await;
         let mode = self.0.state().settings.default_mode;
+        let after = serde_json::json!({"id": id.as_str(), "labels": labels, "mode": mode});
+        // Whoever has the token: nobody is known by name yet.
+        let record = Audit { via: "enrolment token".to_owned(), ..who.record("host.enrol", &name, None, Some(after)) };
         let new = NewHost { id: id.clone(), name, labels, mode, serial: certificate.serial };
-        let row = match self.0.store.enrol(secret_hash(&token), new, now()).await.map_err(refuse)? {
+        let row = match self.0.store.enrol(secret_hash(&token), new, now(), record).await.map_err(refuse)? {
             Ok(row) => row,
             Err(error) => {
                 tracing::warn!(host = %host_name.escape_debug(), %error, "an enrolment was refused");

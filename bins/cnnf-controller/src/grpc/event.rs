@@ -15,7 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::page::bad;
-use super::{Api, services_like, word};
+use super::{Api, caller, services_like, word};
 use crate::controller::refuse;
 use crate::state::State;
 
@@ -99,9 +99,12 @@ impl EventService for Api {
         &self,
         request: Request<v1::AcknowledgeEventRequest>,
     ) -> Result<Response<v1::Event>, Status> {
+        let who = caller(&request);
         let v1::AcknowledgeEventRequest { id, note } = request.into_inner();
         let note = text("note", note)?;
-        let event = self.0.store.acknowledge_event(id, note).await.map_err(|error| match error {
+        let after = serde_json::json!({"note": note});
+        let record = who.record("event.acknowledge", &id.to_string(), None, Some(after));
+        let event = self.0.store.acknowledge_event(id, note, record).await.map_err(|error| match error {
             StoreError::NotFound(_) => no_event(id),
             error => refuse(error),
         })?;

@@ -9,10 +9,11 @@ use cnnf_rpc::convert::common::time_text_or_never;
 use cnnf_rpc::tls::{Token, pin_of};
 use cnnf_rpc::v1;
 use cnnf_rpc::v1::fleet_service_server::FleetService;
+use serde_json::json;
 use tonic::{Request, Response, Status};
 
 use super::page::page;
-use super::{Api, labels, word};
+use super::{Api, caller, labels, word};
 use crate::clock::now;
 use crate::controller::refuse;
 use crate::people::secret_hash;
@@ -40,10 +41,11 @@ impl FleetService for Api {
         &self,
         request: Request<v1::SetDefenderModeRequest>,
     ) -> Result<Response<v1::Defender>, Status> {
+        let who = caller(&request);
         let v1::SetDefenderModeRequest { host, mode } = request.into_inner();
         let mode: Mode = word("mode", &mode)?;
         let id = named(&self.0.state(), &host)?;
-        self.0.edit_host_mode(&id, mode).await?;
+        self.0.edit_host_mode(&who, &id, mode).await?;
         Ok(Response::new(answer(&self.0.state(), &id)?))
     }
 
@@ -51,8 +53,9 @@ impl FleetService for Api {
         &self,
         request: Request<v1::RevokeDefenderRequest>,
     ) -> Result<Response<v1::Defender>, Status> {
+        let who = caller(&request);
         let id = named(&self.0.state(), &request.into_inner().host)?;
-        self.0.revoke_host(&id).await?;
+        self.0.revoke_host(&who, &id).await?;
         Ok(Response::new(answer(&self.0.state(), &id)?))
     }
 
@@ -60,13 +63,14 @@ impl FleetService for Api {
         &self,
         request: Request<v1::DeleteDefenderRequest>,
     ) -> Result<Response<v1::DeleteDefenderResponse>, Status> {
+        let who = caller(&request);
         let (id, host) = {
             let state = self.0.state();
             let id = named(&state, &request.into_inner().host)?;
             let name = state.host_name(&id);
             (id, name)
         };
-        self.0.delete_host(&id).await?;
+        self.0.delete_host(&who, &id).await?;
         Ok(Response::new(v1::DeleteDefenderResponse { host, id: id.to_string() }))
     }
 
@@ -74,6 +78,7 @@ impl FleetService for Api {
         &self,
         request: Request<v1::CreateTokenRequest>,
     ) -> Result<Response<v1::CreateTokenResponse>, Status> {
+        let who = caller(&request);
         let v1::CreateTokenRequest { ttl_seconds, uses } = request.into_inner();
         let ttl = if ttl_seconds == 0 { TOKEN_LIFE } else { ttl_seconds };
         let uses = uses.max(1);
@@ -89,7 +94,10 @@ impl FleetService for Api {
         let token = Token { secret: rand::random(), pin: pin_of(&self.0.ca.der) };
         let created = now();
         let expires = created.plus(Duration::from_secs(ttl.into()));
-        self.0.store.add_token(secret_hash(&token.secret_text()), created, expires, uses).await.map_err(refuse)?;
+        let after = json!({"uses": uses, "expires": time_text_or_never(expires)});
+        let record = who.record("enrolment_token.create", "", None, Some(after));
+        let hash = secret_hash(&token.secret_text());
+        self.0.store.add_token(hash, created, expires, uses, record).await.map_err(refuse)?;
         tracing::info!(uses, ttl, "an enrolment token was made");
         let expires = time_text_or_never(expires);
         Ok(Response::new(v1::CreateTokenResponse { token: token.to_string(), expires, uses }))

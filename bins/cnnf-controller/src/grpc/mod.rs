@@ -1,5 +1,7 @@
 //! The API: one file a service. Form is checked in `cnnf-rpc`, meaning in the core; here one is brought to the other.
 
+mod api_token;
+mod audit;
 mod defender;
 mod definition;
 mod enrollment;
@@ -21,6 +23,8 @@ use std::sync::Arc;
 use cnnf_core::id::ServiceKey;
 use cnnf_rpc::convert::ConvertError;
 use cnnf_rpc::convert::policy::{NameError, resolve_among};
+use cnnf_rpc::v1::api_token_service_server::ApiTokenServiceServer;
+use cnnf_rpc::v1::audit_service_server::AuditServiceServer;
 use cnnf_rpc::v1::defender_service_server::DefenderServiceServer;
 use cnnf_rpc::v1::definition_service_server::DefinitionServiceServer;
 use cnnf_rpc::v1::enrollment_service_server::EnrollmentServiceServer;
@@ -34,13 +38,10 @@ use cnnf_rpc::v1::status_service_server::StatusServiceServer;
 use cnnf_rpc::v1::topology_service_server::TopologyServiceServer;
 use cnnf_rpc::v1::user_service_server::UserServiceServer;
 use cnnf_rpc::{limits, tls};
-use cnnf_store::Audit;
-use serde_json::Value;
 use tonic::Status;
 use tonic::service::RoutesBuilder;
 
 use crate::auth::{Caller, Guard, Who};
-use crate::clock::now;
 use crate::controller::Controller;
 use crate::state::State;
 
@@ -90,7 +91,9 @@ pub(crate) fn for_people(api: &Api) -> RoutesBuilder {
         .add_service(SettingsServiceServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(DefinitionServiceServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(SessionServiceServer::new(api.clone()).max_decoding_message_size(max))
-        .add_service(UserServiceServer::new(api.clone()).max_decoding_message_size(max));
+        .add_service(UserServiceServer::new(api.clone()).max_decoding_message_size(max))
+        .add_service(ApiTokenServiceServer::new(api.clone()).max_decoding_message_size(max))
+        .add_service(AuditServiceServer::new(api.clone()).max_decoding_message_size(max));
     services
 }
 
@@ -98,21 +101,6 @@ pub(crate) fn for_people(api: &Api) -> RoutesBuilder {
 fn caller<T>(request: &tonic::Request<T>) -> Caller {
     // The guard puts it there; without it nobody calls.
     request.extensions().get::<Caller>().cloned().unwrap_or(Caller { who: Who::Nobody, address: None })
-}
-
-/// The record of a change by a caller. `before` and `after` never have secrets.
-fn audit(who: &Caller, action: &str, subject: &str, before: Option<Value>, after: Option<Value>) -> Audit {
-    let text = |value: Option<Value>| value.map(|value| value.to_string()).unwrap_or_default();
-    Audit {
-        at: now(),
-        actor: who.name().to_owned(),
-        via: who.via().to_owned(),
-        address: who.address.map(|address| address.to_string()).unwrap_or_default(),
-        action: action.to_owned(),
-        subject: subject.to_owned(),
-        before: text(before),
-        after: text(after),
-    }
 }
 
 /// The service that a caller names by key or short name, among those that were ever heard of.

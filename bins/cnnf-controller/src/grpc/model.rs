@@ -17,7 +17,8 @@ use cnnf_store::Subject;
 use tonic::{Request, Response, Status};
 
 use super::page::page;
-use super::{Api, service};
+use super::{Api, caller, service};
+use crate::auth::Caller;
 use crate::controller::refuse;
 use crate::edit::no_model;
 use crate::settings::duration_text;
@@ -46,27 +47,34 @@ impl ModelService for Api {
     }
 
     async fn activate_model(&self, request: Request<v1::ActivateModelRequest>) -> Answer {
-        self.edit(&request.into_inner().service, "active", |model, now| model.activate(now)).await
+        self.edit(&caller(&request), &request.into_inner().service, "model.activate", |model, now| model.activate(now))
+            .await
     }
 
     async fn relearn_model(&self, request: Request<v1::RelearnModelRequest>) -> Answer {
-        self.edit(&request.into_inner().service, "relearn", |model, now| model.relearn(now)).await
+        self.edit(&caller(&request), &request.into_inner().service, "model.relearn", |model, now| model.relearn(now))
+            .await
     }
 
     async fn reset_model(&self, request: Request<v1::ResetModelRequest>) -> Answer {
-        self.edit(&request.into_inner().service, "reset", |model, now| model.reset(now)).await
+        self.edit(&caller(&request), &request.into_inner().service, "model.reset", |model, now| model.reset(now)).await
     }
 
     async fn start_learning(&self, request: Request<v1::StartLearningRequest>) -> Answer {
-        self.edit(&request.into_inner().service, "learn by hand", |model, now| model.start_learning(now)).await
+        self.edit(&caller(&request), &request.into_inner().service, "model.learn_start", |model, now| {
+            model.start_learning(now)
+        })
+        .await
     }
 
     async fn stop_learning(&self, request: Request<v1::StopLearningRequest>) -> Answer {
+        let who = caller(&request);
         let key = service(&self.0.state(), "service", &request.into_inner().service)?;
-        self.try_edit(&key, "end learning by hand", Model::stop_learning).await
+        self.try_edit(&who, &key, ("model.learn_stop", ""), Model::stop_learning).await
     }
 
     async fn approve_edge(&self, request: Request<v1::ApproveEdgeRequest>) -> Answer {
+        let who = caller(&request);
         let v1::ApproveEdgeRequest { service: name, edge: written, event } = request.into_inner();
         let key = service(&self.0.state(), "service", &name)?;
         let edge = match (written, event) {
@@ -74,11 +82,13 @@ impl ModelService for Api {
             (None, id) if id > 0 => self.edge_of_event(&key, id).await?,
             _ => return Err(ConvertError::new("edge", "or event: exactly one of them is needed").into()),
         };
-        let what = format!("approve {edge}");
-        self.try_edit(&key, &what, |model, now| model.approve(&key, &edge, now).map(|_| ())).await
+        let what = edge.to_string();
+        self.try_edit(&who, &key, ("model.approve", &what), |model, now| model.approve(&key, &edge, now).map(|_| ()))
+            .await
     }
 
     async fn forget_edge(&self, request: Request<v1::ForgetEdgeRequest>) -> Answer {
+        let who = caller(&request);
         let v1::ForgetEdgeRequest { service: name, edge: written } = request.into_inner();
         let (key, edge) = {
             let state = self.0.state();
@@ -87,11 +97,12 @@ impl ModelService for Api {
             let edge = edge(&state, &key, &written)?;
             (key, edge)
         };
-        let what = format!("forget {edge}");
-        self.try_edit(&key, &what, |model, _| model.forget(&edge)).await
+        let what = edge.to_string();
+        self.try_edit(&who, &key, ("model.forget", &what), |model, _| model.forget(&edge)).await
     }
 
     async fn set_anomaly_effect(&self, request: Request<v1::SetAnomalyEffectRequest>) -> Answer {
+        let who = caller(&request);
         let v1::SetAnomalyEffectRequest { service, effect } = request.into_inner();
         let effect = match effect.as_str() {
             "" => None,
@@ -99,29 +110,30 @@ impl ModelService for Api {
             "prevent" => Some(Effect::Prevent),
             _ => return Err(ConvertError::new("effect", "is none of: alert, prevent, or nothing").into()),
         };
-        self.edit(&service, "anomaly effect", |model, _| model.set_effect(effect)).await
+        self.edit(&who, &service, "model.effect", |model, _| model.set_effect(effect)).await
     }
 }
 
 type Answer = Result<Response<v1::Model>, Status>;
 
 impl Api {
-    async fn edit(&self, name: &str, what: &str, change: impl FnOnce(&mut Model, Timestamp)) -> Answer {
+    async fn edit(&self, who: &Caller, name: &str, action: &str, change: impl FnOnce(&mut Model, Timestamp)) -> Answer {
         let key = service(&self.0.state(), "service", name)?;
         let change = |model: &mut Model, now| {
             change(model, now);
             Ok(())
         };
-        self.try_edit(&key, what, change).await
+        self.try_edit(who, &key, (action, ""), change).await
     }
 
     async fn try_edit(
         &self,
+        who: &Caller,
         key: &ServiceKey,
-        what: &str,
+        what: (&str, &str),
         change: impl FnOnce(&mut Model, Timestamp) -> Result<(), Refusal>,
     ) -> Answer {
-        let model = self.0.edit_model(key, what, change).await?;
+        let model = self.0.edit_model(who, key, what, change).await?;
         let effect = self.0.state().policy.anomaly_effect;
         Ok(Response::new(whole(key, &model, effect)))
     }

@@ -16,7 +16,7 @@ use tonic::{Request, Response, Status};
 
 use super::{Api, caller};
 use crate::clock::now;
-use crate::edit::{Draft, Edited};
+use crate::edit::{By, Draft, Edited};
 
 #[tonic::async_trait]
 impl PolicyService for Api {
@@ -29,7 +29,7 @@ impl PolicyService for Api {
     }
 
     async fn add_rule(&self, request: Request<v1::AddRuleRequest>) -> Result<Response<v1::Rule>, Status> {
-        let author = author(&request, &request.get_ref().reason)?;
+        let by = by(&request, "rule.add", &request.get_ref().reason)?;
         let written = request.into_inner().rule.ok_or_else(|| ConvertError::new("rule", "is missing"))?;
         let position = written.position;
         let add = |draft: &mut Draft| {
@@ -41,11 +41,11 @@ impl PolicyService for Api {
             draft.new.rules.insert(at, rule);
             Ok(id)
         };
-        self.answer(&self.0.edit_policy(Some(author), add).await?)
+        self.answer(&self.0.edit_policy(Some(by), add).await?)
     }
 
     async fn update_rule(&self, request: Request<v1::UpdateRuleRequest>) -> Result<Response<v1::Rule>, Status> {
-        let author = author(&request, &request.get_ref().reason)?;
+        let by = by(&request, "rule.update", &request.get_ref().reason)?;
         let v1::UpdateRuleRequest { rule, values, fields, reason: _ } = request.into_inner();
         let values = values.ok_or_else(|| ConvertError::new("values", "is missing"))?;
         if fields.is_empty() {
@@ -69,11 +69,11 @@ impl PolicyService for Api {
             draft.new.rules.insert(to, changed);
             Ok(id)
         };
-        self.answer(&self.0.edit_policy(Some(author), update).await?)
+        self.answer(&self.0.edit_policy(Some(by), update).await?)
     }
 
     async fn move_rule(&self, request: Request<v1::MoveRuleRequest>) -> Result<Response<v1::Rule>, Status> {
-        let author = author(&request, &request.get_ref().reason)?;
+        let by = by(&request, "rule.move", &request.get_ref().reason)?;
         let v1::MoveRuleRequest { rule, position, reason: _ } = request.into_inner();
         let shift = |draft: &mut Draft| {
             let at = draft.find(&rule)?;
@@ -83,21 +83,21 @@ impl PolicyService for Api {
             draft.new.rules.insert(to, moved);
             Ok(id)
         };
-        self.answer(&self.0.edit_policy(Some(author), shift).await?)
+        self.answer(&self.0.edit_policy(Some(by), shift).await?)
     }
 
     async fn delete_rule(
         &self,
         request: Request<v1::DeleteRuleRequest>,
     ) -> Result<Response<v1::DeleteRuleResponse>, Status> {
-        let author = author(&request, &request.get_ref().reason)?;
+        let by = by(&request, "rule.delete", &request.get_ref().reason)?;
         let rule = request.into_inner().rule;
         let delete = |draft: &mut Draft| {
             let at = draft.find(&rule)?;
             draft.new.rules.remove(at);
             Ok(())
         };
-        let revision = self.0.edit_policy(Some(author), delete).await?.revision;
+        let revision = self.0.edit_policy(Some(by), delete).await?.revision;
         Ok(Response::new(v1::DeleteRuleResponse { revision }))
     }
 
@@ -105,7 +105,7 @@ impl PolicyService for Api {
         &self,
         request: Request<v1::ApplyPolicyRequest>,
     ) -> Result<Response<v1::ApplyPolicyResponse>, Status> {
-        let author = author(&request, &request.get_ref().reason)?;
+        let by = by(&request, "rules.apply", &request.get_ref().reason)?;
         let v1::ApplyPolicyRequest { rules, objects, base_revision, dry_run, reason: _, confirm_within_seconds } =
             request.into_inner();
         let within = history::within(confirm_within_seconds)?;
@@ -114,7 +114,7 @@ impl PolicyService for Api {
             draft.confirm_within = within;
             draft.replace(rules, objects)
         };
-        let edited = self.0.edit_policy(Some(author).filter(|_| !dry_run), apply).await?;
+        let edited = self.0.edit_policy(Some(by).filter(|_| !dry_run), apply).await?;
         Ok(Response::new(self.applied(&edited)))
     }
 
@@ -126,10 +126,10 @@ impl PolicyService for Api {
     }
 
     async fn add_object(&self, request: Request<v1::AddObjectRequest>) -> Result<Response<v1::AddressObject>, Status> {
-        let author = author(&request, &request.get_ref().reason)?;
+        let by = by(&request, "object.add", &request.get_ref().reason)?;
         let v1::AddObjectRequest { object, replace, reason: _ } = request.into_inner();
         let object = object::read(object)?;
-        let edited = self.0.edit_policy(Some(author), |draft| object::add(draft, object, replace)).await?;
+        let edited = self.0.edit_policy(Some(by), |draft| object::add(draft, object, replace)).await?;
         Ok(Response::new(edited.answer))
     }
 
@@ -137,9 +137,9 @@ impl PolicyService for Api {
         &self,
         request: Request<v1::DeleteObjectRequest>,
     ) -> Result<Response<v1::DeleteObjectResponse>, Status> {
-        let author = author(&request, &request.get_ref().reason)?;
+        let by = by(&request, "object.delete", &request.get_ref().reason)?;
         let name = request.into_inner().name;
-        let revision = self.0.edit_policy(Some(author), |draft| object::delete(draft, &name)).await?.revision;
+        let revision = self.0.edit_policy(Some(by), |draft| object::delete(draft, &name)).await?.revision;
         Ok(Response::new(v1::DeleteObjectResponse { revision }))
     }
 
@@ -158,16 +158,16 @@ impl PolicyService for Api {
         &self,
         request: Request<v1::RollbackPolicyRequest>,
     ) -> Result<Response<v1::ApplyPolicyResponse>, Status> {
-        let author = author(&request, &request.get_ref().reason)?;
-        self.rollback(author, request.into_inner()).await.map(Response::new)
+        let by = by(&request, "rules.rollback", &request.get_ref().reason)?;
+        self.rollback(by, request.into_inner()).await.map(Response::new)
     }
 
     async fn confirm_policy(
         &self,
         request: Request<v1::ConfirmPolicyRequest>,
     ) -> Result<Response<v1::ConfirmPolicyResponse>, Status> {
-        let author = author(&request, "")?;
-        let revision = self.0.confirm_policy(request.into_inner().revision, author).await?;
+        let by = by(&request, "rules.confirm", "")?;
+        let revision = self.0.confirm_policy(request.into_inner().revision, by).await?;
         Ok(Response::new(v1::ConfirmPolicyResponse { revision }))
     }
 
@@ -206,9 +206,11 @@ impl Api {
 }
 
 /// Who asks for a change, and why.
-fn author<T>(request: &Request<T>, reason: &str) -> Result<Author, Status> {
+fn by<T>(request: &Request<T>, action: &str, reason: &str) -> Result<By, Status> {
     let why = convert::common::text("reason", reason.to_owned())?;
-    Ok(Author { at: now(), who: caller(request).to_string(), why })
+    let who = caller(request);
+    let author = Author { at: now(), who: who.to_string(), why };
+    Ok(By { author, record: who.record(action, "", None, None) })
 }
 
 fn message(rule: &Rule, index: usize, uses: &BTreeMap<RuleId, RuleUse>) -> v1::Rule {

@@ -12,7 +12,7 @@ use cnnf_store::{Kept, SessionRow, UserRow};
 use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status};
 
-use super::{Api, audit, caller};
+use super::{Api, caller};
 use crate::auth::{Caller, Who};
 use crate::clock::now;
 use crate::controller::refuse;
@@ -51,7 +51,7 @@ impl SessionService for Api {
     async fn sign_out(&self, request: Request<v1::SignOutRequest>) -> Result<Response<v1::SignOutResponse>, Status> {
         let who = caller(&request);
         if let Who::Session { user, secret_hash, .. } = &who.who {
-            let entry = audit(&who, "session.sign_out", user, None, None);
+            let entry = who.record("session.sign_out", user, None, None);
             self.0.store.end_session(secret_hash.clone(), entry).await.map_err(refuse)?;
             self.0.people.known().sessions.remove(secret_hash);
         }
@@ -92,7 +92,7 @@ impl SessionService for Api {
         let _guard = self.0.edits.lock().await;
         let user = self.still(&old)?;
         let user = UserRow { password, must_change: false, ..user };
-        let entry = audit(&who, "user.password", name, None, None);
+        let entry = who.record("user.password", name, None, None);
         let kept = Kept::Only(secret_hash.clone());
         self.0.store.put_user(user.clone(), kept, entry).await.map_err(refuse)?;
         {
@@ -123,7 +123,7 @@ impl Api {
             must_change: user.must_change,
         };
         let who = Caller { who, address };
-        let entry = audit(&who, "session.sign_in", &user.name, None, None);
+        let entry = who.record("session.sign_in", &user.name, None, None);
         self.0.store.add_session(session.clone(), entry).await.map_err(refuse)?;
         {
             let mut known = self.0.people.known();

@@ -4,7 +4,7 @@ use cnnf_rpc::v1;
 use cnnf_rpc::v1::settings_service_server::SettingsService;
 use tonic::{Request, Response, Status};
 
-use super::Api;
+use super::{Api, caller};
 
 #[tonic::async_trait]
 impl SettingsService for Api {
@@ -13,8 +13,9 @@ impl SettingsService for Api {
     }
 
     async fn set_setting(&self, request: Request<v1::SetSettingRequest>) -> Result<Response<v1::Settings>, Status> {
+        let who = caller(&request);
         let v1::SetSettingRequest { name, value } = request.into_inner();
-        let values = self.0.edit_setting(&name, &value).await?;
+        let values = self.0.edit_setting(&who, &name, &value).await?;
         Ok(Response::new(v1::Settings { values }))
     }
 }

@@ -23,7 +23,7 @@ use cnnf_store::{EventQuery, StoredEvent, Subject};
 use tonic::{Request, Response, Status};
 
 use super::page::page;
-use super::{Api, service, services_like, word};
+use super::{Api, caller, service, services_like, word};
 use crate::clock::now;
 use crate::controller::{Controller, refuse};
 use crate::state::State;
@@ -64,10 +64,11 @@ impl TopologyService for Api {
         &self,
         request: Request<v1::SetServiceModeRequest>,
     ) -> Result<Response<v1::Service>, Status> {
+        let who = caller(&request);
         let v1::SetServiceModeRequest { service: name, mode } = request.into_inner();
         let mode: Mode = word("mode", &mode)?;
         let key = service(&self.0.state(), "service", &name)?;
-        self.0.edit_service_mode(&key, mode).await?;
+        self.0.edit_service_mode(&who, &key, mode).await?;
         Ok(Response::new(service_message(&self.0.state(), &key)))
     }
 

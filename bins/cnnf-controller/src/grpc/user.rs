@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tonic::{Request, Response, Status};
 
 use super::session::stamp;
-use super::{Api, audit, caller, word};
+use super::{Api, caller, word};
 use crate::clock::now;
 use crate::controller::refuse;
 
@@ -40,7 +40,7 @@ impl UserService for Api {
             created: now(),
             last_sign_in: None,
         };
-        let entry = audit(&who, "user.add", &name, None, Some(shown(&user)));
+        let entry = who.record("user.add", &name, None, Some(shown(&user)));
         self.0.store.put_user(user.clone(), Kept::All, entry).await.map_err(refuse)?;
         let answer = message(&user);
         self.0.people.known().users.insert(name, user);
@@ -76,7 +76,7 @@ impl UserService for Api {
         if user.password != old.password {
             after["password"] = json!("changed");
         }
-        let entry = audit(&who, "user.update", &name, Some(shown(&old)), Some(after));
+        let entry = who.record("user.update", &name, Some(shown(&old)), Some(after));
         self.0.store.put_user(user.clone(), kept.clone(), entry).await.map_err(refuse)?;
         let answer = message(&user);
         let mut known = self.0.people.known();
@@ -96,7 +96,7 @@ impl UserService for Api {
         let _guard = self.0.edits.lock().await;
         let old = self.user(&name)?;
         self.check_admins(&name)?;
-        let entry = audit(&who, "user.delete", &name, Some(shown(&old)), None);
+        let entry = who.record("user.delete", &name, Some(shown(&old)), None);
         self.0.store.delete_user(name.clone(), entry).await.map_err(refuse)?;
         let mut known = self.0.people.known();
         known.end_sessions(&name, None);

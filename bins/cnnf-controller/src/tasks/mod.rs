@@ -70,7 +70,7 @@ pub(crate) async fn store_clocks(controller: &Arc<Controller>) {
             .map(|known| (known.row.id.clone(), known.row.version.clone(), known.row.labels.clone(), known.heard))
             .collect();
         // Queued under the lock: see Controller::queue.
-        (controller.store.patch_models(state.model_heads(), false), heard)
+        (controller.store.patch_models(state.model_heads()), heard)
     };
     let hosts = controller.store.note_hosts(heard);
     if let Err(error) = hosts.await {

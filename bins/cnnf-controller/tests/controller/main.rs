@@ -1,5 +1,6 @@
 //! The controller as a process of its own, over real mutual TLS, with a scripted defender.
 
+mod audit;
 mod cli;
 mod confirm;
 mod definition;

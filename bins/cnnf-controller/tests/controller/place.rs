@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use cnnf_rpc::tls::{self, ClientTls, Token, certificates_from_pem, key_from_pem};
 use cnnf_rpc::v1;
+use cnnf_rpc::v1::api_token_service_client::ApiTokenServiceClient;
 use cnnf_rpc::v1::controller_message::Body as Down;
 use cnnf_rpc::v1::defender_message::Body as Up;
 use cnnf_rpc::v1::defender_service_client::DefenderServiceClient;
@@ -148,6 +149,13 @@ impl Place {
         let request = v1::CreateTokenRequest { ttl_seconds, uses };
         let answer = FleetServiceClient::new(self.admin().await).create_token(request).await.expect("a token");
         answer.into_inner().token.parse().expect("a token")
+    }
+
+    /// The secret of a new API token.
+    pub(crate) async fn api_token(&self, name: &str, role: &str) -> String {
+        let request = v1::CreateApiTokenRequest { name: name.to_owned(), role: role.to_owned(), ttl_seconds: 0 };
+        let answer = ApiTokenServiceClient::new(self.admin().await).create_token(request).await.expect("a token");
+        answer.into_inner().secret
     }
 
     /// A host of this name, enrolled with a token of its own.

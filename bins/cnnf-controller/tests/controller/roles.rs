@@ -31,49 +31,62 @@ fn calls() -> Vec<String> {
 }
 
 /// Calls with an empty message; `None` if there is no answer soon, as of a stream.
-async fn call(channel: &Channel, path: &str) -> Option<Code> {
+async fn call(channel: &Channel, token: Option<&str>, path: &str) -> Option<Code> {
     let mut grpc = Grpc::new(channel.clone());
     grpc.ready().await.expect("ready");
     let path: PathAndQuery = path.parse().expect("a path");
-    let answer = grpc.unary(Request::new(()), path, ProstCodec::<(), ()>::default());
+    let mut request = Request::new(());
+    if let Some(token) = token {
+        request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().expect("a header"));
+    }
+    let answer = grpc.unary(request, path, ProstCodec::<(), ()>::default());
     let answer = tokio::time::timeout(Duration::from_millis(300), answer).await.ok()?;
     Some(answer.map_or_else(|status| status.code(), |_| Code::Ok))
+}
+
+/// What a caller is, and what the table lets such a one do.
+fn may(role: &str, needs: Needs) -> bool {
+    match needs {
+        Needs::Anyone => true,
+        Needs::Defender => role == "defender",
+        Needs::Auditor => matches!(role, "auditor" | "operator" | "admin"),
+        Needs::Operator => matches!(role, "operator" | "admin"),
+        Needs::Admin => role == "admin",
+    }
 }
 
 #[tokio::test]
 async fn each_caller_may_call_only_what_is_theirs() {
     let place = Place::new();
     let host = place.enrol("web").await;
-    let callers = [
-        ("anonymous", place.anonymous().await),
-        ("defender", host.channel(&place).await),
-        ("admin", place.admin().await),
+    let mut callers = vec![
+        ("nobody", place.anonymous().await, None),
+        ("defender", host.channel(&place).await, None),
+        ("admin", place.admin().await, None),
     ];
+    for role in ["auditor", "operator", "admin"] {
+        callers.push((role, place.anonymous().await, Some(place.api_token(role, role).await)));
+    }
     let calls = calls();
-    assert!(calls.len() >= 25, "{calls:?}");
+    assert!(calls.len() >= 60, "{calls:?}");
     for path in &calls {
-        let owner = match needs_of(path).expect("a line of the table") {
-            Needs::Anyone => None,
-            Needs::Defender => Some("defender"),
-            _ => Some("admin"),
-        };
-        for (who, channel) in &callers {
-            let code = call(channel, path).await;
+        // An enrolment or a sign-in with an empty request is refused for what it says, not for who says it.
+        if matches!(path.as_str(), "/cnnf.v1.EnrollmentService/Enroll" | "/cnnf.v1.SessionService/SignIn") {
+            continue;
+        }
+        let needs = needs_of(path).expect("a line of the table");
+        for (role, channel, token) in &callers {
+            let code = call(channel, token.as_deref(), path).await;
             let refused = matches!(code, Some(Code::PermissionDenied | Code::Unauthenticated));
-            // An enrolment with an empty request is refused for what it says, not for who says it; so is a sign-in.
-            if path == "/cnnf.v1.SessionService/SignIn" {
-                continue;
-            }
-            let allowed = owner.is_none_or(|owner| owner == *who);
-            assert_eq!(!refused, allowed, "{who} calls {path}: {code:?}");
-            if !allowed && *who == "anonymous" {
+            assert_eq!(!refused, may(role, needs), "{role} calls {path}: {code:?}");
+            if refused && *role == "nobody" {
                 assert_eq!(code, Some(Code::Unauthenticated), "{path}");
             }
         }
     }
-    let (_, admin) = &callers[2];
-    assert_eq!(call(admin, "/cnnf.v1.StatusService/NoCall").await, Some(Code::Unimplemented));
-    assert_eq!(call(admin, "/cnnf.v1.NoService/NoCall").await, Some(Code::Unimplemented));
-    let (_, anonymous) = &callers[0];
-    assert_eq!(call(anonymous, "/grpc.health.v1.Health/Check").await, Some(Code::Ok));
+    let (_, admin, _) = &callers[2];
+    assert_eq!(call(admin, None, "/cnnf.v1.StatusService/NoCall").await, Some(Code::Unimplemented));
+    assert_eq!(call(admin, None, "/cnnf.v1.NoService/NoCall").await, Some(Code::Unimplemented));
+    let (_, anonymous, _) = &callers[0];
+    assert_eq!(call(anonymous, None, "/grpc.health.v1.Health/Check").await, Some(Code::Ok));
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use cnnf_rpc::v1;
+use cnnf_rpc::v1::audit_service_client::AuditServiceClient;
 use cnnf_rpc::v1::defender_message::Body as Up;
 use cnnf_rpc::v1::event_service_client::EventServiceClient;
 use cnnf_rpc::v1::fleet_service_client::FleetServiceClient;
@@ -169,6 +170,10 @@ async fn events_are_listed_at_once_folded_and_exactly_counted() {
 
     let acknowledge = v1::AcknowledgeEventRequest { id: event.id, note: "the backup".to_owned() };
     let seen_to = events.acknowledge_event(acknowledge).await.expect("there").into_inner();
+    let wanted = v1::ListAuditRequest { action: "event.acknowledge".to_owned(), ..v1::ListAuditRequest::default() };
+    let mut audit = AuditServiceClient::new(place.admin().await);
+    let recorded = audit.list_audit(wanted).await.expect("listed").into_inner().entries;
+    assert_eq!(recorded[0].subject, seen_to.id.to_string());
     assert_eq!((seen_to.acknowledged, seen_to.note.as_str(), seen_to.count), (true, "the backup", 6));
     let kept = events.get_event(v1::GetEventRequest { id: event.id }).await.expect("there").into_inner();
     assert_eq!(kept, seen_to);

@@ -5,7 +5,7 @@ use cnnf_core::id::{HostId, ServiceKey};
 use cnnf_core::time::Timestamp;
 use cnnf_store::{EventQuery, FOLD_WINDOW, MAX_SAMPLES, NewEvent, Store, StoredEvent, Subject};
 
-use crate::place::{Place, event};
+use crate::place::{Place, audit, event};
 
 fn add(store: &Store, events: Vec<NewEvent>) -> Vec<StoredEvent> {
     store.add_events(events).wait().expect("added")
@@ -47,13 +47,13 @@ fn folding_ends_when_seen_to_or_old() {
     assert_eq!(add(&store, vec![event(1000 + window, 1)])[0].id, first);
     let second = add(&store, vec![event(1000 + 2 * window + 1, 1)])[0].id;
     assert_ne!(second, first, "an hour is over");
-    let seen_to = store.acknowledge_event(second, "a test".to_owned()).wait().expect("there");
+    let seen_to = store.acknowledge_event(second, "a test".to_owned(), audit()).wait().expect("there");
     assert_eq!((seen_to.acknowledged, seen_to.note.as_str()), (true, "a test"));
-    let again = store.acknowledge_event(second, String::new()).wait().expect("there");
+    let again = store.acknowledge_event(second, String::new(), audit()).wait().expect("there");
     assert_eq!(again.note, "a test", "a second acknowledgement forgets nothing");
     assert_eq!(store.event(first).expect("read").expect("there").note, "");
     assert_ne!(add(&store, vec![event(1000 + 2 * window + 2, 1)])[0].id, second);
-    assert!(store.acknowledge_event(999, String::new()).wait().is_err());
+    assert!(store.acknowledge_event(999, String::new(), audit()).wait().is_err());
     let open = EventQuery { open: true, ..EventQuery::default() };
     assert_eq!(store.count_events(&open).expect("count"), 2);
 }

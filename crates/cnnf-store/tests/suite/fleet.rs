@@ -5,13 +5,15 @@ use cnnf_core::policy::Mode;
 use cnnf_core::time::Timestamp;
 use cnnf_store::{StoreError, TokenError};
 
-use crate::place::{Place, enrol, host, no_labels};
+use crate::place::{Place, audit, enrol, host, no_labels};
 
 #[test]
 fn a_token_lets_in_as_often_as_it_may() {
     let (_place, store) = Place::new();
-    store.add_token("two".to_owned(), Timestamp(0), Timestamp(100), 2).wait().expect("token");
-    let enrol = |hash: &str, id: &str, at| store.enrol(hash.to_owned(), host(id), Timestamp(at)).wait().expect("store");
+    store.add_token("two".to_owned(), Timestamp(0), Timestamp(100), 2, audit()).wait().expect("token");
+    let enrol = |hash: &str, id: &str, at| {
+        store.enrol(hash.to_owned(), host(id), Timestamp(at), audit()).wait().expect("store")
+    };
     assert_eq!(enrol("two", "h-1", 1).map(|row| row.name), Ok("h-1".to_owned()));
     assert_eq!(enrol("none", "h-2", 1), Err(TokenError::Unknown));
     assert_eq!(enrol("two", "h-2", 100), Err(TokenError::Expired));
@@ -23,12 +25,13 @@ fn a_token_lets_in_as_often_as_it_may() {
 #[test]
 fn one_use_is_one_use_however_many_try_at_once() {
     let (_place, store) = Place::new();
-    store.add_token("one".to_owned(), Timestamp(0), Timestamp(100), 1).wait().expect("token");
+    store.add_token("one".to_owned(), Timestamp(0), Timestamp(100), 1, audit()).wait().expect("token");
     let let_in = std::thread::scope(|scope| {
         let tries: Vec<_> = (0..8)
             .map(|n| {
                 let store = &store;
-                scope.spawn(move || store.enrol("one".to_owned(), host(&format!("h-{n}")), Timestamp(1)).wait())
+                scope
+                    .spawn(move || store.enrol("one".to_owned(), host(&format!("h-{n}")), Timestamp(1), audit()).wait())
             })
             .collect();
         tries.into_iter().map(|t| t.join().expect("thread").expect("store")).filter(Result::is_ok).count()
@@ -39,11 +42,11 @@ fn one_use_is_one_use_however_many_try_at_once() {
 #[test]
 fn a_taken_name_gets_a_number() {
     let (_place, store) = Place::new();
-    store.add_token("t".to_owned(), Timestamp(0), Timestamp(100), 9).wait().expect("token");
+    store.add_token("t".to_owned(), Timestamp(0), Timestamp(100), 9, audit()).wait().expect("token");
     let names: Vec<String> = (0..3)
         .map(|n| {
             let new = cnnf_store::NewHost { name: "web".to_owned(), ..host(&format!("h-{n}")) };
-            store.enrol("t".to_owned(), new, Timestamp(1)).wait().expect("store").expect("let in").name
+            store.enrol("t".to_owned(), new, Timestamp(1), audit()).wait().expect("store").expect("let in").name
         })
         .collect();
     assert_eq!(names, ["web", "web-2", "web-3"]);
@@ -53,12 +56,12 @@ fn a_taken_name_gets_a_number() {
 fn hosts_and_settings_come_back() {
     let (place, store) = Place::new();
     enrol(&store, "h-1");
-    store.set_host_mode(HostId::new("h-1"), Mode::Enforce).wait().expect("mode");
-    store.set_host_revoked(HostId::new("h-1"), true).wait().expect("revoked");
+    store.set_host_mode(HostId::new("h-1"), Mode::Enforce, audit()).wait().expect("mode");
+    store.set_host_revoked(HostId::new("h-1"), true, audit()).wait().expect("revoked");
     let heard = vec![(HostId::new("h-1"), "1.2.3".to_owned(), no_labels(), Timestamp(77))];
     store.note_hosts(heard).wait().expect("noted");
-    store.set_setting("learn_for".to_owned(), "5s".to_owned()).wait().expect("setting");
-    store.set_setting("learn_for".to_owned(), "6s".to_owned()).wait().expect("setting");
+    store.set_setting("learn_for".to_owned(), "5s".to_owned(), audit()).wait().expect("setting");
+    store.set_setting("learn_for".to_owned(), "6s".to_owned(), audit()).wait().expect("setting");
     let before = store.hosts().expect("hosts");
     drop(store);
     let store = place.reopen();
@@ -67,7 +70,7 @@ fn hosts_and_settings_come_back() {
     assert_eq!((row.mode, row.revoked, row.last_seen), (Mode::Enforce, true, Timestamp(77)));
     assert_eq!((row.version.as_str(), &row.labels), ("1.2.3", &no_labels()));
     assert_eq!(store.settings().expect("settings")["learn_for"], "6s");
-    let missing = store.set_host_mode(HostId::new("h-9"), Mode::Observe).wait();
+    let missing = store.set_host_mode(HostId::new("h-9"), Mode::Observe, audit()).wait();
     assert!(matches!(missing, Err(StoreError::NotFound(_))), "{missing:?}");
 }
 
@@ -94,14 +97,14 @@ fn a_deleted_host_leaves_nothing_and_its_name_is_free() {
     enrol(&store, "h-1");
     let generation = |n| store.set_generations(vec![(HostId::new("h-1"), n, "content".to_owned())]).wait();
     generation(1).expect("set");
-    store.delete_host(HostId::new("h-1")).wait().expect("deleted");
+    store.delete_host(HostId::new("h-1"), audit()).wait().expect("deleted");
     generation(2).expect("what comes late changes nothing");
-    assert!(matches!(store.delete_host(HostId::new("h-1")).wait(), Err(StoreError::NotFound(_))));
+    assert!(matches!(store.delete_host(HostId::new("h-1"), audit()).wait(), Err(StoreError::NotFound(_))));
     drop(store);
     let store = place.reopen();
     assert_eq!((store.hosts().expect("hosts").len(), store.generations().expect("generations").len()), (0, 0));
-    store.add_token("t".to_owned(), Timestamp(0), Timestamp(100), 1).wait().expect("token");
-    let row = store.enrol("t".to_owned(), host("h-1"), Timestamp(1)).wait().expect("store").expect("let in");
+    store.add_token("t".to_owned(), Timestamp(0), Timestamp(100), 1, audit()).wait().expect("token");
+    let row = store.enrol("t".to_owned(), host("h-1"), Timestamp(1), audit()).wait().expect("store").expect("let in");
     assert_eq!(row.name, "h-1");
 }
 

@@ -4,7 +4,7 @@ use cnnf_core::policy::{Effect, Rule};
 use cnnf_core::time::Timestamp;
 use cnnf_store::{Author, PolicyState};
 
-use crate::place::{Place, author};
+use crate::place::{Place, audit, author};
 use crate::policy::{rule, state};
 
 fn by(who: &str, at: u64) -> Author {
@@ -22,7 +22,7 @@ fn every_change_is_kept_and_leads_back() {
     ];
     for (n, pair) in states.windows(2).enumerate() {
         store
-            .save_policy(&pair[0], &pair[1], by(["ann", "bob", "eve"][n], n as u64), Vec::new())
+            .save_policy(&pair[0], &pair[1], by(["ann", "bob", "eve"][n], n as u64), Vec::new(), audit())
             .wait()
             .expect("saved");
     }
@@ -52,7 +52,7 @@ fn every_change_is_kept_and_leads_back() {
 fn what_is_refused_leaves_no_trace() {
     let (_place, store) = Place::new();
     let one = state(1, vec![rule(1, "a")]);
-    store.save_policy(&PolicyState::default(), &one, author(), Vec::new()).wait().expect("saved");
-    store.save_policy(&PolicyState::default(), &one, author(), Vec::new()).wait().expect_err("stale");
+    store.save_policy(&PolicyState::default(), &one, author(), Vec::new(), audit()).wait().expect("saved");
+    store.save_policy(&PolicyState::default(), &one, author(), Vec::new(), audit()).wait().expect_err("stale");
     assert_eq!(store.revisions().expect("revisions").len(), 1);
 }

@@ -6,7 +6,7 @@ use cnnf_core::policy::Effect;
 use cnnf_core::time::Timestamp;
 use cnnf_store::ModelPatch;
 
-use crate::place::{Place, edge};
+use crate::place::{Place, audit, edge};
 
 #[test]
 fn models_come_back_as_they_were() {
@@ -30,7 +30,7 @@ fn models_come_back_as_they_were() {
     let save = |store: &cnnf_store::Store, old: Option<&Model>, new: Option<&Model>| {
         let edges = old.into_iter().chain(new).flat_map(|model| model.edges.keys());
         let patch = ModelPatch::of(&key, new, edges);
-        store.patch_models(vec![patch], true).wait().expect("saved");
+        store.decide_model(patch, audit()).wait().expect("saved");
     };
     save(&store, None, Some(&model));
     let mut later = Model { phase: Phase::Active, anomaly_effect: None, ..model.clone() };
@@ -42,9 +42,9 @@ fn models_come_back_as_they_were() {
     let store = place.reopen();
     assert_eq!(store.models().expect("models")[&key], later);
     let ticked = Model { observed_ms: 99_999, ..later.clone() };
-    store.patch_models(vec![ModelPatch::head(&key, &ticked)], false).wait().expect("saved");
+    store.patch_models(vec![ModelPatch::head(&key, &ticked)]).wait().expect("saved");
     assert_eq!(store.models().expect("models")[&key], ticked, "a head leaves the edges alone");
-    store.patch_models(vec![ModelPatch::removal(&key)], false).wait().expect("saved");
+    store.patch_models(vec![ModelPatch::removal(&key)]).wait().expect("saved");
     assert!(store.models().expect("models").is_empty());
     save(&store, None, Some(&Model::new(Timestamp(1))));
     assert!(store.models().expect("models")[&key].edges.is_empty(), "nothing of the old one comes back");

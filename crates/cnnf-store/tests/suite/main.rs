@@ -6,6 +6,7 @@ mod history;
 mod kill;
 mod learning;
 mod migration;
+mod people;
 mod place;
 mod policy;
 mod reports;

@@ -4,7 +4,7 @@ use cnnf_core::id::ServiceKey;
 use cnnf_store::{EventQuery, Store, StoreError};
 use rusqlite::Connection;
 
-use crate::place::Place;
+use crate::place::{Place, audit};
 
 /// Tables and indices as the database has them, but for the history of migrations.
 fn schema(path: &std::path::Path) -> Vec<String> {
@@ -35,7 +35,7 @@ fn version_1_becomes_the_fresh_one() {
     assert_eq!(store.edges().expect("edges").len(), 1);
     assert_eq!(store.models().expect("models")[&ServiceKey::unit("b")].edges.len(), 1);
     assert_eq!(store.events(&EventQuery::default(), 10).expect("events")[0].count, 3);
-    let seen_to = store.acknowledge_event(1, "old".to_owned()).wait().expect("an old event takes a note");
+    let seen_to = store.acknowledge_event(1, "old".to_owned(), audit()).wait().expect("an old event takes a note");
     assert_eq!(seen_to.note, "old");
     assert_eq!(store.settings().expect("settings")["learn_for"], "5s");
 }

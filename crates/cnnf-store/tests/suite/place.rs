@@ -11,7 +11,7 @@ use cnnf_core::net::Protocol;
 use cnnf_core::policy::{Mode, Reason, RuleId, Vantage};
 use cnnf_core::time::Timestamp;
 use cnnf_core::topology::{Edge, Peer};
-use cnnf_store::{Author, Cursor, EdgePatch, Intake, NewEvent, NewHost, Store, Subject};
+use cnnf_store::{Audit, Author, Cursor, EdgePatch, Intake, NewEvent, NewHost, Store, Subject};
 
 /// A folder with a store in it, which can be shut and opened again.
 pub(crate) struct Place {
@@ -50,8 +50,8 @@ pub(crate) fn host(id: &str) -> NewHost {
 /// Lets a host in with a token of its own.
 pub(crate) fn enrol(store: &Store, id: &str) {
     let hash = format!("token of {id}");
-    store.add_token(hash.clone(), Timestamp(1), Timestamp(1000), 1).wait().expect("token");
-    store.enrol(hash, host(id), Timestamp(10)).wait().expect("store").expect("let in");
+    store.add_token(hash.clone(), Timestamp(1), Timestamp(1000), 1, audit()).wait().expect("token");
+    store.enrol(hash, host(id), Timestamp(10), audit()).wait().expect("store").expect("let in");
 }
 
 pub(crate) fn service(key: &str) -> Peer {
@@ -115,4 +115,9 @@ pub(crate) fn no_labels() -> Labels {
 /// Somebody who changes rules.
 pub(crate) fn author() -> Author {
     Author { at: Timestamp(77), who: "admin root".to_owned(), why: "because".to_owned() }
+}
+
+/// Somebody's change.
+pub(crate) fn audit() -> Audit {
+    Audit { at: Timestamp(77), actor: "ann".to_owned(), action: "test".to_owned(), ..Audit::default() }
 }

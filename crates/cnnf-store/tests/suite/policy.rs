@@ -8,7 +8,7 @@ use cnnf_core::policy::{AddressObject, Effect, End, Mode, OnFailure, Rule, RuleI
 use cnnf_core::time::Timestamp;
 use cnnf_store::{DefinitionRow, DefinitionState, NewEvent, PolicyState, RuleUse, StoreError, Subject, Unconfirmed};
 
-use crate::place::{Place, author, event};
+use crate::place::{Place, audit, author, event};
 
 pub(crate) fn rule(id: u64, name: &str) -> Rule {
     Rule {
@@ -44,9 +44,9 @@ fn rules_keep_order_and_content() {
     let mut one = state(1, vec![rule(1, "a"), rule(2, "b"), rule(3, "c")]);
     let office = AddressObject { name: "office".to_owned(), addresses: vec!["10.8.0.0/16".parse().expect("net")] };
     one.objects.insert("office".to_owned(), office);
-    store.save_policy(&empty, &one, author(), Vec::new()).wait().expect("saved");
+    store.save_policy(&empty, &one, author(), Vec::new(), audit()).wait().expect("saved");
     let two = state(2, vec![rule(3, "c"), rule(4, "d"), Rule { effect: Effect::Allow, ..rule(1, "a") }]);
-    store.save_policy(&one, &two, author(), Vec::new()).wait().expect("saved");
+    store.save_policy(&one, &two, author(), Vec::new(), audit()).wait().expect("saved");
     drop(store);
     assert_eq!(place.reopen().policy().expect("policy"), two);
 }
@@ -56,8 +56,8 @@ fn a_change_on_an_old_revision_is_refused_whole() {
     let (_place, store) = Place::new();
     let empty = PolicyState::default();
     let one = state(1, vec![rule(1, "a")]);
-    store.save_policy(&empty, &one, author(), Vec::new()).wait().expect("saved");
-    let late = store.save_policy(&empty, &state(1, vec![rule(2, "b")]), author(), Vec::new()).wait();
+    store.save_policy(&empty, &one, author(), Vec::new(), audit()).wait().expect("saved");
+    let late = store.save_policy(&empty, &state(1, vec![rule(2, "b")]), author(), Vec::new(), audit()).wait();
     assert!(matches!(late, Err(StoreError::Stale { seen: 0, newest: 1 })), "{late:?}");
     assert_eq!(store.policy().expect("policy"), one);
 }
@@ -67,10 +67,10 @@ fn uses_are_counted_and_survive_changes() {
     let (_place, store) = Place::new();
     let empty = PolicyState::default();
     let one = state(1, vec![rule(1, "a"), rule(2, "b")]);
-    store.save_policy(&empty, &one, author(), Vec::new()).wait().expect("saved");
+    store.save_policy(&empty, &one, author(), Vec::new(), audit()).wait().expect("saved");
     store.add_events(vec![event(500, 1), event(400, 2)]).wait().expect("events");
     let two = state(2, vec![rule(2, "b"), Rule { enabled: false, ..rule(1, "a") }]);
-    store.save_policy(&one, &two, author(), Vec::new()).wait().expect("saved");
+    store.save_policy(&one, &two, author(), Vec::new(), audit()).wait().expect("saved");
     let uses = store.rule_uses().expect("uses");
     assert_eq!(uses[&RuleId(1)], RuleUse { hits: 2, last_used: Some(Timestamp(500)) });
     assert_eq!(uses[&RuleId(2)], RuleUse::default());
@@ -83,20 +83,20 @@ fn a_change_waits_to_be_confirmed_over_a_restart_and_is_settled_once() {
     let waiting =
         Unconfirmed { revision: 1, base: 0, who: "admin a".to_owned(), at: Timestamp(10), until: Timestamp(20) };
     let one = PolicyState { unconfirmed: Some(waiting.clone()), ..state(1, vec![rule(1, "a")]) };
-    store.save_policy(&empty, &one, author(), Vec::new()).wait().expect("saved");
+    store.save_policy(&empty, &one, author(), Vec::new(), audit()).wait().expect("saved");
     drop(store);
     let store = place.reopen();
     assert_eq!(store.policy().expect("policy"), one, "in the transaction that changes the rules");
-    let other = store.confirm_policy(2, &author()).wait();
+    let other = store.confirm_policy(2, &author(), audit()).wait();
     assert!(matches!(other, Err(StoreError::NotFound(_))), "{other:?}");
-    store.confirm_policy(1, &author()).wait().expect("confirmed");
-    store.confirm_policy(1, &author()).wait().expect_err("only once");
+    store.confirm_policy(1, &author(), audit()).wait().expect("confirmed");
+    store.confirm_policy(1, &author(), audit()).wait().expect_err("only once");
     let confirmed = PolicyState { unconfirmed: None, ..one };
     assert_eq!(store.policy().expect("policy"), confirmed);
 
     let waiting = Unconfirmed { revision: 2, base: 1, ..waiting };
     let two = PolicyState { unconfirmed: Some(waiting), ..state(2, Vec::new()) };
-    store.save_policy(&confirmed, &two, author(), Vec::new()).wait().expect("saved");
+    store.save_policy(&confirmed, &two, author(), Vec::new(), audit()).wait().expect("saved");
     let three = state(3, vec![rule(1, "a")]);
     let told = NewEvent {
         kind: EventKind::Reverted,
@@ -105,7 +105,7 @@ fn a_change_waits_to_be_confirmed_over_a_restart_and_is_settled_once() {
         count: 1,
         at: Timestamp(20),
     };
-    let told = store.save_policy(&two, &three, author(), vec![told]).wait().expect("undone");
+    let told = store.save_policy(&two, &three, author(), vec![told], audit()).wait().expect("undone");
     assert_eq!(told.len(), 1);
     assert_eq!(store.policy().expect("policy"), three);
     let notes: Vec<String> = store.revisions().expect("history").into_iter().map(|revision| revision.note).collect();
@@ -117,8 +117,8 @@ fn a_change_waits_to_be_confirmed_over_a_restart_and_is_settled_once() {
 fn services_keep_their_modes() {
     let (place, store) = Place::new();
     let key = ServiceKey::unit("nginx");
-    store.set_service_mode(key.clone(), Mode::Enforce).wait().expect("set");
-    store.set_service_mode(key.clone(), Mode::Observe).wait().expect("set");
+    store.set_service_mode(key.clone(), Mode::Enforce, audit()).wait().expect("set");
+    store.set_service_mode(key.clone(), Mode::Observe, audit()).wait().expect("set");
     drop(store);
     assert_eq!(place.reopen().service_modes().expect("modes"), [(key, Mode::Observe)].into());
 }
@@ -139,14 +139,14 @@ fn definitions_keep_order_and_who_changed_them() {
         changed: Timestamp(5),
     };
     let one = DefinitionState { revision: 1, rows: vec![row("b", "x"), row("a", "y")] };
-    store.save_definitions(0, one.clone()).wait().expect("saved");
+    store.save_definitions(0, one.clone(), audit()).wait().expect("saved");
     drop(store);
     let store = place.reopen();
     assert_eq!(store.definitions().expect("read"), one);
     let two = DefinitionState { revision: 2, rows: vec![row("a", "z")] };
-    let stale = store.save_definitions(0, two.clone()).wait();
+    let stale = store.save_definitions(0, two.clone(), audit()).wait();
     assert!(matches!(stale, Err(StoreError::Stale { seen: 0, newest: 1 })));
     assert_eq!(store.definitions().expect("read"), one);
-    store.save_definitions(1, two.clone()).wait().expect("saved");
+    store.save_definitions(1, two.clone(), audit()).wait().expect("saved");
     assert_eq!(store.definitions().expect("read"), two);
 }

@@ -6,13 +6,13 @@ use cnnf_rpc::convert::ConvertError;
 use cnnf_rpc::convert::common::time_text;
 use cnnf_rpc::convert::history::{applied, changes};
 use cnnf_rpc::v1;
-use cnnf_store::{Author, Revision, Unconfirmed};
+use cnnf_store::{Revision, Unconfirmed};
 use tonic::Status;
 
 use super::super::Api;
 use super::super::page::page;
 use crate::controller::refuse;
-use crate::edit::Edited;
+use crate::edit::{By, Edited};
 use crate::state::Waiting;
 
 /// A week.
@@ -41,7 +41,7 @@ impl Api {
 
     pub(super) async fn rollback(
         &self,
-        author: Author,
+        by: By,
         wanted: v1::RollbackPolicyRequest,
     ) -> Result<v1::ApplyPolicyResponse, Status> {
         let v1::RollbackPolicyRequest { revision: to, base_revision, dry_run, reason: _, confirm_within_seconds } =
@@ -69,7 +69,7 @@ impl Api {
             draft.confirm_within = within;
             draft.go_back(after)
         };
-        let edited = self.0.edit_policy(Some(author).filter(|_| !dry_run), back).await?;
+        let edited = self.0.edit_policy(Some(by).filter(|_| !dry_run), back).await?;
         Ok(self.applied(&edited))
     }
 
