@@ -8,7 +8,7 @@ DENY_VERSION := 0.20.2
 
 # What the build, the tests and the demo use; `make deps` installs what is absent.
 PACKAGES := build-essential pkg-config libnftnl-dev libmnl-dev nftables iproute2 conntrack procps util-linux curl jq \
-            nginx-light redis-server dnsmasq-base busybox iptables chromium
+            nginx-light redis-server dnsmasq-base busybox iptables chromium libfaketime
 
 # Connections a case of the truth table: enough for 100,000 in all.
 SOAK_EACH ?= 2500

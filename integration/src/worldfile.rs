@@ -30,6 +30,8 @@ pub struct ControllerPart {
     pub enabled: bool,
     /// Applied by `cnnfctl settings set KEY VALUE` once the controller answers.
     pub settings: Vec<(String, String)>,
+    /// Added to the controller's environment.
+    pub env: BTreeMap<String, String>,
 }
 
 /// One `[[host]]` table.
@@ -41,6 +43,8 @@ pub struct HostPart {
     pub labels: BTreeMap<String, String>,
     /// Whether a defender runs here.
     pub defender: bool,
+    /// Added to the defender's environment.
+    pub defender_env: BTreeMap<String, String>,
     /// The services, started in the file's order.
     pub services: Vec<ServicePart>,
 }

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -29,6 +30,26 @@ pub(crate) struct Args {
     /// What is logged, such as info, debug or cnnf_controller=debug
     #[arg(long, value_name = "FILTER", env = "CNNF_LOG")]
     log: Option<String>,
+    /// The life of hosts' certificates, such as 7d
+    #[arg(long, value_name = "TIME", env = "CNNF_CERTIFICATE_LIFE", value_parser = humantime::parse_duration)]
+    certificate_life: Option<Duration>,
+}
+
+impl Args {
+    /// Of a command that asks for nothing but the place.
+    pub(crate) fn of(config: Option<PathBuf>, data_dir: Option<PathBuf>) -> Self {
+        Self { config, data_dir, ..Self::default() }
+    }
+}
+
+/// A certificate must live long enough to be renewed in good time,
+const SHORTEST_LIFE: Duration = Duration::from_secs(10);
+/// and the shorter it is the less a stolen one is worth.
+const LONGEST_LIFE: Duration = Duration::from_secs(90 * 24 * 3600);
+
+fn life<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    humantime::parse_duration(&text).map_err(|error| serde::de::Error::custom(format!("'{text}' is no time: {error}")))
 }
 
 /// What the operator decides.
@@ -43,6 +64,9 @@ pub(crate) struct Config {
     pub(crate) web: SocketAddr,
     /// What is logged.
     pub(crate) log: String,
+    /// The life of hosts' certificates; they are renewed when half of it is over.
+    #[serde(deserialize_with = "life")]
+    pub(crate) certificate_life: Duration,
 }
 
 impl Default for Config {
@@ -52,6 +76,7 @@ impl Default for Config {
             listen: ([0, 0, 0, 0], 7443).into(),
             web: ([0, 0, 0, 0], 8443).into(),
             log: "info,refinery_core=warn".into(),
+            certificate_life: Duration::from_secs(7 * 24 * 3600),
         }
     }
 }
@@ -66,6 +91,12 @@ impl Config {
     fn check(&self) -> Result<(), String> {
         if self.listen == self.web && self.listen.port() != 0 {
             return Err(format!("listen and web are both {}: give each a port of its own", self.listen));
+        }
+        if !(SHORTEST_LIFE..=LONGEST_LIFE).contains(&self.certificate_life) {
+            return Err(format!(
+                "certificate_life = \"{}\": must be from 10s to 90d, and is 7d unless something else is written",
+                humantime::format_duration(self.certificate_life)
+            ));
         }
         if let Err(error) = tracing_subscriber::EnvFilter::try_new(&self.log) {
             return Err(format!("log = \"{}\": {error}: write for example info or cnnf_controller=debug", self.log));
@@ -89,6 +120,7 @@ pub(crate) fn load(args: &Args) -> Result<Config, Failure> {
     }
     config.listen = args.listen.unwrap_or(config.listen);
     config.web = args.web.unwrap_or(config.web);
+    config.certificate_life = args.certificate_life.unwrap_or(config.certificate_life);
     if let Some(log) = &args.log {
         config.log.clone_from(log);
     }
@@ -140,6 +172,8 @@ mod tests {
             ("\nlisen = \"0.0.0.0:1\"\n", &["line 2", "lisen", "unknown field"][..]),
             ("listen = \"here\"\n", &["line 1", "listen"]),
             ("listen = \"0.0.0.0:1\"\nweb = \"0.0.0.0:1\"\n", &["listen and web", "port of its own"]),
+            ("certificate_life = \"1s\"\n", &["certificate_life", "from 10s to 90d"]),
+            ("certificate_life = \"long\"\n", &["line 1", "'long' is no time"]),
             ("log = \"a=b=c\"\n", &["log", "write for example"]),
         ] {
             let error = Config::parse(text).expect_err(text);

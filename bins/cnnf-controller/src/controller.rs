@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use cnnf_rpc::limits;
 use cnnf_store::{Pending, Store, StoreError, StoredEvent};
@@ -10,7 +11,7 @@ use tonic::Status;
 
 use crate::clock::now;
 use crate::people::People;
-use crate::pki::Ca;
+use crate::pki::Trust;
 use crate::state::{Learned, State, restore};
 
 /// Reports that may wait for the store at the same time, over all hosts. Less than the store's queue, so that queuing never waits.
@@ -19,9 +20,12 @@ const INTAKES: usize = 2048;
 /// The controller.
 pub(crate) struct Controller {
     pub(crate) store: Store,
-    pub(crate) ca: Ca,
     /// Users, sessions and tokens.
     pub(crate) people: People,
+    /// Whom it believes; changes with the CA.
+    pub(crate) trust: watch::Sender<Arc<Trust>>,
+    /// The life of hosts' certificates.
+    pub(crate) certificate_life: Duration,
     state: Mutex<State>,
     /// Held by whoever changes what operators decide: from reading the old to knowing the new.
     pub(crate) edits: tokio::sync::Mutex<()>,
@@ -42,13 +46,14 @@ pub(crate) struct Controller {
 
 impl Controller {
     /// With everything that the store has.
-    pub(crate) fn start(store: Store, ca: Ca) -> Result<Arc<Self>, StoreError> {
+    pub(crate) fn start(store: Store, trust: Arc<Trust>, certificate_life: Duration) -> Result<Arc<Self>, StoreError> {
         let state = restore(&store, now())?;
         let people = People::restore(&store)?;
         Ok(Arc::new(Self {
             store,
             people,
-            ca,
+            trust: watch::channel(trust).0,
+            certificate_life,
             state: Mutex::new(state),
             edits: tokio::sync::Mutex::default(),
             intakes: Arc::new(Semaphore::new(INTAKES)),
@@ -70,6 +75,11 @@ impl Controller {
     /// A number that no other stream has.
     pub(crate) fn next_stream(&self) -> u64 {
         self.streams.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Whom the controller believes at present.
+    pub(crate) fn trust(&self) -> Arc<Trust> {
+        Arc::clone(&self.trust.borrow())
     }
 
     /// Waits until the controller is to end.

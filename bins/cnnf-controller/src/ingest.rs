@@ -51,7 +51,10 @@ pub(crate) fn take_in(
     if !again {
         let read = report.body.map_or_else(|| Err(ConvertError::new("body", "is missing")), read);
         let learned = match read {
-            Ok(content) => absorb(&mut state, host, content, &mut intake, now),
+            Ok(content) => {
+                let skew = state.hosts.get(host).map_or(0, |known| known.skew_ms);
+                absorb(&mut state, host, content.shifted(skew), &mut intake, now)
+            }
             Err(error) => {
                 tracing::warn!(%host, seq = cursor.seq, %error, "a report cannot be read");
                 intake.events.push(gap(host, format!("a report could not be read: {error}"), 1, now));
@@ -83,6 +86,29 @@ enum Content {
     Events(Vec<ConnectionEvent>),
     Gap(convert::flow::Gap),
     Notice(Box<Notice>),
+}
+
+impl Content {
+    /// By our clock instead of the host's.
+    fn shifted(mut self, ms: i64) -> Self {
+        let shift = |at: &mut Timestamp| *at = at.shifted(ms);
+        match &mut self {
+            Self::Flows(records) => records.iter_mut().for_each(|record| {
+                shift(&mut record.stats.first);
+                shift(&mut record.stats.last);
+            }),
+            Self::Events(events) => events.iter_mut().for_each(|event| {
+                shift(&mut event.at);
+                event.process.started.iter_mut().for_each(shift);
+            }),
+            Self::Notice(notice) => {
+                shift(&mut notice.at);
+                notice.process.started.iter_mut().for_each(shift);
+            }
+            Self::Inventory(_) | Self::Gap(_) => {}
+        }
+        self
+    }
 }
 
 fn read(body: Body) -> Result<Content, ConvertError> {

@@ -1,23 +1,21 @@
 //! `init`: a CA, a server certificate, a database and an administrator's credential, all or nothing.
 
-use std::fs::{DirBuilder, OpenOptions};
-use std::io::Write as _;
+use std::fs::DirBuilder;
 use std::net::IpAddr;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use cnnf_core::access::Role;
 use cnnf_store::{Audit, Kept, Store, UserRow};
 
 use crate::clock::now;
+use crate::credential::Credential;
 use crate::failure::Failure;
 use crate::people;
-use crate::pki::{self, Ca};
+use crate::pki::{Ca, Folder, PkiError, rotation};
 
 /// The database's file.
 pub(crate) const DATABASE: &str = "cnnf.db";
-/// The administrator's credential.
-const ADMIN: &str = "admin.toml";
 /// Who signs in to the web page first.
 const ADMIN_USER: &str = "admin";
 
@@ -33,6 +31,12 @@ pub(crate) struct Args {
     /// The address that 'run' will listen on; its port goes into the credential
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:7443")]
     pub(crate) listen: std::net::SocketAddr,
+    /// Take this CA instead of making one
+    #[arg(long, value_name = "PEM", requires = "ca_key")]
+    ca_certificate: Option<PathBuf>,
+    /// Its private key
+    #[arg(long, value_name = "PEM", requires = "ca_certificate")]
+    ca_key: Option<PathBuf>,
 }
 
 /// Makes everything; what was made is removed again if a part fails.
@@ -49,13 +53,14 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         for file in made {
             let _ = std::fs::remove_file(file);
         }
+        Folder::remove(folder);
         if fresh {
             let _ = std::fs::remove_dir(folder);
         }
     }
     result?;
     println!("made {}", folder.display());
-    println!("the administrator's credential is {}", folder.join(ADMIN).display());
+    println!("the administrator's credential is {}", Credential::path(folder).display());
     println!("sign in to the web page as '{ADMIN_USER}' with this one-time password: {password}");
     Ok(())
 }
@@ -78,29 +83,23 @@ fn take_folder(folder: &Path) -> Result<bool, Failure> {
 }
 
 fn fill(folder: &Path, args: &Args, password: &str, made: &mut Vec<PathBuf>) -> Result<(), Failure> {
-    let crypto = |error: rcgen::Error| Failure::refused(format_args!("cannot make a certificate: {error}"));
-    let (ca, ca_pair) = Ca::create().map_err(crypto)?;
-    let server = ca.server(&args.names).map_err(crypto)?;
-    let admin = ca.admin("admin").map_err(crypto)?;
+    let crypto = |error: PkiError| Failure::refused(error);
+    let ca = rotation::given(args.ca_certificate.as_deref(), args.ca_key.as_deref())?;
+    let server = Ca::of(&ca).and_then(|ca| ca.server(&args.names)).map_err(crypto)?;
+    let pki = Folder { ca, server, other: None };
     let first = args.names.first().map(String::as_str).unwrap_or_default();
     let host = if first.parse::<std::net::Ipv6Addr>().is_ok() { format!("[{first}]") } else { first.to_owned() };
-    let credential = format!(
-        "# Whoever reads this file administers the controller.\nserver = \"{host}:{}\"\nca = \"\"\"\n{}\"\"\"\ncertificate = \
-         \"\"\"\n{}\"\"\"\nkey = \"\"\"\n{}\"\"\"\n",
-        args.listen.port(),
-        unix(&ca_pair.certificate),
-        unix(&admin.certificate),
-        unix(&admin.key),
-    );
-    for (name, text) in pki::files(ca_pair, server) {
-        write(folder.join(name), &text, made)?;
-    }
+    let credential = Credential::issue(format!("{host}:{}", args.listen.port()), &pki).map_err(crypto)?;
+    let at = |error: std::io::Error| Failure::refused(format_args!("cannot write to {}: {error}", folder.display()));
+    pki.store(folder).map_err(at)?;
     let database = folder.join(DATABASE);
     made.extend(["", "-wal", "-shm"].map(|end| folder.join(format!("{DATABASE}{end}"))));
     let store = Store::create(&database).map_err(Failure::refused)?;
     let (admin, entry) = first_user(password)?;
     store.put_user(admin, Kept::All, entry).wait().map_err(Failure::refused)?;
-    write(folder.join(ADMIN), &credential, made)
+    let admin = Credential::path(folder);
+    made.push(admin.clone());
+    credential.write(&admin).map_err(at)
 }
 
 /// Who signs in first: must choose a password of their own then.
@@ -123,18 +122,6 @@ fn first_user(password: &str) -> Result<(UserRow, Audit), Failure> {
         ..Audit::default()
     };
     Ok((user, entry))
-}
-
-fn unix(pem: &str) -> String {
-    pem.replace("\r\n", "\n")
-}
-
-fn write(path: PathBuf, text: &str, made: &mut Vec<PathBuf>) -> Result<(), Failure> {
-    let at = |error: std::io::Error| Failure::refused(format_args!("cannot write {}: {error}", path.display()));
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(at)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(at)?;
-    made.push(path);
-    Ok(())
 }
 
 fn check_name(name: &str) -> Result<(), Failure> {

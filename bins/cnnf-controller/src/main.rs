@@ -4,6 +4,7 @@ mod auth;
 mod clock;
 mod config;
 mod controller;
+mod credential;
 mod distribute;
 mod edit;
 mod failure;
@@ -42,6 +43,8 @@ enum Command {
     Init(init::Args),
     /// Serves until it is told to stop
     Run(config::Args),
+    /// Goes from one CA to the next, without a host losing its connection
+    RotateCa(pki::rotation::Args),
     /// Checks a configuration file
     CheckConfig {
         /// The file
@@ -64,6 +67,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
     match command {
         Command::Init(args) => init::run(&args),
         Command::Run(args) => run::run(config::load(&args)?),
+        Command::RotateCa(args) => pki::rotation::run(&args),
         Command::CheckConfig { file } => {
             config::check(&file)?;
             println!("{} is good", file.display());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use cnnf_rpc::tls;
+use cnnf_rpc::tls::{self, LiveTls, WebTls};
 use cnnf_store::Store;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -14,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::config::Config;
 use crate::controller::Controller;
 use crate::failure::Failure;
-use crate::pki::{self, Ca};
+use crate::pki::{Folder, Trust, rotation};
 use crate::{distribute, grpc, init, tasks, web};
 
 /// How long calls may go on after the signal.
@@ -31,15 +31,20 @@ pub(crate) fn run(config: Config) -> Result<(), Failure> {
 }
 
 async fn serve(config: &Config) -> Result<(), Failure> {
-    let ca = Ca::load(&config.data_dir)?;
-    let server_tls = pki::server_tls(&config.data_dir, &ca)?;
+    let pki = Folder::load(&config.data_dir)
+        .map_err(|error| Failure::refused(format_args!("{error}: run 'cnnf-controller init' first")))?;
+    let trust = Trust::of(&pki)
+        .map_err(|error| Failure::refused(format_args!("{}: {error}: restore a backup", config.data_dir.display())))?;
+    let server_tls = LiveTls::new(&trust.server).map_err(Failure::refused)?;
+    let web_tls = WebTls::new(&trust.server).map_err(Failure::refused)?;
     let store = Store::open(&config.data_dir.join(init::DATABASE)).map_err(Failure::refused)?;
     let grpc = bind("listen", config.listen).await?;
     let web = bind("web", config.web).await?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::refused)?;
-    let controller = Controller::start(store, ca).map_err(Failure::refused)?;
+    let controller = Controller::start(store, trust, config.certificate_life).map_err(Failure::refused)?;
     let (grpc_at, web_at) = (local(&grpc, config.listen), local(&web, config.web));
-    let service = start(&controller, grpc, &server_tls, web)?;
+    let service = start(&controller, grpc, &server_tls, web, &web_tls);
+    tokio::spawn(rotation::watch(Arc::clone(&controller), config.data_dir.clone(), (server_tls, web_tls)));
     tracing::info!(listen = %grpc_at, web = %web_at, "the controller runs");
     tokio::select! {
         _ = terminate.recv() => {}
@@ -57,12 +62,13 @@ struct Service(Vec<tokio::task::JoinHandle<()>>);
 fn start(
     controller: &Arc<Controller>,
     grpc: TcpListener,
-    server_tls: &tls::ServerTls,
+    server_tls: &LiveTls,
     web_listener: TcpListener,
-) -> Result<Service, Failure> {
+    web_tls: &WebTls,
+) -> Service {
     let ready = Arc::new(AtomicBool::new(false));
-    let incoming = tls::accept(grpc, server_tls).map_err(Failure::refused)?;
-    let web_tls = tls::WebTls::new(server_tls).map_err(Failure::refused)?;
+    let incoming = tls::accept_live(grpc, server_tls.clone());
+    let web_tls = web_tls.clone();
     let (api, pages) = (Arc::clone(controller), Arc::clone(controller));
     let shown = Arc::clone(&ready);
     let service = Service(vec![
@@ -79,7 +85,7 @@ fn start(
     ]);
     controller.resolve_now.notify_one();
     ready.store(true, Ordering::Relaxed);
-    Ok(service)
+    service
 }
 
 /// Ends all tasks; what is on its way to the store arrives there.

@@ -4,13 +4,13 @@ use std::path::Path;
 
 use cnnf_core::id::HostId;
 use cnnf_core::label::Labels;
-use cnnf_rpc::tls::{self, PeerIdentity, Token, pin_of};
+use cnnf_rpc::tls::{self, PeerIdentity, Token};
 use cnnf_rpc::v1;
 use cnnf_rpc::v1::enrollment_service_client::EnrollmentServiceClient;
 
-use crate::config;
 use crate::enrolment::{Enrolment, Place};
 use crate::failure::Failure;
+use crate::{config, credentials};
 
 /// What `enroll` is told.
 #[derive(clap::Args)]
@@ -57,15 +57,9 @@ fn at(path: &Path, error: impl std::fmt::Display) -> Failure {
 }
 
 async fn ask(controller: &str, token: &Token, labels: Labels) -> Result<Enrolment, Failure> {
-    let key =
-        rcgen::KeyPair::generate().map_err(|error| Failure::refused(format_args!("cannot make a key: {error}")))?;
     let host_name = host_name();
-    let mut params = rcgen::CertificateParams::default();
-    params.distinguished_name.push(rcgen::DnType::CommonName, host_name.as_str());
-    let csr = params
-        .serialize_request(&key)
-        .map_err(|error| Failure::refused(format_args!("cannot make a certificate request: {error}")))?;
-
+    let (key, csr) = credentials::new_key(&host_name)
+        .map_err(|error| Failure::refused(format_args!("cannot make a key and its request: {error}")))?;
     let pinned = tls::connect_pinned(controller, token.pin).await.map_err(|error| match error {
         tls::TlsError::Address(_) => Failure::usage(error),
         tls::TlsError::Unreachable { .. } | tls::TlsError::Timeout { .. } => {
@@ -73,8 +67,7 @@ async fn ask(controller: &str, token: &Token, labels: Labels) -> Result<Enrolmen
         }
         error => Failure::refused(error),
     })?;
-    let request =
-        v1::EnrollRequest { token: token.secret_text(), csr: csr.der().to_vec(), host_name, labels: labels.0.clone() };
+    let request = v1::EnrollRequest { token: token.secret_text(), csr, host_name, labels: labels.0.clone() };
     let answer = EnrollmentServiceClient::new(pinned.channel)
         .enroll(request)
         .await
@@ -82,15 +75,17 @@ async fn ask(controller: &str, token: &Token, labels: Labels) -> Result<Enrolmen
         .into_inner();
 
     let bad = |what: &str| Failure::refused(format_args!("{controller} answers wrongly: {what}; nothing was changed"));
-    if pin_of(&answer.ca_certificate) != token.pin {
-        return Err(bad("its CA is not the one of the token"));
-    }
     let identity = PeerIdentity::from_certificate(&answer.certificate).map_err(|error| bad(&error.to_string()))?;
     if identity != PeerIdentity::Defender(HostId::new(&answer.host_id)) {
         return Err(bad("the certificate is for somebody else"));
     }
     let place = Place { controller: controller.to_owned(), host_id: answer.host_id, labels: labels.0 };
-    Ok(Enrolment { place, key: key.serialize_der(), certificate: answer.certificate, ca: answer.ca_certificate })
+    // While the controller's CA changes, the token may be from before: the one that signs now has the word of the one that was pinned.
+    let mut cas = vec![answer.ca_certificate];
+    if cas[0] != pinned.ca {
+        cas.push(pinned.ca);
+    }
+    Ok(Enrolment { place, key, certificate: answer.certificate, cas })
 }
 
 /// The host's name, for people.

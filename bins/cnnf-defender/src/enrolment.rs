@@ -19,9 +19,12 @@ pub(crate) struct Enrolment {
     pub(crate) key: Vec<u8>,
     /// In DER.
     pub(crate) certificate: Vec<u8>,
-    /// In DER.
-    pub(crate) ca: Vec<u8>,
+    /// The CAs that the controller may be signed by; the first one signs this host. In DER.
+    pub(crate) cas: Vec<Vec<u8>>,
 }
+
+/// CAs that are kept at most.
+const MAX_CAS: usize = 4;
 
 /// The part that people may read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,8 +49,16 @@ impl Enrolment {
             Err(error) => return Err(error),
         };
         let place = toml::from_str(&text).map_err(io::Error::other)?;
-        let read = |name| fs::read(folder.join(name));
-        Ok(Some(Self { place, key: read("key.der")?, certificate: read("certificate.der")?, ca: read("ca.der")? }))
+        let read = |name: &str| fs::read(folder.join(name));
+        let mut cas = vec![read(&ca_name(0))?];
+        for n in 1..MAX_CAS {
+            match read(&ca_name(n)) {
+                Ok(ca) => cas.push(ca),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Some(Self { place, key: read("key.der")?, certificate: read("certificate.der")?, cas }))
     }
 
     /// Puts it in its place, instead of an older one.
@@ -59,12 +70,11 @@ impl Enrolment {
         let _ = fs::remove_dir_all(&new);
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&new)?;
         let text = toml::to_string(&self.place).map_err(io::Error::other)?;
-        for (name, bytes) in [
-            ("key.der", self.key.as_slice()),
-            ("certificate.der", &self.certificate),
-            ("ca.der", &self.ca),
-            ("place.toml", text.as_bytes()),
-        ] {
+        let files =
+            [("key.der", self.key.as_slice()), ("certificate.der", &self.certificate), ("place.toml", text.as_bytes())];
+        let files = files.map(|(name, bytes)| (name.to_owned(), bytes)).into_iter();
+        let cas = self.cas.iter().take(MAX_CAS).enumerate().map(|(n, ca)| (ca_name(n), ca.as_slice()));
+        for (name, bytes) in files.chain(cas) {
             let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(new.join(name))?;
             file.write_all(bytes)?;
             file.sync_all()?;
@@ -86,8 +96,12 @@ impl Enrolment {
 
     /// What a connection to the controller needs.
     pub(crate) fn tls(&self) -> ClientTls {
-        ClientTls { cas: vec![self.ca.clone()], identity: Some((self.certificate.clone(), self.key.clone())) }
+        ClientTls { cas: self.cas.clone(), identity: Some((self.certificate.clone(), self.key.clone())) }
     }
+}
+
+fn ca_name(n: usize) -> String {
+    format!("ca{n}.der")
 }
 
 fn folder(state_dir: &Path) -> PathBuf {
@@ -106,7 +120,7 @@ mod tests {
             host_id: id.into(),
             labels: [("env".to_owned(), "prod".to_owned())].into(),
         };
-        Enrolment { place, key: vec![1], certificate: vec![2], ca: vec![3] }
+        Enrolment { place, key: vec![1], certificate: vec![2], cas: vec![vec![3], vec![4]] }
     }
 
     #[test]
@@ -117,6 +131,7 @@ mod tests {
         enrolment("b").store(dir.path()).expect("store again");
         let back = Enrolment::load(dir.path()).expect("read").expect("enrolled");
         assert_eq!((back.place, back.key), (enrolment("b").place, vec![1]));
+        assert_eq!(back.cas, [[3], [4]]);
         let mode = fs::metadata(dir.path().join("identity/key.der")).expect("key").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(fs::read_dir(dir.path()).expect("list").count(), 1, "nothing is left over");

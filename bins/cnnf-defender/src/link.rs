@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use cnnf_core::policy::HostPolicy;
+use cnnf_core::time::Timestamp;
 use cnnf_rpc::v1::controller_message::Body as Down;
 use cnnf_rpc::v1::defender_message::Body as Up;
 use cnnf_rpc::v1::defender_service_client::DefenderServiceClient;
@@ -14,8 +15,8 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::agent::Event;
+use crate::credentials::Credentials;
 use crate::enroll::host_name;
-use crate::enrolment::Enrolment;
 use crate::runtime::Shared;
 use crate::spool::Spool;
 
@@ -24,10 +25,12 @@ const BACK_OFF_FIRST: Duration = Duration::from_millis(500);
 /// The longest wait of all.
 const BACK_OFF_MAX: Duration = Duration::from_secs(15);
 const HEARTBEAT: Duration = Duration::from_secs(10);
+/// How often it is looked whether the certificate is to be renewed.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What the link needs.
 pub(crate) struct Link {
-    pub(crate) enrolment: Enrolment,
+    pub(crate) credentials: Arc<Credentials>,
     pub(crate) controller: String,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) spool: Arc<Spool>,
@@ -57,7 +60,8 @@ impl Link {
 
     /// One stream, until it breaks.
     async fn stream(&self, statuses: &mut mpsc::UnboundedReceiver<v1::ApplyStatus>) -> Result<(), String> {
-        let channel = tls::connect(&self.controller, &self.enrolment.tls()).await.map_err(|error| error.to_string())?;
+        let channel =
+            tls::connect(&self.controller, &self.credentials.tls()).await.map_err(|error| error.to_string())?;
         let (up, rx) = mpsc::channel(limits::MAX_UNACKNOWLEDGED);
         let send = |body| {
             let up = up.clone();
@@ -72,14 +76,26 @@ impl Link {
             spool_epoch: self.spool.epoch(),
             generation: self.shared.generation(),
             labels: self.labels.clone(),
+            now_ms: Timestamp::of(SystemTime::now()).0,
         };
         send(Up::Hello(hello)).await?;
-        let mut client = DefenderServiceClient::new(channel).max_decoding_message_size(limits::MAX_MESSAGE);
+        let mut client = DefenderServiceClient::new(channel.clone()).max_decoding_message_size(limits::MAX_MESSAGE);
         let refused = |status: tonic::Status| format!("{}: {}", self.controller, status.message());
         let mut down = client.attach(ReceiverStream::new(rx)).await.map_err(refused)?.into_inner();
         tracing::info!("connected to {}", self.controller);
         self.shared.set_connected(true);
 
+        let renewing = async {
+            let mut look = tokio::time::interval(LOOK);
+            loop {
+                look.tick().await;
+                if self.credentials.due(SystemTime::now()) {
+                    self.credentials.renew(channel.clone()).await;
+                    self.shared.set_certificate(self.credentials.expires());
+                }
+            }
+        };
+        tokio::pin!(renewing);
         let (mut sent, mut acknowledged) = (0, 0);
         let mut beat = tokio::time::interval(HEARTBEAT);
         loop {
@@ -98,6 +114,7 @@ impl Link {
                         Some(message) => acknowledged = self.take(message, acknowledged),
                     },
                     Some(status) = statuses.recv() => send(Up::ApplyStatus(status)).await?,
+                    () = &mut renewing => {}
                     _ = beat.tick() => send(Up::Heartbeat(self.shared.heartbeat())).await?,
                 }
             }
@@ -127,6 +144,7 @@ impl Link {
                 // the agent ends only with the process
                 let _ = self.agent.send(event);
             }
+            Some(Down::Trust(trust)) => self.credentials.believe(trust.cas),
             // an older epoch, or a message of a newer controller
             Some(Down::Acknowledged(_)) | None => {}
         }

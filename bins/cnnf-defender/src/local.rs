@@ -103,6 +103,7 @@ pub(crate) fn status(config: &Config, json: bool) -> Result<(), Failure> {
     let link = if status.connected { "connected" } else { "not connected" };
     println!("host        {}", status.host_id);
     println!("controller  {} ({link})", status.controller);
+    println!("certificate until {}", status.certificate_expires);
     let trial = if status.on_trial { ", on trial until the controller is reached anew" } else { "" };
     println!("generation  {} desired, {} applied{trial}", status.generation_desired, status.generation_applied);
     println!("mode        {}", status.mode);

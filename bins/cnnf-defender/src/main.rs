@@ -3,6 +3,7 @@
 mod ability;
 mod agent;
 mod config;
+mod credentials;
 mod doctor;
 mod enroll;
 mod enrolment;

@@ -1,12 +1,14 @@
 //! Proves that the controller can be reached under a new policy: by a new connection, as one that lives may live on what was decided before.
 
+use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-use cnnf_rpc::tls::{self, ClientTls};
+use cnnf_rpc::tls;
 use tokio::sync::watch;
 
 use crate::agent::Event;
+use crate::credentials::Credentials;
 
 /// How long after a failure it is tried again.
 const AGAIN: Duration = Duration::from_secs(2);
@@ -16,7 +18,7 @@ const SPREAD: Duration = Duration::from_secs(20);
 /// What is needed to reach the controller.
 pub(crate) struct Prover {
     pub(crate) controller: String,
-    pub(crate) tls: ClientTls,
+    pub(crate) credentials: Arc<Credentials>,
     /// The generation to prove; `None` for nothing to do.
     pub(crate) wanted: watch::Receiver<Option<u64>>,
     /// How long a policy is on trial.
@@ -46,7 +48,7 @@ impl Prover {
     async fn prove(&self, generation: u64) {
         tokio::time::sleep(SPREAD.min(self.patience / 3).mul_f64(rand::random::<f64>())).await;
         loop {
-            match tls::connect(&self.controller, &self.tls).await {
+            match tls::connect(&self.controller, &self.credentials.tls()).await {
                 Ok(_) => {
                     tracing::info!("generation {generation} holds: the controller was reached anew under it");
                     // the agent ends only with the process

@@ -1,6 +1,6 @@
 //! Times as people type them.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use cnnf_core::time::Timestamp;
 use cnnf_rpc::convert::common;
@@ -8,7 +8,7 @@ use cnnf_rpc::v1;
 
 /// Now, by this machine's clock.
 pub(crate) fn now() -> Timestamp {
-    Timestamp::default().plus(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO))
+    Timestamp::of(SystemTime::now())
 }
 
 /// Reads how long ago (`1h`, `2d 3h`) or since when (RFC 3339).

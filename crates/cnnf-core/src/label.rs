@@ -15,6 +15,13 @@ impl Labels {
     pub fn satisfy(&self, wanted: &Self) -> bool {
         wanted.0.iter().all(|(key, value)| self.0.get(key) == Some(value))
     }
+
+    /// These and `others`; of two pairs with one key that of `others`.
+    #[must_use]
+    pub fn with(mut self, others: &Self) -> Self {
+        self.0.extend(others.0.iter().map(|(key, value)| (key.clone(), value.clone())));
+        self
+    }
 }
 
 impl fmt::Display for Labels {
@@ -58,5 +65,7 @@ mod tests {
         assert!(!host.satisfy(&"env=prod,site=ams".parse().expect("labels")));
         assert_eq!(host.to_string(), "env=prod,site=fra");
         assert!("env".parse::<Labels>().is_err());
+        let both = host.with(&"site=ams,rack=1".parse().expect("labels"));
+        assert_eq!(both.to_string(), "env=prod,rack=1,site=ams");
     }
 }

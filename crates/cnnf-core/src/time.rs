@@ -1,7 +1,7 @@
 //! Wall-clock time as a value.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Milliseconds since the Unix epoch, UTC. The core never reads a clock: callers pass this in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
@@ -9,6 +9,18 @@ use std::time::Duration;
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
+    /// A time of the system's clock; the epoch for one before it.
+    #[must_use]
+    pub fn of(at: SystemTime) -> Self {
+        Self::default().plus(at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
+    }
+
+    /// What a clock that is ahead by so many milliseconds shows at this time; saturating.
+    #[must_use]
+    pub fn shifted(self, ms: i64) -> Self {
+        Self(self.0.saturating_add_signed(ms))
+    }
+
     /// The time since `earlier`, zero if `earlier` is later (clocks may step back).
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {

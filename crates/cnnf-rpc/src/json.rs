@@ -193,6 +193,6 @@ mod tests {
     fn set_oneofs_show() {
         let message =
             v1::DefenderMessage { body: Some(v1::defender_message::Body::Heartbeat(v1::Heartbeat::default())) };
-        assert_eq!(to_string(&message).expect("json"), r#"{"heartbeat":{"counters":{},"notCovered":[]}}"#);
+        assert_eq!(to_string(&message).expect("json"), r#"{"heartbeat":{"counters":{},"notCovered":[],"nowMs":"0"}}"#);
     }
 }

@@ -66,6 +66,11 @@ pub(crate) fn read_json<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> Res
     serde_json::from_str(&text).map_err(|error| StoreError::Corrupt(format!("{column}: {error}")))
 }
 
+/// A value from JSON.
+pub(crate) fn parse_json<T: DeserializeOwned>(text: &str) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(|error| StoreError::Corrupt(error.to_string()))
+}
+
 /// An edge from the columns client, server, protocol and port.
 pub(crate) fn read_edge(row: &Row<'_>) -> Result<Edge, StoreError> {
     Ok(Edge {

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::path::Path;
 
 use cnnf_core::directory::{Endpoint, Instance};
 use cnnf_core::id::{HostId, ServiceKey};
 use cnnf_core::label::Labels;
 use cnnf_core::policy::Mode;
 use cnnf_core::time::Timestamp;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OpenFlags, Row, params};
 
 use crate::audit::Audit;
 use crate::column::{
@@ -16,6 +17,17 @@ use crate::column::{
 };
 use crate::writer::Class;
 use crate::{Pending, Store, StoreError};
+
+/// What is kept of a host's newest certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// Its serial number, in hex.
+    pub serial: String,
+    /// SHA-256 of the certificate of the CA that signed it, in hex; empty if it is older than the first change of the CA.
+    pub issuer: String,
+    /// Until when it holds.
+    pub expires: Timestamp,
+}
 
 /// A host that has been let in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,10 +38,12 @@ pub struct HostRow {
     pub name: String,
     /// Its labels.
     pub labels: Labels,
+    /// Those of them that its token gave it: it cannot change them.
+    pub bound: Labels,
     /// Its mode.
     pub mode: Mode,
-    /// The serial number of its newest certificate, in hex.
-    pub serial: String,
+    /// Its newest certificate.
+    pub certificate: Certificate,
     /// Whether its certificates are refused.
     pub revoked: bool,
     /// When it was let in.
@@ -64,7 +78,15 @@ impl Store {
     /// # Errors
     /// If the database cannot be read.
     pub fn hosts(&self) -> Result<Vec<HostRow>, StoreError> {
-        self.read(|connection| collect(connection, "SELECT * FROM hosts ORDER BY id", &[], read_host))
+        self.read(all)
+    }
+
+    /// As [`Store::hosts`], of a database that somebody else writes to.
+    ///
+    /// # Errors
+    /// If the database cannot be read, or is of an older version.
+    pub fn hosts_beside(path: &Path) -> Result<Vec<HostRow>, StoreError> {
+        all(&Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?)
     }
 
     /// What each host was last known to be and run.
@@ -166,6 +188,17 @@ impl Store {
         })
     }
 
+    /// Notes a host's next certificate.
+    pub fn renew_host(&self, host: HostId, certificate: Certificate) -> Pending<()> {
+        self.writer.submit(Class::Decision, move |connection| {
+            let changed = connection.execute(
+                "UPDATE hosts SET serial = ?2, issuer = ?3, certificate_ends = ?4 WHERE id = ?1",
+                params![host.as_str(), certificate.serial, certificate.issuer, time(certificate.expires)],
+            )?;
+            if changed == 0 { Err(StoreError::NotFound(format!("host {host}"))) } else { Ok(()) }
+        })
+    }
+
     /// Refuses a host's certificates from now on, or lets them in again.
     pub fn set_host_revoked(&self, host: HostId, revoked: bool, audit: Audit) -> Pending<()> {
         self.decide(audit, move |connection| {
@@ -184,13 +217,22 @@ impl Store {
     }
 }
 
+fn all(connection: &Connection) -> Result<Vec<HostRow>, StoreError> {
+    collect(connection, "SELECT * FROM hosts ORDER BY id", &[], read_host)
+}
+
 fn read_host(row: &Row<'_>) -> Result<HostRow, StoreError> {
     Ok(HostRow {
         id: HostId::new(row.get::<_, String>("id")?),
         name: row.get("name")?,
         labels: read_json(row, "labels")?,
+        bound: read_json(row, "bound_labels")?,
         mode: read_text(row, "mode")?,
-        serial: row.get("serial")?,
+        certificate: Certificate {
+            serial: row.get("serial")?,
+            issuer: row.get("issuer")?,
+            expires: read_time(row, "certificate_ends")?,
+        },
         revoked: row.get("revoked")?,
         created: read_time(row, "created")?,
         last_seen: read_time(row, "last_seen")?,
@@ -201,18 +243,21 @@ fn read_host(row: &Row<'_>) -> Result<HostRow, StoreError> {
 /// Adds a host whose name is already unique.
 pub(crate) fn insert(connection: &Connection, host: &HostRow) -> Result<(), StoreError> {
     connection.execute(
-        "INSERT INTO hosts (id, name, labels, mode, serial, revoked, created, last_seen, version)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        "INSERT INTO hosts (id, name, labels, mode, serial, revoked, created, last_seen, version, bound_labels, issuer, certificate_ends)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
         params![
             host.id.as_str(),
             host.name,
             json(&host.labels)?,
             host.mode.as_str(),
-            host.serial,
+            host.certificate.serial,
             host.revoked,
             time(host.created),
             time(host.last_seen),
             host.version,
+            json(&host.bound)?,
+            host.certificate.issuer,
+            time(host.certificate.expires),
         ],
     )?;
     Ok(())

@@ -39,14 +39,14 @@ pub use definition::{DefinitionRow, DefinitionState};
 pub use error::StoreError;
 pub use event::{EventQuery, FOLD_WINDOW, MAX_SAMPLES, NewEvent, StoredEvent, Subject};
 pub use history::{Author, MAX_REVISION_BYTES, MAX_REVISIONS, Revision};
-pub use host::{Cursor, HostRow, Inventory};
+pub use host::{Certificate, Cursor, HostRow, Inventory};
 pub use model::ModelPatch;
 pub use pending::Pending;
 pub use people::{ApiTokenRow, Kept, SessionRow, UserRow};
 pub use policy::{PolicyState, RuleUse, Unconfirmed};
 pub use report::{Intake, Taken};
 pub use span::{DAY, HOUR};
-pub use token::{Enrolled, NewHost, TokenError};
+pub use token::{Enrolled, NewHost, NewToken, TokenError};
 pub use topology::EdgePatch;
 
 use writer::{Class, Writer};

@@ -94,7 +94,7 @@ pub(super) fn plans(dir: &WorldDir, world: &WorldFile, ground: &Ground) -> Resul
         plan.tree = ground.tree().map(PathBuf::from);
         plan.sysctls = net::host_sysctls(host.defender);
         if host.defender {
-            plan.units.push(defender_unit());
+            plan.units.push(UnitPlan { env: host.defender_env.clone(), ..defender_unit() });
         }
         plan.units.extend(host.services.iter().map(service_unit));
         plans.push(plan);
@@ -102,7 +102,7 @@ pub(super) fn plans(dir: &WorldDir, world: &WorldFile, ground: &Ground) -> Resul
     if world.controller.enabled {
         let mut plan = base("controller");
         plan.keep.push(dir.controller());
-        plan.units.push(controller_unit(&dir.controller()));
+        plan.units.push(UnitPlan { env: world.controller.env.clone(), ..controller_unit(&dir.controller()) });
         plans.push(plan);
     }
     let mut bridge = base("bridge");

@@ -26,6 +26,8 @@ struct ControllerForm {
     enabled: Option<bool>,
     #[serde(default)]
     settings: BTreeMap<String, Spanned<toml::Value>>,
+    #[serde(default)]
+    env: BTreeMap<String, Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -35,6 +37,8 @@ struct HostForm {
     #[serde(default)]
     labels: BTreeMap<String, Spanned<String>>,
     defender: Option<Spanned<bool>>,
+    #[serde(default)]
+    defender_env: BTreeMap<String, Spanned<String>>,
     #[serde(default)]
     service: Vec<ServiceForm>,
 }
@@ -109,7 +113,8 @@ fn controller(reader: &Reader<'_>, form: ControllerForm) -> Result<ControllerPar
         };
         settings.push((key, text));
     }
-    Ok(ControllerPart { enabled, settings })
+    let env = environment(reader, form.env, "the controller")?;
+    Ok(ControllerPart { enabled, settings, env })
 }
 
 fn host(reader: &Reader<'_>, form: HostForm, controller: bool, names: &mut BTreeSet<String>) -> Result<HostPart> {
@@ -151,7 +156,8 @@ fn host(reader: &Reader<'_>, form: HostForm, controller: bool, names: &mut BTree
         let service = service(reader, form, &name, defender, &mut units)?;
         services.push(service);
     }
-    Ok(HostPart { name, labels, defender, services })
+    let defender_env = environment(reader, form.defender_env, &format!("the defender of host `{name}`"))?;
+    Ok(HostPart { name, labels, defender, defender_env, services })
 }
 
 fn service(
@@ -199,19 +205,26 @@ fn service(
         }
         files.insert(path, content.into_inner());
     }
-    let mut env = BTreeMap::new();
-    for (key, value) in form.env {
-        if key.is_empty() || key.contains(['=', '\0']) || value.get_ref().contains('\0') {
-            return Err(reader.wrong(
-                value.span(),
-                format!("environment variable `{key}` of unit `{unit}` has a bad name or value"),
-            ));
-        }
-        env.insert(key, value.into_inner());
-    }
+    let env = environment(reader, form.env, &format!("unit `{unit}`"))?;
     let ready = form.ready.map(|text| port(reader, &text)).transpose()?;
     let watchdog = form.watchdog.map(|text| duration(reader, &text)).transpose()?;
     Ok(ServicePart { unit, command, files, user: form.user, env, ready, watchdog })
+}
+
+fn environment(
+    reader: &Reader<'_>,
+    form: BTreeMap<String, Spanned<String>>,
+    owner: &str,
+) -> Result<BTreeMap<String, String>> {
+    let mut env = BTreeMap::new();
+    for (key, value) in form {
+        if key.is_empty() || key.contains(['=', '\0']) || value.get_ref().contains('\0') {
+            let what = format!("environment variable `{key}` of {owner} has a bad name or value");
+            return Err(reader.wrong(value.span(), what));
+        }
+        env.insert(key, value.into_inner());
+    }
+    Ok(env)
 }
 
 fn port(reader: &Reader<'_>, text: &Spanned<String>) -> Result<Port> {

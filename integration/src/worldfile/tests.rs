@@ -14,6 +14,7 @@ fn the_contracts_example_is_read() {
         r#"
 [controller]
 settings = { learn_for = "5s", quota = 3, strict = true }
+env = { CNNF_LOG = "debug" }
 [[host]]
 name = "web1"
 labels = { env = "prod" }
@@ -72,6 +73,7 @@ fn every_complaint_names_its_line() {
         (format!("{host}labels = {{ \"a=b\" = \"c\" }}\n"), "label key", 3),
         (format!("{host}defender = \"no\"\n"), "invalid type", 3),
         ("[controller]\nsettings = { a = [1] }\n".to_owned(), "setting `a`", 2),
+        ("[controller]\nenv = { \"A=B\" = \"1\" }\n[[host]]\nname = \"a\"\n".to_owned(), "`A=B` of the controller", 2),
         ("[[host\n".to_owned(), "", 1),
     ] {
         let got = complaint(&text);

@@ -8,3 +8,4 @@ mod daring;
 mod enforcing;
 mod failing;
 mod learning;
+mod trust;

@@ -20,7 +20,7 @@ use Needs::{Admin, Anyone, Auditor, Defender, Operator};
 /// Service → call → what it needs.
 pub(crate) const TABLE: &[(&str, &[(&str, Needs)])] = &[
     ("cnnf.v1.EnrollmentService", &[("Enroll", Anyone)]),
-    ("cnnf.v1.DefenderService", &[("Attach", Defender)]),
+    ("cnnf.v1.DefenderService", &[("Attach", Defender), ("Renew", Defender)]),
     ("cnnf.v1.StatusService", &[("GetStatus", Auditor)]),
     (
         "cnnf.v1.TopologyService",

@@ -5,21 +5,23 @@ use std::sync::Arc;
 use cnnf_core::id::HostId;
 use cnnf_core::policy::HostPolicy;
 use cnnf_rpc::convert::{ConvertError, common};
-use cnnf_rpc::limits;
 use cnnf_rpc::tls::{PeerConnection, PeerIdentity};
 use cnnf_rpc::v1::controller_message::Body as Down;
 use cnnf_rpc::v1::defender_message::Body as Up;
 use cnnf_rpc::v1::defender_service_server::DefenderService;
-use cnnf_rpc::v1::{Acknowledged, ControllerMessage, DefenderMessage, Hello};
+use cnnf_rpc::v1::{Acknowledged, ControllerMessage, DefenderMessage, Hello, RenewRequest, RenewResponse};
+use cnnf_rpc::{limits, v1};
 use cnnf_store::{Pending, Taken};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::Api;
-use crate::clock::now;
+use super::enrollment::certify;
+use crate::clock::{now, skew};
 use crate::controller::{Controller, refuse};
 use crate::ingest;
+use crate::pki::Trust;
 use crate::state::{KnownHost, LiveStream, SILENCE};
 
 /// Messages that wait for a slow defender at most.
@@ -55,10 +57,7 @@ impl DefenderService for Api {
         &self,
         request: Request<Streaming<DefenderMessage>>,
     ) -> Result<Response<Self::AttachStream>, Status> {
-        let host = match request.extensions().get::<PeerConnection>().map(|peer| &peer.identity) {
-            Some(PeerIdentity::Defender(host)) => host.clone(),
-            _ => return Err(Status::unauthenticated("this call needs a defender's certificate")),
-        };
+        let host = host_of(&request)?;
         let mut messages = request.into_inner();
         let first = tokio::time::timeout(limits::HANDSHAKE, messages.message());
         let first = first.await.map_err(|_| Status::deadline_exceeded("no Hello in time"))??;
@@ -69,6 +68,25 @@ impl DefenderService for Api {
         let (down, answers) = mpsc::channel(DOWN_QUEUE);
         tokio::spawn(stream.run(messages, policies, down));
         Ok(Response::new(ReceiverStream::new(answers)))
+    }
+
+    async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<RenewResponse>, Status> {
+        let host = host_of(&request)?;
+        let certificate = certify(&self.0, &self.0.trust(), &host, &request.into_inner().csr)?;
+        self.0.store.renew_host(host.clone(), certificate.kept.clone()).await.map_err(refuse)?;
+        if let Some(known) = self.0.state().hosts.get_mut(&host) {
+            known.row.certificate = certificate.kept;
+        }
+        tracing::info!(%host, "a host's certificate was renewed");
+        Ok(Response::new(RenewResponse { certificate: certificate.der }))
+    }
+}
+
+/// The host that calls.
+fn host_of<T>(request: &Request<T>) -> Result<HostId, Status> {
+    match request.extensions().get::<PeerConnection>().map(|peer| &peer.identity) {
+        Some(PeerIdentity::Defender(host)) => Ok(host.clone()),
+        _ => Err(Status::unauthenticated("this call needs a defender's certificate")),
     }
 }
 
@@ -82,6 +100,8 @@ async fn begin(controller: &Arc<Controller>, host: HostId, hello: Hello) -> Resu
         return Err(ConvertError::new("spool_epoch", "is missing").into());
     }
     let labels = common::labels("labels", hello.labels)?;
+    let bound = controller.state().hosts.get(&host).map(|known| known.row.bound.clone()).unwrap_or_default();
+    let labels = labels.with(&bound);
     let at = now();
     controller.store.note_hosts(vec![(host.clone(), version.clone(), labels.clone(), at)]).await.map_err(refuse)?;
     let number = controller.next_stream();
@@ -114,6 +134,10 @@ async fn begin(controller: &Arc<Controller>, host: HostId, hello: Hello) -> Resu
     changed |= known.desired.policy.is_none();
     let (policies, receiver) = watch::channel(known.desired.policy.clone());
     known.status = None;
+    known.skew_ms = skew(hello.now_ms, at);
+    if known.skew_ms != 0 {
+        tracing::warn!(%host, ms = known.skew_ms, "a host's clock is wrong: its times are corrected");
+    }
     known.counters.clear();
     known.not_covered.clear();
     if known.live.replace(LiveStream { number, policies }).is_some() {
@@ -139,6 +163,7 @@ impl Stream {
             result = self.up(messages, queue) => result,
             result = self.acknowledge(waiting, &down) => result,
             result = push(policies, &down) => result,
+            result = tell_trust(self.controller.trust.subscribe(), &down) => result,
         };
         {
             let mut state = self.controller.state();
@@ -215,6 +240,7 @@ impl Stream {
                 Some(Up::Heartbeat(beat)) => {
                     if let Some(known) = self.controller.state().hosts.get_mut(&self.host) {
                         known.counters = beat.counters.into_iter().take(MAX_COUNTERS).collect();
+                        known.skew_ms = skew(beat.now_ms, at);
                         known.not_covered = beat.not_covered.into_iter().take(MAX_LINES).map(line).collect();
                     }
                 }
@@ -275,6 +301,20 @@ async fn push(mut policies: Policies, down: &Sender) -> Result<(), Status> {
         }
         if policies.changed().await.is_err() {
             // Whoever waits for this says why.
+            return std::future::pending().await;
+        }
+    }
+}
+
+/// Tells whom to believe, at once and whenever it changes.
+async fn tell_trust(mut trust: watch::Receiver<Arc<Trust>>, down: &Sender) -> Result<(), Status> {
+    loop {
+        let cas = trust.borrow_and_update().cas();
+        let body = Down::Trust(v1::Trust { cas });
+        if down.send(Ok(ControllerMessage { body: Some(body) })).await.is_err() {
+            return Ok(());
+        }
+        if trust.changed().await.is_err() {
             return std::future::pending().await;
         }
     }

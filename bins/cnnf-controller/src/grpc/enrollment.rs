@@ -9,8 +9,9 @@ use tonic::{Request, Response, Status};
 
 use super::{Api, caller};
 use crate::clock::now;
-use crate::controller::refuse;
+use crate::controller::{Controller, refuse};
 use crate::people::secret_hash;
+use crate::pki::{HostCertificate, Trust};
 
 /// The largest certificate request that is looked at, in bytes.
 const MAX_CSR: usize = 16 * 1024;
@@ -22,20 +23,16 @@ impl EnrollmentService for Api {
         let EnrollRequest { token, csr, host_name, labels } = request.into_inner();
         let labels = common::labels("labels", labels)?;
         let name = check_name(&host_name)?;
-        if csr.len() > MAX_CSR {
-            return Err(ConvertError::new("csr", "is too large").into());
-        }
         let id = new_id();
-        let certificate = self.0.ca.defender(&id, &csr).map_err(|error| {
-            Status::from(ConvertError::new("csr", format_args!("is no usable certificate request: {error}")))
-        })?;
+        let trust = self.0.trust();
+        let certificate = certify(&self.0, &trust, &id, &csr)?;
         // Held, so that the state gets hosts in the store's order and no edit meets half a host.
         let _guard = self.0.edits.lock().await;
         let mode = self.0.state().settings.default_mode;
         let after = serde_json::json!({"id": id.as_str(), "labels": labels, "mode": mode});
         // Whoever has the token: nobody is known by name yet.
         let record = Audit { via: "enrolment token".to_owned(), ..who.record("host.enrol", &name, None, Some(after)) };
-        let new = NewHost { id: id.clone(), name, labels, mode, serial: certificate.serial };
+        let new = NewHost { id: id.clone(), name, labels, mode, certificate: certificate.kept };
         let row = match self.0.store.enrol(secret_hash(&token), new, now(), record).await.map_err(refuse)? {
             Ok(row) => row,
             Err(error) => {
@@ -52,9 +49,25 @@ impl EnrollmentService for Api {
         Ok(Response::new(EnrollResponse {
             host_id: id.to_string(),
             certificate: certificate.der,
-            ca_certificate: self.0.ca.der.clone(),
+            ca_certificate: trust.ca.der.clone(),
         }))
     }
+}
+
+/// A certificate for a host's own key.
+pub(super) fn certify(
+    controller: &Controller,
+    trust: &Trust,
+    host: &HostId,
+    csr: &[u8],
+) -> Result<HostCertificate, Status> {
+    if csr.len() > MAX_CSR {
+        return Err(ConvertError::new("csr", "is too large").into());
+    }
+    trust
+        .ca
+        .defender(host, csr, controller.certificate_life)
+        .map_err(|error| ConvertError::new("csr", format_args!("is no usable certificate request: {error}")).into())
 }
 
 /// `h-` and 60 random bits in base32 (RFC 4648's alphabet in lower case).

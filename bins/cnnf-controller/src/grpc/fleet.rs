@@ -5,10 +5,11 @@ use std::time::Duration;
 use cnnf_core::id::HostId;
 use cnnf_core::policy::Mode;
 use cnnf_rpc::convert::ConvertError;
-use cnnf_rpc::convert::common::time_text_or_never;
+use cnnf_rpc::convert::common::{self, time_text_or_never};
 use cnnf_rpc::tls::{Token, pin_of};
 use cnnf_rpc::v1;
 use cnnf_rpc::v1::fleet_service_server::FleetService;
+use cnnf_store::NewToken;
 use serde_json::json;
 use tonic::{Request, Response, Status};
 
@@ -79,7 +80,8 @@ impl FleetService for Api {
         request: Request<v1::CreateTokenRequest>,
     ) -> Result<Response<v1::CreateTokenResponse>, Status> {
         let who = caller(&request);
-        let v1::CreateTokenRequest { ttl_seconds, uses } = request.into_inner();
+        let v1::CreateTokenRequest { ttl_seconds, uses, labels } = request.into_inner();
+        let labels = common::labels("labels", labels)?;
         let ttl = if ttl_seconds == 0 { TOKEN_LIFE } else { ttl_seconds };
         let uses = uses.max(1);
         if ttl > LONGEST_TOKEN_LIFE {
@@ -91,13 +93,13 @@ impl FleetService for Api {
             let error = format_args!("{uses} is too many: at most {MOST_TOKEN_USES}").to_string();
             return Err(ConvertError::new("uses", error).into());
         }
-        let token = Token { secret: rand::random(), pin: pin_of(&self.0.ca.der) };
+        let token = Token { secret: rand::random(), pin: pin_of(&self.0.trust().ca.der) };
         let created = now();
         let expires = created.plus(Duration::from_secs(ttl.into()));
-        let after = json!({"uses": uses, "expires": time_text_or_never(expires)});
+        let after = json!({"uses": uses, "expires": time_text_or_never(expires), "labels": labels.0});
         let record = who.record("enrolment_token.create", "", None, Some(after));
-        let hash = secret_hash(&token.secret_text());
-        self.0.store.add_token(hash, created, expires, uses, record).await.map_err(refuse)?;
+        let new = NewToken { secret_hash: secret_hash(&token.secret_text()), created, expires, uses, labels };
+        self.0.store.add_token(new, record).await.map_err(refuse)?;
         tracing::info!(uses, ttl, "an enrolment token was made");
         let expires = time_text_or_never(expires);
         Ok(Response::new(v1::CreateTokenResponse { token: token.to_string(), expires, uses }))
@@ -136,5 +138,7 @@ fn defender(known: &KnownHost) -> v1::Defender {
         counters: known.counters.clone(),
         revoked: known.row.revoked,
         not_covered: known.not_covered.clone(),
+        clock_behind_ms: known.skew_ms,
+        certificate_expires: time_text_or_never(known.row.certificate.expires),
     }
 }

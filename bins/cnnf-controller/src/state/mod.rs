@@ -97,6 +97,8 @@ pub(crate) struct KnownHost {
     pub(crate) counters: BTreeMap<String, u64>,
     /// What it does not cover, in its own words; of the newest stream.
     pub(crate) not_covered: Vec<String>,
+    /// What has to be added to its times, in milliseconds.
+    pub(crate) skew_ms: i64,
 }
 
 /// A host's stream. Dropping it ends the stream.
@@ -132,6 +134,7 @@ impl KnownHost {
             status: None,
             counters: BTreeMap::new(),
             not_covered: Vec::new(),
+            skew_ms: 0,
         }
     }
 }

@@ -9,7 +9,7 @@ use cnnf_core::net::Protocol;
 use cnnf_core::policy::Mode;
 use cnnf_core::time::Timestamp;
 use cnnf_core::topology::Peer;
-use cnnf_store::{HostRow, Inventory, Store};
+use cnnf_store::{Certificate, HostRow, Inventory, Store};
 
 use super::*;
 
@@ -26,7 +26,8 @@ fn row(id: &str) -> HostRow {
         name: format!("name of {id}"),
         labels: Default::default(),
         mode: Mode::Observe,
-        serial: String::new(),
+        bound: Default::default(),
+        certificate: Certificate { serial: String::new(), issuer: String::new(), expires: Timestamp(0) },
         revoked: false,
         created: Timestamp(0),
         last_seen: Timestamp(0),

@@ -13,15 +13,15 @@ fn text(bytes: &[u8]) -> String {
 fn init_overwrites_nothing_and_keeps_secrets_to_itself() {
     let place = Place::new();
     let folder = place.path();
-    for name in ["admin.toml", "ca.key", "server.key", "cnnf.db"] {
+    for name in ["admin.toml", "pki/ca.key", "pki/server.key", "cnnf.db"] {
         assert_eq!(mode_of(&folder.join(name)), 0o600, "{name}");
     }
-    let before = std::fs::read(folder.join("ca.key")).expect("key");
+    let before = std::fs::read(folder.join("pki/ca.key")).expect("key");
     let output = controller(&["init", "--data-dir", &folder.display().to_string(), "--name", "x"]);
     assert_eq!(output.status.code(), Some(1));
     let error = text(&output.stderr);
     assert!(error.starts_with("error: ") && error.contains("is not empty"), "{error}");
-    assert_eq!(std::fs::read(folder.join("ca.key")).expect("key"), before);
+    assert_eq!(std::fs::read(folder.join("pki/ca.key")).expect("key"), before);
 }
 
 #[test]

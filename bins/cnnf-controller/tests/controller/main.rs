@@ -14,4 +14,5 @@ mod restart;
 mod roles;
 mod sessions;
 mod stream;
+mod trust;
 mod web;

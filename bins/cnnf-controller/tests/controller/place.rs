@@ -125,7 +125,8 @@ impl Place {
         child.wait().expect("reaped").code()
     }
 
-    fn admin_tls(&self) -> ClientTls {
+    /// What admin.toml says.
+    pub(crate) fn admin_tls(&self) -> ClientTls {
         let text = std::fs::read_to_string(self.path().join("admin.toml")).expect("admin.toml");
         let table: toml::Table = text.parse().expect("TOML");
         let get = |key: &str| table[key].as_str().expect("text").to_owned();
@@ -146,7 +147,7 @@ impl Place {
     }
 
     pub(crate) async fn token(&self, ttl_seconds: u32, uses: u32) -> Token {
-        let request = v1::CreateTokenRequest { ttl_seconds, uses };
+        let request = v1::CreateTokenRequest { ttl_seconds, uses, labels: Default::default() };
         let answer = FleetServiceClient::new(self.admin().await).create_token(request).await.expect("a token");
         answer.into_inner().token.parse().expect("a token")
     }
@@ -212,6 +213,7 @@ impl Defender {
             spool_epoch: "epoch".to_owned(),
             generation,
             labels: [("env".to_owned(), "test".to_owned())].into(),
+            now_ms: now_ms(),
         };
         up.send(v1::DefenderMessage { body: Some(Up::Hello(hello)) }).await.expect("room");
         let mut client = DefenderServiceClient::new(self.channel(place).await);
@@ -253,7 +255,7 @@ impl Stream {
         }
     }
 
-    async fn next(&mut self) -> Down {
+    pub(crate) async fn next(&mut self) -> Down {
         let message = tokio::time::timeout(PATIENCE, self.down.message()).await.expect("in time");
         message.expect("no error").expect("not the end").body.expect("a body")
     }

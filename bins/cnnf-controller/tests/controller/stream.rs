@@ -48,7 +48,9 @@ async fn a_rule_is_pushed_within_a_second() {
     };
     stream.say(Up::ApplyStatus(status)).await;
     let not_covered = vec!["é".repeat(1000); 100];
-    stream.say(Up::Heartbeat(v1::Heartbeat { counters: [("flows".to_owned(), 7)].into(), not_covered })).await;
+    stream
+        .say(Up::Heartbeat(v1::Heartbeat { counters: [("flows".to_owned(), 7)].into(), not_covered, now_ms: 0 }))
+        .await;
     let listed = until(
         || async {
             let mut fleet = FleetServiceClient::new(place.admin().await);

@@ -17,7 +17,7 @@ pub(crate) struct Answer {
 
 /// Asks over TLS with curl's arguments.
 pub(crate) fn ask(place: &Place, path: &str, arguments: &[&str], body: &[u8]) -> Answer {
-    let ca = place.path().join("ca.crt").display().to_string();
+    let ca = place.path().join("pki/ca.crt").display().to_string();
     let url = format!("https://{}{path}", place.web);
     let mut command = Command::new("curl");
     command.args(["-sS", "-i", "--max-time", "10", "--cacert", &ca, "--path-as-is"]).args(arguments).arg(&url);
@@ -139,7 +139,7 @@ fn the_page_is_served_over_tls_with_its_headers() {
 #[test]
 fn an_end_of_the_controller_leaves_no_page_hanging() {
     let mut place = Place::new();
-    let ca = place.path().join("ca.crt").display().to_string();
+    let ca = place.path().join("pki/ca.crt").display().to_string();
     // A connection that is kept open, as browsers do.
     let url = format!("https://{}/healthz", place.web);
     let slow = ["-sS", "--max-time", "20", "--cacert", &ca, "--http2", &url, "--next", "--limit-rate", "1", &url];

@@ -23,6 +23,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::ability::Ability;
 use crate::agent::{Agent, Effect, Event};
 use crate::config::Config;
+use crate::credentials::Credentials;
 use crate::enrolment::Enrolment;
 use crate::failure::Failure;
 use crate::link::Link;
@@ -142,14 +143,16 @@ pub(crate) fn run(config: Config) -> Result<(), Failure> {
 
     let mut labels = enrolment.place.labels.clone();
     labels.extend(config.labels.clone());
+    let credentials = Arc::new(Credentials::new(enrolment, config.state_dir.clone()));
+    shared.set_certificate(credentials.expires());
     let prover = Prover {
         controller: controller.clone(),
-        tls: enrolment.tls(),
+        credentials: credentials.clone(),
         wanted: main.executor.to_prove(),
         patience: config.patience(),
         agent: events.clone(),
     };
-    let link = Link { enrolment, controller, labels, spool, shared: shared.clone(), agent: events.clone() };
+    let link = Link { credentials, controller, labels, spool, shared: shared.clone(), agent: events.clone() };
     let local = local::Server { socket: config.socket.clone(), shared, agent: events };
     std::thread::Builder::new()
         .name("link".into())

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use cnnf_core::identity::Naming;
 use cnnf_core::ruleset::{LocalService, QueueBackend};
+use cnnf_core::time::Timestamp;
 use cnnf_host::observe::namespaces::Namespaces;
 use cnnf_rpc::v1;
 use serde::{Deserialize, Serialize};
@@ -35,6 +37,8 @@ struct Inner {
     trouble: String,
     released: bool,
     on_trial: bool,
+    /// Until when the certificate holds, RFC 3339.
+    certificate_expires: String,
     counters: BTreeMap<String, u64>,
     /// A control group of each service that has one, by slot.
     groups: BTreeMap<u16, String>,
@@ -51,6 +55,9 @@ pub(crate) struct Status {
     pub(crate) host_id: String,
     pub(crate) controller: String,
     pub(crate) connected: bool,
+    /// Until when the certificate by which the controller knows this host holds, RFC 3339; it is renewed when half of its life is over.
+    #[serde(default)]
+    pub(crate) certificate_expires: String,
     pub(crate) generation_desired: u64,
     pub(crate) generation_applied: u64,
     /// The generation is undone unless the controller is reached anew under it in time.
@@ -113,6 +120,10 @@ impl Shared {
 
     pub(crate) fn set_connected(&self, connected: bool) {
         self.connected.store(connected, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_certificate(&self, expires: String) {
+        self.lock().certificate_expires = expires;
     }
 
     pub(crate) fn generation(&self) -> u64 {
@@ -216,7 +227,11 @@ impl Shared {
     /// How it goes, for the controller.
     pub(crate) fn heartbeat(&self) -> v1::Heartbeat {
         let inner = self.lock();
-        v1::Heartbeat { counters: inner.counters.clone(), not_covered: self.not_covered(&inner) }
+        v1::Heartbeat {
+            counters: inner.counters.clone(),
+            not_covered: self.not_covered(&inner),
+            now_ms: Timestamp::of(SystemTime::now()).0,
+        }
     }
 
     /// In words; empty if everything is judged.
@@ -249,6 +264,7 @@ impl Shared {
             host_id: self.host_id.clone(),
             controller: self.controller.clone(),
             connected: self.connected.load(Ordering::Relaxed),
+            certificate_expires: inner.certificate_expires.clone(),
             generation_desired: self.generation(),
             generation_applied: inner.applied,
             on_trial: inner.on_trial,

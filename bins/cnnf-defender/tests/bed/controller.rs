@@ -120,6 +120,15 @@ fn serve(services: Services, tx: &std_mpsc::Sender<SocketAddr>) {
     });
 }
 
+impl Services {
+    fn certify(&self, csr: Vec<u8>) -> Vec<u8> {
+        let mut csr = CertificateSigningRequestParams::from_der(&csr.into()).expect("csr");
+        csr.params.subject_alt_names = vec![SanType::URI("cnnf://defender/h-1".try_into().expect("uri"))];
+        csr.params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        csr.signed_by(&self.ca.0).expect("sign").der().to_vec()
+    }
+}
+
 #[tonic::async_trait]
 impl EnrollmentService for Services {
     async fn enroll(&self, request: Request<v1::EnrollRequest>) -> Result<Response<v1::EnrollResponse>, Status> {
@@ -129,13 +138,9 @@ impl EnrollmentService for Services {
             return Err(Status::permission_denied("the token was used already: make a new one"));
         }
         *secret = None;
-        let mut csr = CertificateSigningRequestParams::from_der(&request.csr.into()).expect("csr");
-        csr.params.subject_alt_names = vec![SanType::URI("cnnf://defender/h-1".try_into().expect("uri"))];
-        csr.params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        let certificate = csr.signed_by(&self.ca.0).expect("sign").der().to_vec();
         Ok(Response::new(v1::EnrollResponse {
             host_id: "h-1".into(),
-            certificate,
+            certificate: self.certify(request.csr),
             ca_certificate: self.ca.0.der().to_vec(),
         }))
     }
@@ -178,6 +183,10 @@ impl DefenderService for Services {
             }
         });
         Ok(Response::new(ReceiverStream::new(rx)))
+    }
+
+    async fn renew(&self, request: Request<v1::RenewRequest>) -> Result<Response<v1::RenewResponse>, Status> {
+        Ok(Response::new(v1::RenewResponse { certificate: self.certify(request.into_inner().csr) }))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Subcommand;
+use cnnf_core::label::Labels;
 use cnnf_rpc::v1;
 
 use super::{Asker, Mode, heading, labels, page};
@@ -57,6 +58,9 @@ pub(super) enum Token {
         /// How often it can be used.
         #[arg(long, default_value = "1", value_parser = clap::value_parser!(u32).range(1..))]
         uses: u32,
+        /// A label that its hosts get and cannot change; may be given several times.
+        #[arg(long = "label", value_name = "KEY=VALUE")]
+        labels: Vec<String>,
     },
 }
 
@@ -103,8 +107,9 @@ impl Defenders {
                     format!("{} is in {} mode", printable(&defender.host), printable(&defender.mode))
                 })
             }
-            Self::Token(Token::Create { ttl, uses }) => {
-                let ask = v1::CreateTokenRequest { ttl_seconds: ttl, uses };
+            Self::Token(Token::Create { ttl, uses, labels }) => {
+                let labels: Labels = labels.join(",").parse().map_err(Failure::Usage)?;
+                let ask = v1::CreateTokenRequest { ttl_seconds: ttl, uses, labels: labels.0.into_iter().collect() };
                 let token = session.answer(session.fleet().create_token(request(ask))).await?;
                 out.show(&token, || printable(&token.token).into_owned())?;
                 if !out.for_programs() {
@@ -198,6 +203,8 @@ fn show(defender: &v1::Defender, out: &Output) -> String {
     sheet.field("addresses", defender.addresses.join(", "));
     sheet.field("labels", labels(&defender.labels));
     sheet.field("version", &defender.version);
+    sheet.field("certificate", Cell::from(until(&defender.certificate_expires)));
+    sheet.field("clock", Cell::from(clock(defender.clock_behind_ms)).tone(Tone::Warn));
     let mut text = sheet.render();
     if !defender.not_covered.is_empty() {
         let lines: Vec<_> = defender.not_covered.iter().map(|line| printable(line)).collect();
@@ -211,4 +218,18 @@ fn show(defender: &v1::Defender, out: &Output) -> String {
         counters.row(vec![Cell::from(name), Cell::number(value)]);
     }
     text + "\n" + &heading("counters", &counters.render())
+}
+
+fn until(expires: &str) -> String {
+    if expires.is_empty() { String::new() } else { format!("until {expires}") }
+}
+
+/// Nothing if the host's clock is right.
+fn clock(behind_ms: i64) -> String {
+    let off = humantime::format_duration(Duration::from_secs(behind_ms.unsigned_abs() / 1000));
+    match behind_ms {
+        0 => String::new(),
+        1.. => format!("{off} behind: its times are corrected"),
+        _ => format!("{off} ahead: its times are corrected"),
+    }
 }

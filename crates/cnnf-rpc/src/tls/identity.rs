@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::time::{Duration, SystemTime};
 
 use cnnf_core::id::HostId;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
@@ -117,6 +118,48 @@ pub struct PeerConnection {
 /// If the certificate cannot be parsed.
 pub fn serial(der: &[u8]) -> Result<String, IdentityError> {
     Ok(parse(der)?.raw_serial().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// From when to when a certificate holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Validity {
+    /// From then on; [`Validity::BACKDATED`] before it was made, if it is one of ours.
+    pub not_before: SystemTime,
+    /// Until then.
+    pub not_after: SystemTime,
+}
+
+impl Validity {
+    /// How long before it is made a certificate begins to hold: clocks may go wrong by an hour.
+    pub const BACKDATED: Duration = Duration::from_secs(2 * 3600);
+
+    /// That of a certificate in DER.
+    ///
+    /// # Errors
+    /// If the certificate cannot be parsed.
+    pub fn of(der: &[u8]) -> Result<Self, IdentityError> {
+        let validity = parse(der)?.validity().clone();
+        let time = |at: i64| {
+            let since = Duration::from_secs(at.unsigned_abs());
+            if at < 0 { SystemTime::UNIX_EPOCH - since } else { SystemTime::UNIX_EPOCH + since }
+        };
+        Ok(Self { not_before: time(validity.not_before.timestamp()), not_after: time(validity.not_after.timestamp()) })
+    }
+
+    /// When half of its life is over: the time to renew it.
+    #[must_use]
+    pub fn half_life(&self) -> SystemTime {
+        let made = self.not_before + Self::BACKDATED;
+        made + self.not_after.duration_since(made).unwrap_or_default() / 2
+    }
+}
+
+/// Whether a certificate names this CA as its issuer. Both DER. Nothing is said about the signature.
+///
+/// # Errors
+/// If one of them cannot be parsed.
+pub fn is_issued_by(der: &[u8], ca: &[u8]) -> Result<bool, IdentityError> {
+    Ok(parse(der)?.issuer().as_raw() == parse(ca)?.subject().as_raw())
 }
 
 fn parse(der: &[u8]) -> Result<X509Certificate<'_>, IdentityError> {

@@ -11,8 +11,8 @@ mod token;
 mod web;
 
 pub use client::{ClientTls, Pinned, connect, connect_pinned};
-pub use identity::{IdentityError, PeerConnection, PeerIdentity, serial};
-pub use server::{Connection, Incoming, ServerTls, accept, server};
+pub use identity::{IdentityError, PeerConnection, PeerIdentity, Validity, is_issued_by, serial};
+pub use server::{Connection, Incoming, LiveTls, ServerTls, accept, accept_live, server};
 pub use token::{Pin, Token, TokenError, pin_of};
 pub use web::{Http, WebTls};
 

@@ -4,7 +4,7 @@ use std::future::Future as _;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -26,7 +26,8 @@ use crate::limits;
 /// What the server shows and whom it believes. All DER.
 #[derive(Clone)]
 pub struct ServerTls {
-    /// The server's certificate first, then the CA's, so that a new host can compare the CA with its token's pin.
+    /// The server's certificate first, then the CA's, so that a new host can compare the CA with its token's pin. During a change of the
+    /// CA also what leads from the one to the other.
     pub chain: Vec<Vec<u8>>,
     /// The server's private key.
     pub key: Vec<u8>,
@@ -57,6 +58,37 @@ impl ServerTls {
     }
 }
 
+/// The server's side of TLS as it is at present. What replaces it holds for connections that come later; those that live go on.
+#[derive(Clone)]
+pub struct LiveTls(Arc<RwLock<TlsAcceptor>>);
+
+impl LiveTls {
+    /// Begins with this.
+    ///
+    /// # Errors
+    /// If a certificate or the key cannot be used.
+    pub fn new(tls: &ServerTls) -> Result<Self, TlsError> {
+        Ok(Self(Arc::new(RwLock::new(acceptor(tls)?))))
+    }
+
+    /// Goes on with this.
+    ///
+    /// # Errors
+    /// As [`LiveTls::new`]; what held before goes on.
+    pub fn replace(&self, tls: &ServerTls) -> Result<(), TlsError> {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = acceptor(tls)?;
+        Ok(())
+    }
+
+    fn acceptor(&self) -> TlsAcceptor {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+fn acceptor(tls: &ServerTls) -> Result<TlsAcceptor, TlsError> {
+    Ok(TlsAcceptor::from(Arc::new(tls.config()?)))
+}
+
 /// A gRPC server with this crate's limits: to be given the services, then `serve_with_incoming(accept(…))`.
 ///
 /// Message sizes are set on each service: `.max_decoding_message_size(limits::MAX_MESSAGE)`.
@@ -81,10 +113,15 @@ pub type Incoming = ReceiverStream<io::Result<Connection>>;
 /// # Errors
 /// If a certificate or the key cannot be used.
 pub fn accept(listener: TcpListener, tls: &ServerTls) -> Result<Incoming, TlsError> {
-    let acceptor = TlsAcceptor::from(Arc::new(tls.config()?));
+    Ok(accept_live(listener, LiveTls::new(tls)?))
+}
+
+/// As [`accept`], by TLS that may be replaced while it runs.
+#[must_use]
+pub fn accept_live(listener: TcpListener, tls: LiveTls) -> Incoming {
     let (sender, receiver) = mpsc::channel(1);
-    tokio::spawn(run(listener, acceptor, sender, limits::HANDSHAKE));
-    Ok(ReceiverStream::new(receiver))
+    tokio::spawn(run(listener, tls, sender, limits::HANDSHAKE));
+    ReceiverStream::new(receiver)
 }
 
 /// Bounds that are counted apart: whoever has no certificate cannot take the place of those who have.
@@ -96,7 +133,7 @@ struct Places {
 
 pub(super) async fn run(
     listener: TcpListener,
-    acceptor: TlsAcceptor,
+    tls: LiveTls,
     sender: mpsc::Sender<io::Result<Connection>>,
     patience: Duration,
 ) {
@@ -116,7 +153,7 @@ pub(super) async fn run(
             sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let (acceptor, sender, places) = (acceptor.clone(), sender.clone(), places.clone());
+        let (acceptor, sender, places) = (tls.acceptor(), sender.clone(), places.clone());
         tokio::spawn(async move {
             let connection = timeout(patience, shake_hands(stream, address, acceptor, &places)).await.ok().flatten();
             drop(handshake);

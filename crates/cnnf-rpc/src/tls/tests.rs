@@ -190,9 +190,9 @@ async fn a_channel_comes_back_after_the_server_did() {
 async fn whoever_says_nothing_is_closed_after_the_handshake_timeout() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
     let address = listener.local_addr().expect("address");
-    let config = Ca::new().server(&["127.0.0.1"]).config().expect("config");
+    let tls = LiveTls::new(&Ca::new().server(&["127.0.0.1"])).expect("tls");
     let (sender, mut receiver) = tokio::sync::mpsc::channel(1);
-    tokio::spawn(super::server::run(listener, Arc::new(config).into(), sender, Duration::from_millis(50)));
+    tokio::spawn(super::server::run(listener, tls, sender, Duration::from_millis(50)));
     let mut silent = TcpStream::connect(address).await.expect("connect");
     let read = tokio::time::timeout(Duration::from_secs(5), silent.read(&mut [0; 8])).await;
     assert_eq!(read.expect("closed in time").expect("end"), 0);
@@ -239,4 +239,21 @@ fn pem_is_read() {
     let key = KeyPair::generate().expect("key");
     assert_eq!(key_from_pem(&key.serialize_pem()).expect("pem"), key.serialize_der());
     assert!(key_from_pem(&ca.0.pem()).is_err());
+}
+
+#[tokio::test]
+async fn another_certificate_holds_for_connections_that_come_later() {
+    let (old, new) = (Ca::new(), Ca::new());
+    let tls = LiveTls::new(&old.server(&["127.0.0.1"])).expect("tls");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+    let address = listener.local_addr().expect("address").to_string();
+    let incoming = accept_live(listener, tls.clone());
+    tokio::spawn(server().add_service(StatusServiceServer::new(WhoAmI)).serve_with_incoming(incoming));
+    let before = connect(&address, &old.client(&["cnnf://admin/old"])).await.expect("connect");
+    who(before.clone()).await.expect("an answer");
+    tls.replace(&new.server(&["127.0.0.1"])).expect("replaced");
+    assert!(who(before).await.expect("it lives").starts_with("admin old"));
+    assert!(connect(&address, &old.client(&["cnnf://admin/old"])).await.is_err());
+    let after = connect(&address, &new.client(&["cnnf://admin/new"])).await.expect("connect");
+    assert!(who(after).await.expect("an answer").starts_with("admin new"));
 }

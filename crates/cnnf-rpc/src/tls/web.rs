@@ -1,7 +1,7 @@
 //! The web port's side: browsers and scripts, which show no certificate.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -13,9 +13,9 @@ use super::server::ServerTls;
 use super::{TlsError, key, provider};
 use crate::limits;
 
-/// Makes TLS of connections to the web port.
+/// Makes TLS of connections to the web port. What replaces it holds for connections that come later.
 #[derive(Clone)]
-pub struct WebTls(TlsAcceptor);
+pub struct WebTls(Arc<RwLock<TlsAcceptor>>);
 
 /// Which HTTP was agreed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,16 +32,16 @@ impl WebTls {
     /// # Errors
     /// If a certificate or the key cannot be used.
     pub fn new(tls: &ServerTls) -> Result<Self, TlsError> {
-        let unusable = |error| TlsError::Material(format!("the server's certificate or key is not usable: {error}"));
-        let chain = tls.chain.iter().map(|der| CertificateDer::from(der.clone())).collect();
-        let mut config = rustls::ServerConfig::builder_with_provider(provider())
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .map_err(unusable)?
-            .with_no_client_auth()
-            .with_single_cert(chain, key(&tls.key)?)
-            .map_err(unusable)?;
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Self(TlsAcceptor::from(Arc::new(config))))
+        Ok(Self(Arc::new(RwLock::new(acceptor(tls)?))))
+    }
+
+    /// Goes on with this.
+    ///
+    /// # Errors
+    /// As [`WebTls::new`]; what held before goes on.
+    pub fn replace(&self, tls: &ServerTls) -> Result<(), TlsError> {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = acceptor(tls)?;
+        Ok(())
     }
 
     /// Shakes hands within [`limits::HANDSHAKE`].
@@ -52,8 +52,23 @@ impl WebTls {
         &self,
         stream: TcpStream,
     ) -> io::Result<(impl AsyncRead + AsyncWrite + Unpin + Send + 'static, Http)> {
-        let stream = timeout(limits::HANDSHAKE, self.0.accept(stream)).await.map_err(|_| io::ErrorKind::TimedOut)??;
+        let acceptor = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let stream =
+            timeout(limits::HANDSHAKE, acceptor.accept(stream)).await.map_err(|_| io::ErrorKind::TimedOut)??;
         let http = if stream.get_ref().1.alpn_protocol() == Some(b"h2") { Http::Two } else { Http::One };
         Ok((stream, http))
     }
+}
+
+fn acceptor(tls: &ServerTls) -> Result<TlsAcceptor, TlsError> {
+    let unusable = |error| TlsError::Material(format!("the server's certificate or key is not usable: {error}"));
+    let chain = tls.chain.iter().map(|der| CertificateDer::from(der.clone())).collect();
+    let mut config = rustls::ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(unusable)?
+        .with_no_client_auth()
+        .with_single_cert(chain, key(&tls.key)?)
+        .map_err(unusable)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
 }

@@ -3,14 +3,14 @@
 use cnnf_core::id::HostId;
 use cnnf_core::policy::Mode;
 use cnnf_core::time::Timestamp;
-use cnnf_store::{StoreError, TokenError};
+use cnnf_store::{NewToken, StoreError, TokenError};
 
-use crate::place::{Place, audit, enrol, host, no_labels};
+use crate::place::{Place, audit, certificate, enrol, host, no_labels, token};
 
 #[test]
 fn a_token_lets_in_as_often_as_it_may() {
     let (_place, store) = Place::new();
-    store.add_token("two".to_owned(), Timestamp(0), Timestamp(100), 2, audit()).wait().expect("token");
+    store.add_token(token("two", 100, 2), audit()).wait().expect("token");
     let enrol = |hash: &str, id: &str, at| {
         store.enrol(hash.to_owned(), host(id), Timestamp(at), audit()).wait().expect("store")
     };
@@ -25,7 +25,7 @@ fn a_token_lets_in_as_often_as_it_may() {
 #[test]
 fn one_use_is_one_use_however_many_try_at_once() {
     let (_place, store) = Place::new();
-    store.add_token("one".to_owned(), Timestamp(0), Timestamp(100), 1, audit()).wait().expect("token");
+    store.add_token(token("one", 100, 1), audit()).wait().expect("token");
     let let_in = std::thread::scope(|scope| {
         let tries: Vec<_> = (0..8)
             .map(|n| {
@@ -42,7 +42,7 @@ fn one_use_is_one_use_however_many_try_at_once() {
 #[test]
 fn a_taken_name_gets_a_number() {
     let (_place, store) = Place::new();
-    store.add_token("t".to_owned(), Timestamp(0), Timestamp(100), 9, audit()).wait().expect("token");
+    store.add_token(token("t", 100, 9), audit()).wait().expect("token");
     let names: Vec<String> = (0..3)
         .map(|n| {
             let new = cnnf_store::NewHost { name: "web".to_owned(), ..host(&format!("h-{n}")) };
@@ -103,7 +103,7 @@ fn a_deleted_host_leaves_nothing_and_its_name_is_free() {
     drop(store);
     let store = place.reopen();
     assert_eq!((store.hosts().expect("hosts").len(), store.generations().expect("generations").len()), (0, 0));
-    store.add_token("t".to_owned(), Timestamp(0), Timestamp(100), 1, audit()).wait().expect("token");
+    store.add_token(token("t", 100, 1), audit()).wait().expect("token");
     let row = store.enrol("t".to_owned(), host("h-1"), Timestamp(1), audit()).wait().expect("store").expect("let in");
     assert_eq!(row.name, "h-1");
 }
@@ -118,4 +118,28 @@ fn nothing_is_overwritten_and_nothing_is_invented() {
     assert!(!nowhere.exists());
     std::fs::write(&nowhere, "this is no database, but long enough to look at: ".repeat(100)).expect("write");
     assert!(matches!(cnnf_store::Store::open(&nowhere), Err(StoreError::Corrupt(_))));
+}
+
+#[test]
+fn a_token_gives_labels_that_the_host_cannot_change() {
+    let (place, store) = Place::new();
+    let labels = "env=test,rack=1".parse().expect("labels");
+    store.add_token(NewToken { labels, ..token("bound", 100, 1) }, audit()).wait().expect("token");
+    let row =
+        store.enrol("bound".to_owned(), host("h-1"), Timestamp(1), audit()).wait().expect("store").expect("let in");
+    assert_eq!((row.labels.to_string(), row.bound.to_string()), ("env=test,rack=1".into(), "env=test,rack=1".into()));
+    drop(store);
+    assert_eq!(place.reopen().hosts().expect("hosts"), [row]);
+}
+
+#[test]
+fn a_host_gets_its_next_certificate() {
+    let (place, store) = Place::new();
+    enrol(&store, "h-1");
+    store.renew_host(HostId::new("h-1"), certificate("02cd")).wait().expect("renewed");
+    let none = store.renew_host(HostId::new("h-2"), certificate("03ef")).wait();
+    assert!(matches!(none, Err(StoreError::NotFound(_))), "{none:?}");
+    assert_eq!(store.hosts().expect("hosts")[0].certificate, certificate("02cd"));
+    let beside = cnnf_store::Store::hosts_beside(&place.path()).expect("read beside the writer");
+    assert_eq!(beside, store.hosts().expect("hosts"));
 }

@@ -11,7 +11,7 @@ use cnnf_core::net::Protocol;
 use cnnf_core::policy::{Mode, Reason, RuleId, Vantage};
 use cnnf_core::time::Timestamp;
 use cnnf_core::topology::{Edge, Peer};
-use cnnf_store::{Audit, Author, Cursor, EdgePatch, Intake, NewEvent, NewHost, Store, Subject};
+use cnnf_store::{Audit, Author, Certificate, Cursor, EdgePatch, Intake, NewEvent, NewHost, NewToken, Store, Subject};
 
 /// A folder with a store in it, which can be shut and opened again.
 pub(crate) struct Place {
@@ -37,20 +37,30 @@ impl Place {
     }
 }
 
+pub(crate) fn certificate(serial: &str) -> Certificate {
+    Certificate { serial: serial.to_owned(), issuer: "aa".to_owned(), expires: Timestamp(5000) }
+}
+
+/// A token without labels.
+pub(crate) fn token(hash: &str, expires: u64, uses: u32) -> NewToken {
+    let (created, expires) = (Timestamp(1), Timestamp(expires));
+    NewToken { secret_hash: hash.to_owned(), created, expires, uses, labels: no_labels() }
+}
+
 pub(crate) fn host(id: &str) -> NewHost {
     NewHost {
         id: HostId::new(id),
         name: id.to_owned(),
         labels: "env=prod".parse().expect("labels"),
         mode: Mode::Observe,
-        serial: "01ab".to_owned(),
+        certificate: certificate("01ab"),
     }
 }
 
 /// Lets a host in with a token of its own.
 pub(crate) fn enrol(store: &Store, id: &str) {
     let hash = format!("token of {id}");
-    store.add_token(hash.clone(), Timestamp(1), Timestamp(1000), 1, audit()).wait().expect("token");
+    store.add_token(token(&hash, 1000, 1), audit()).wait().expect("token");
     store.enrol(hash, host(id), Timestamp(10), audit()).wait().expect("store").expect("let in");
 }
 

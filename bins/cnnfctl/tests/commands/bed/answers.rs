@@ -267,7 +267,11 @@ pub(crate) fn defenders() -> Vec<Defender> {
     };
     vec![
         defender("web1", "h-1", true, 5, 5, "applied"),
-        defender("web2", "h-2", true, 6, 5, "applied"),
+        Defender {
+            certificate_expires: "2026-11-27T12:00:00Z".into(),
+            clock_behind_ms: 3_600_417,
+            ..defender("web2", "h-2", true, 6, 5, "applied")
+        },
         Defender {
             message: "Operation not supported".into(),
             not_covered: vec!["network namespace 1 of container:nginx\u{1b}[2J (2 processes)".into()],
