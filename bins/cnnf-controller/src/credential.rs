@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::pki::{Ca, Folder, PkiError};
 
-const NAME: &str = "admin.toml";
 const HEAD: &str = "# Whoever reads this file administers the controller.\n";
 
 /// What the file says.
@@ -25,9 +24,12 @@ pub(crate) struct Credential {
 }
 
 impl Credential {
+    /// Its file's name.
+    pub(crate) const NAME: &'static str = "admin.toml";
+
     /// Where it is.
     pub(crate) fn path(data_dir: &Path) -> PathBuf {
-        data_dir.join(NAME)
+        data_dir.join(Self::NAME)
     }
 
     /// One by the CA that signs.
@@ -66,9 +68,13 @@ impl Credential {
     /// Writes it to a new file that only its owner reads.
     pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
         let text = toml::to_string(self).map_err(io::Error::other)?;
+        Self::write_text(path, format!("{HEAD}{text}").as_bytes())
+    }
+
+    /// As [`Credential::write`], of its text.
+    pub(crate) fn write_text(path: &Path, text: &[u8]) -> io::Result<()> {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-        file.write_all(HEAD.as_bytes())?;
-        file.write_all(text.as_bytes())?;
+        file.write_all(text)?;
         file.sync_all()
     }
 }

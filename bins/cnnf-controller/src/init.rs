@@ -67,19 +67,25 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
 
 /// Makes the folder; `false` if it was there and empty.
 fn take_folder(folder: &Path) -> Result<bool, Failure> {
-    let at = |error: std::io::Error| Failure::refused(format_args!("{}: {error}", folder.display()));
-    if !folder.exists() {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(at)?;
-        return Ok(true);
-    }
-    let mut entries = std::fs::read_dir(folder).map_err(at)?;
-    if entries.next().is_some() {
+    if !is_empty_or_absent(folder)? {
         return Err(Failure::no(format_args!(
             "{} is not empty: choose another data directory, or remove it if its contents are not needed",
             folder.display()
         )));
     }
-    Ok(false)
+    let fresh = !folder.exists();
+    let at = |error: std::io::Error| Failure::refused(format_args!("{}: {error}", folder.display()));
+    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(at)?;
+    Ok(fresh)
+}
+
+/// Whether nothing can be lost by filling a folder.
+pub(crate) fn is_empty_or_absent(folder: &Path) -> Result<bool, Failure> {
+    match std::fs::read_dir(folder) {
+        Ok(mut entries) => Ok(entries.next().is_none()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(Failure::refused(format_args!("{}: {error}", folder.display()))),
+    }
 }
 
 fn fill(folder: &Path, args: &Args, password: &str, made: &mut Vec<PathBuf>) -> Result<(), Failure> {

@@ -1,6 +1,7 @@
 //! The controller: holds what was learned and what was decided, and tells each host what to enforce.
 
 mod auth;
+mod backup;
 mod clock;
 mod config;
 mod controller;
@@ -45,6 +46,10 @@ enum Command {
     Run(config::Args),
     /// Goes from one CA to the next, without a host losing its connection
     RotateCa(pki::rotation::Args),
+    /// Copies everything to one new file, also while the controller runs
+    Backup(backup::Args),
+    /// Makes an empty data directory what a backup says
+    Restore(backup::Args),
     /// Checks a configuration file
     CheckConfig {
         /// The file
@@ -67,6 +72,8 @@ fn dispatch(command: Command) -> Result<(), Failure> {
     match command {
         Command::Init(args) => init::run(&args),
         Command::Run(args) => run::run(config::load(&args)?),
+        Command::Backup(args) => backup::backup(&args),
+        Command::Restore(args) => backup::restore(&args),
         Command::RotateCa(args) => pki::rotation::run(&args),
         Command::CheckConfig { file } => {
             config::check(&file)?;

@@ -11,6 +11,9 @@ pub enum StoreError {
     /// There is no database.
     #[error("there is no database at {}: run 'cnnf-controller init' first", .0.display())]
     Missing(PathBuf),
+    /// It is a database, but no backup.
+    #[error("this is no backup: make one with 'cnnf-controller backup'")]
+    NoBackup(PathBuf),
     /// The database was written by a newer version.
     #[error(
         "the database has schema {found} and this version knows {known}: install the newer version again, or restore a backup"

@@ -9,6 +9,7 @@
 //! power cut costs at most the newest of them.
 
 mod audit;
+mod backup;
 mod column;
 mod definition;
 mod error;
@@ -35,6 +36,7 @@ use std::sync::Mutex;
 use rusqlite::{Connection, OpenFlags};
 
 pub use audit::{Audit, AuditCheck, AuditQuery, AuditRow, MAX_AUDIT_TEXT};
+pub use backup::File;
 pub use definition::{DefinitionRow, DefinitionState};
 pub use error::StoreError;
 pub use event::{EventQuery, FOLD_WINDOW, MAX_SAMPLES, NewEvent, StoredEvent, Subject};

@@ -24,19 +24,26 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    /// Reads it.
+    /// Reads it, all of it as it was at one moment.
     pub(crate) fn load(data_dir: &Path) -> io::Result<Self> {
-        let folder = data_dir.join(NAME);
-        let read = |name: &str| {
-            let path = folder.join(name);
-            std::fs::read_to_string(&path)
-                .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
-        };
-        let pair = |name: &str| {
-            Ok::<_, io::Error>(Pair { certificate: read(&format!("{name}.crt"))?, key: read(&format!("{name}.key"))? })
-        };
-        let other = if folder.join("other.crt").exists() { Some((pair("other")?, read("cross.crt")?)) } else { None };
-        Ok(Self { ca: pair("ca")?, server: pair("server")?, other })
+        loop {
+            let mark = Self::mark(data_dir);
+            let read = Self::read(&data_dir.join(NAME));
+            if Self::mark(data_dir) == mark {
+                return read;
+            }
+        }
+    }
+
+    fn read(folder: &Path) -> io::Result<Self> {
+        let at = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", folder.display()));
+        let mut files = Vec::new();
+        for entry in std::fs::read_dir(folder).map_err(at)? {
+            let entry = entry.map_err(at)?;
+            files.push((entry.file_name().to_string_lossy().into_owned(), std::fs::read(entry.path()).map_err(at)?));
+        }
+        Self::from_files(&files)
+            .ok_or_else(|| io::Error::other(format!("{} is not whole: restore a backup", folder.display())))
     }
 
     /// Puts it in its place, instead of an older one: a reader finds the one or the other.
@@ -58,22 +65,41 @@ impl Folder {
 
     fn write(&self, new: &Path) -> io::Result<()> {
         DirBuilder::new().mode(0o700).create(new)?;
-        let write = |name: &str, text: &str| {
+        for (name, content) in self.files() {
             let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(new.join(name))?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()
-        };
-        let pair = |name: &str, pair: &Pair| {
-            write(&format!("{name}.crt"), &pair.certificate)?;
-            write(&format!("{name}.key"), &pair.key)
-        };
-        pair("ca", &self.ca)?;
-        pair("server", &self.server)?;
-        if let Some((other, cross)) = &self.other {
-            pair("other", other)?;
-            write("cross.crt", cross)?;
+            file.write_all(&content)?;
+            file.sync_all()?;
         }
         File::open(new)?.sync_all()
+    }
+
+    /// Its files, by name.
+    pub(crate) fn files(&self) -> Vec<(String, Vec<u8>)> {
+        let mut files = Vec::new();
+        let mut add = |name: &str, text: &str| files.push((name.to_owned(), text.as_bytes().to_vec()));
+        let mut pair = |name: &str, pair: &Pair| {
+            add(&format!("{name}.crt"), &pair.certificate);
+            add(&format!("{name}.key"), &pair.key);
+        };
+        pair("ca", &self.ca);
+        pair("server", &self.server);
+        if let Some((other, cross)) = &self.other {
+            pair("other", other);
+            add("cross.crt", cross);
+        }
+        files
+    }
+
+    /// What files of these names say; `None` if one is missing.
+    pub(crate) fn from_files(files: &[(String, Vec<u8>)]) -> Option<Self> {
+        let text = |name: &str| {
+            let (_, content) = files.iter().find(|(known, _)| known == name)?;
+            String::from_utf8(content.clone()).ok()
+        };
+        let pair =
+            |name: &str| Some(Pair { certificate: text(&format!("{name}.crt"))?, key: text(&format!("{name}.key"))? });
+        let other = if text("other.crt").is_some() { Some((pair("other")?, text("cross.crt")?)) } else { None };
+        Some(Self { ca: pair("ca")?, server: pair("server")?, other })
     }
 
     /// Tells one state of the folder from the next.

@@ -1,6 +1,7 @@
 //! The controller as a process of its own, over real mutual TLS, with a scripted defender.
 
 mod audit;
+mod backup;
 mod cli;
 mod confirm;
 mod definition;

@@ -54,6 +54,19 @@ impl Place {
         place
     }
 
+    /// Running on what a backup says.
+    pub(crate) fn restored(backup: &Path) -> Self {
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let folder = tempfile::tempdir().expect("folder");
+        let mut place =
+            Self { folder, child: None, small: false, password: String::new(), grpc: nowhere, web: nowhere };
+        let (from, to) = (backup.display().to_string(), place.path().display().to_string());
+        let output = controller(&["restore", &from, "--data-dir", &to]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        place.start();
+        place
+    }
+
     /// Initialised and running on a disk of 2 MiB that only the process has: it is gone with it. Needs root.
     pub(crate) fn on_a_small_disk() -> Self {
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));

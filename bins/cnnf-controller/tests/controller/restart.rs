@@ -13,7 +13,7 @@ use cnnf_rpc::v1::{EventReport, FlowReport};
 use crate::place::{Place, flow, inventory, rule};
 
 /// All that an administrator can see and that does not change by itself.
-async fn picture(place: &Place) -> String {
+pub(crate) async fn picture(place: &Place) -> String {
     let channel = place.admin().await;
     let rules = PolicyServiceClient::new(channel.clone()).list_rules(v1::ListRulesRequest {}).await.expect("rules");
     let edges =
