@@ -1,6 +1,8 @@
 import { type ComponentType, lazy, Suspense, useEffect } from "react";
 import { Redirect, Route, Switch, useLocation } from "wouter";
+import { Unconfirmed } from "~/pages/defend/unconfirmed";
 import { Empty, Loading } from "~/parts/states";
+import { Toasts } from "~/parts/toasts";
 import { text } from "~/text";
 import styles from "./app.module.css";
 import { Boundary } from "./boundary";
@@ -48,6 +50,7 @@ function Frame() {
       <Rail current={page} />
       <div className={styles.column}>
         <Lost />
+        <Unconfirmed />
         <main id="page" className={styles.page} tabIndex={-1}>
           <Boundary resetKey={page ?? path}>
             <Suspense fallback={<Loading />}>
@@ -76,6 +79,7 @@ function Frame() {
           </Boundary>
         </main>
       </div>
+      <Toasts />
     </div>
   );
 }

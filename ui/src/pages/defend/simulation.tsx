@@ -1,0 +1,176 @@
+import { Radar, Scissors, ShieldAlert } from "lucide-react";
+import { useMemo } from "react";
+import { Link } from "wouter";
+import { inWords } from "~/api/errors";
+import type { Fate, Shift } from "~/gen/cnnf/v1/admin_pb";
+import type { Peer } from "~/gen/cnnf/v1/common_pb";
+import { EffectChip } from "~/parts/chips";
+import { Name } from "~/parts/name";
+import { Notice } from "~/parts/page";
+import { Loading } from "~/parts/states";
+import { type Column, DataTable } from "~/parts/table";
+import { Ago } from "~/parts/when";
+import { links } from "~/shell/links";
+import { defend } from "~/text/defend";
+import { count, number, port } from "~/text/format";
+import { safe, shortName } from "~/text/safe";
+import { useRested, useSimulation } from "./data";
+import type { Draft } from "./draft/draft";
+import { Tallies } from "./impact";
+import styles from "./simulation.module.css";
+
+export const RANGES = { hour: 3_600_000, day: 86_400_000, week: 604_800_000, all: 0 } as const;
+export type Range = keyof typeof RANGES;
+
+/** The controller answers so many edges at most. */
+const MOST = 1_000;
+
+interface Row {
+  key: string;
+  shift: Shift;
+}
+
+/** What a draft would do to the connections that were seen. */
+export function Simulation(props: { draft: Pick<Draft, "rules" | "objects">; range: Range; onRange(range: Range): void }) {
+  const rested = useRested(props.draft);
+  // To the minute, so that it is not asked anew with every drawing.
+  const since = props.range === "all" ? 0 : Math.floor((Date.now() - RANGES[props.range]) / 60_000) * 60_000;
+  const { data, error, isFetching } = useSimulation(rested, since);
+  const rows = useMemo<Row[]>(() => (data?.shifts ?? []).map((shift, n) => ({ key: `${n}`, shift })), [data]);
+  const ssh = rows.filter(
+    ({ shift }) => shift.edge?.protocol === "tcp" && shift.edge.port === 22 && shift.after?.effect === "prevent",
+  ).length;
+  return (
+    <>
+      <div className={styles.head}>
+        <h2>{defend.draft.simulation}</h2>
+        <label className={styles.range}>
+          {defend.draft.since}
+          <select className="input" value={props.range} onChange={(event) => props.onRange(event.target.value as Range)}>
+            {(Object.keys(RANGES) as Range[]).map((range) => (
+              <option key={range} value={range}>
+                {defend.draft.ranges[range]}
+              </option>
+            ))}
+          </select>
+        </label>
+        <Link className="btn" href={`${links.radar()}?draft=1`}>
+          <Radar size={14} aria-hidden />
+          {defend.draft.radar}
+        </Link>
+      </div>
+      {error ? (
+        <Notice tone="bad" icon={<ShieldAlert size={18} aria-hidden />}>
+          <strong>{defend.draft.refused}.</strong> {safe(inWords(error), 2_000)}
+        </Notice>
+      ) : !data ? (
+        <div className={styles.waits}>
+          <Loading what={defend.form.impactWaits} />
+        </div>
+      ) : (
+        <div className={isFetching ? styles.stale : undefined} aria-busy={isFetching}>
+          <Tallies prevented={data.prevented} alerted={data.alerted} allowed={data.allowed} />
+          {ssh > 0 && (
+            <div className={styles.notice}>
+              <Notice tone="bad" icon={<ShieldAlert size={18} aria-hidden />}>
+                <strong>{defend.draft.sshCut}.</strong> {defend.draft.sshCutHelp(count(ssh, "edge"))}
+              </Notice>
+            </div>
+          )}
+          <p className={styles.judged}>
+            {defend.draft.judged(count(data.edges, "edge"), count(data.connections, "connection"))}{" "}
+            {rows.length === 0 && defend.draft.noShift}
+            {rows.length >= MOST && defend.draft.first(number(MOST))}
+          </p>
+          {rows.length > 0 && (
+            <div className={styles.table} style={{ height: Math.min(440, 34 + rows.length * 36) }}>
+              <DataTable label={defend.draft.shifts} rows={rows} columns={COLUMNS} keyOf={keyOf} />
+            </div>
+          )}
+        </div>
+      )}
+    </>
+  );
+}
+
+const keyOf = ({ key }: Row) => key;
+
+/** Edges seen so lately have connections that live. */
+const LIVE_MS = 60_000;
+
+const COLUMNS: Column<Row>[] = [
+  {
+    id: "client",
+    head: defend.draft.columns.client,
+    width: "minmax(90px, 1.3fr)",
+    cell: ({ shift }) => <PeerName of={shift.edge?.client} address={shift.clientAddress} />,
+  },
+  {
+    id: "server",
+    head: defend.draft.columns.server,
+    width: "minmax(90px, 1.3fr)",
+    cell: ({ shift }) => <PeerName of={shift.edge?.server} address={shift.serverAddress} />,
+  },
+  {
+    id: "port",
+    head: defend.draft.columns.port,
+    width: "88px",
+    cell: ({ shift }) => <span className="mono">{port(safe(shift.edge?.protocol ?? ""), shift.edge?.port ?? 0)}</span>,
+  },
+  { id: "connections", head: defend.draft.columns.connections, width: "88px", end: true, cell: ({ shift }) => number(shift.connections) },
+  {
+    id: "before",
+    head: defend.draft.columns.before,
+    width: "86px",
+    cell: ({ shift }) => <EffectChip effect={shift.before?.effect ?? ""} />,
+  },
+  { id: "after", head: defend.draft.columns.after, width: "86px", cell: ({ shift }) => <EffectChip effect={shift.after?.effect ?? ""} /> },
+  { id: "why", head: defend.draft.columns.why, width: "minmax(100px, 1.4fr)", cell: ({ shift }) => <Why of={shift.after} /> },
+  {
+    id: "where",
+    head: defend.draft.columns.where,
+    width: "minmax(80px, 1fr)",
+    drop: 4,
+    cell: ({ shift }) => {
+      const { after, partly } = shift;
+      const observing = after?.effect === "prevent" && after.mode === "observe";
+      const notes = [observing && defend.draft.observing, partly && defend.draft.partly].filter(Boolean).join(", ");
+      return <Name of={[after?.host || after?.side || "", notes && `(${notes})`].filter(Boolean).join(" ")} />;
+    },
+  },
+  {
+    id: "lastSeen",
+    head: defend.draft.columns.lastSeen,
+    width: "104px",
+    drop: 2,
+    cell: ({ shift }) => {
+      const live = shift.after?.effect === "prevent" && Date.now() - Date.parse(shift.lastSeen) < LIVE_MS;
+      return live ? (
+        <span className={styles.cut}>
+          <Scissors size={13} aria-hidden />
+          {defend.draft.live}
+        </span>
+      ) : (
+        <Ago at={shift.lastSeen} />
+      );
+    },
+  },
+];
+
+function PeerName(props: { of: Peer | undefined; address: string }) {
+  const peer = props.of;
+  if (peer?.service) {
+    return (
+      <span className="name" title={safe(`${peer.service} ${props.address}`)}>
+        {safe(shortName(peer.service))}
+      </span>
+    );
+  }
+  return <Name of={peer?.object || peer?.address || ""} />;
+}
+
+function Why(props: { of: Fate | undefined }) {
+  const { rule, model } = props.of ?? { rule: "", model: "" };
+  if (rule) return <Name of={defend.draft.rule(rule)} />;
+  return model ? <Name of={defend.draft.model(shortName(model))} /> : <span>{defend.draft.neither}</span>;
+}
