@@ -1,6 +1,43 @@
-import { Empty } from "~/parts/states";
-import { text } from "~/text";
+import type { ReactNode } from "react";
+import { useLocation } from "wouter";
+import { useMay } from "~/parts/may";
+import { Page, Tabs } from "~/parts/page";
+import { settings } from "~/text/settings";
+import { AccountPart } from "./account";
+import { GeneralPart } from "./general";
+import { TokensPart } from "./tokens";
+import { UsersPart } from "./users";
 
+type Part = "general" | "users" | "tokens" | "account";
+
+/** Settings: durations and effects, people and programs that may come in, the reader's own account. */
 export default function Settings() {
-  return <Empty title={text.shell.pages.settings} />;
+  const [path] = useLocation();
+  const may = useMay();
+  const asked = path.split("/")[2] ?? "";
+  const part: Part = asked === "account" || (may.govern && (asked === "users" || asked === "tokens")) ? asked : "general";
+  const frame = (content: ReactNode, more: { actions?: ReactNode; bar?: ReactNode } = {}) => (
+    <Page
+      title={settings.title}
+      tabs={
+        <Tabs
+          label={settings.tabs.label}
+          of={(["general", ...(may.govern ? (["users", "tokens"] as const) : []), "account"] as const).map((one) => ({
+            href: one === "general" ? "/settings" : `/settings/${one}`,
+            name: settings.tabs[one],
+            current: one === part,
+          }))}
+        />
+      }
+      {...more}
+    >
+      {content}
+    </Page>
+  );
+  if (part === "users") return <UsersPart frame={frame} />;
+  if (part === "tokens") return <TokensPart frame={frame} />;
+  return frame(part === "account" ? <AccountPart /> : <GeneralPart />);
 }
+
+/** How a part gets its surroundings. */
+export type Frame = (content: ReactNode, more?: { actions?: ReactNode; bar?: ReactNode }) => ReactNode;
