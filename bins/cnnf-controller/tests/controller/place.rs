@@ -122,6 +122,10 @@ impl Place {
         self.child = Some(child);
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
+    }
+
     /// As `kill -9` does.
     pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
@@ -219,6 +223,16 @@ impl Defender {
 
     /// A stream of a host that has this generation.
     pub(crate) async fn attach_having(&self, place: &Place, generation: u64) -> Stream {
+        self.begin(self.channel(place).await, generation).await.expect("attached")
+    }
+
+    /// A stream, unless the controller is gone.
+    pub(crate) async fn try_attach(&self, place: &Place) -> Option<Stream> {
+        let channel = tls::connect(&place.grpc.to_string(), &self.tls).await.ok()?;
+        self.begin(channel, 0).await.ok()
+    }
+
+    async fn begin(&self, channel: Channel, generation: u64) -> Result<Stream, Status> {
         let (up, receiver) = mpsc::channel(64);
         let hello = v1::Hello {
             version: "1.2.3".to_owned(),
@@ -229,9 +243,9 @@ impl Defender {
             now_ms: now_ms(),
         };
         up.send(v1::DefenderMessage { body: Some(Up::Hello(hello)) }).await.expect("room");
-        let mut client = DefenderServiceClient::new(self.channel(place).await);
-        let down = client.attach(ReceiverStream::new(receiver)).await.expect("attached").into_inner();
-        Stream { up, down }
+        let mut client = DefenderServiceClient::new(channel);
+        let down = client.attach(ReceiverStream::new(receiver)).await?.into_inner();
+        Ok(Stream { up, down })
     }
 }
 
