@@ -35,6 +35,8 @@ pub(crate) struct Config {
     pub(crate) spool_bytes: u64,
     /// Whether the kernel names connections by control group where it can. If not, each waits until its owner was looked up.
     pub(crate) stamp_by_cgroup: bool,
+    /// Whether the table belongs to this program where the kernel has that (Linux 6.9), so that nobody else can change it.
+    pub(crate) own_table: bool,
     /// Seconds after which a policy that newly refuses something is undone, if the controller cannot be reached anew under it. 0: never.
     pub(crate) revert_after: u64,
     /// What always passes.
@@ -88,6 +90,7 @@ impl Default for Config {
             labels: BTreeMap::new(),
             spool_bytes: 64 << 20,
             stamp_by_cgroup: true,
+            own_table: true,
             revert_after: 45,
             failsafe: Failsafe::default(),
             containers: ContainerConfig::default(),
@@ -173,10 +176,11 @@ mod tests {
         assert_eq!(Config::parse(text), Ok(Config::default()));
         let shown = text.lines().map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(""));
         let shown = Config::parse(&shown.collect::<Vec<_>>().join("\n")).expect("good");
-        let Config { state_dir, socket, controller, labels, spool_bytes, stamp_by_cgroup, .. } = &shown;
+        let Config { state_dir, socket, controller, labels, spool_bytes, stamp_by_cgroup, own_table, .. } = &shown;
         let default = Config::default();
         assert_eq!((state_dir, socket), (&default.state_dir, &default.socket));
         assert_eq!((*spool_bytes, *stamp_by_cgroup), (default.spool_bytes, default.stamp_by_cgroup));
+        assert_eq!(*own_table, default.own_table);
         assert_eq!(shown.revert_after, default.revert_after);
         // examples, as there is nothing by default
         assert!(controller.is_some() && labels.len() == 1);

@@ -12,7 +12,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 
 use cnnf_core::ruleset::QueueBackend;
-use cnnf_host::dataplane::Reconciler;
+use cnnf_host::dataplane::{ReconcileError, Reconciler};
 
 use crate::agent::Event;
 use crate::config::Config;
@@ -131,8 +131,14 @@ pub(crate) fn release(config: &Config) -> Result<(), Failure> {
     match ask(&config.socket, "release") {
         Ok(status) if status.table == "released" => {}
         Ok(_) => return Err(Failure::refused("the running defender could not remove its table: see its log")),
-        // nobody runs: the table that an earlier run left is removed here
-        Err(_) => Reconciler::open(QueueBackend::None).and_then(|mut r| r.release()).map_err(Failure::refused)?,
+        // Nobody runs: the table that an earlier run left, which is nobody's then, is removed here.
+        Err(unheard) => Reconciler::open(QueueBackend::None).and_then(|mut r| r.release()).map_err(|error| match error {
+            ReconcileError::Foreign { .. } => Failure::refused(format_args!(
+                "{error} It does not answer at {} ({unheard}): stop it first, as with 'systemctl stop cnnf-defender'",
+                config.socket.display()
+            )),
+            error => Failure::refused(error),
+        })?,
     }
     println!("released: nothing is judged on this host until 'cnnf-defender run' is started again");
     Ok(())

@@ -362,6 +362,7 @@ fn root_who_changes_the_table_is_named_and_the_table_is_back_within_a_second() {
     with_bed(|bed| {
         let controller = Controller::start();
         enroll(bed, &controller);
+        bed.configure("own_table = false\n");
         bed.start();
         bed.serve("server.service", 8000);
         assert_eq!(bed.probe("client.service", "tcp 127.0.0.1:8000"), "ok");

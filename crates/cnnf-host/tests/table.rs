@@ -19,7 +19,8 @@ use cnnf_core::policy::{
     ServicePattern,
 };
 use cnnf_core::ruleset::{HostFacts, LocalService, QueueBackend, Slot, compile};
-use cnnf_host::dataplane::{FirstPacket, Outcome, Reconciler, Released};
+use cnnf_host::dataplane::{FirstPacket, Outcome, Reconciler, Released, TableSocket};
+use cnnf_host::kernel::Nft;
 use cnnf_host::observe::connections;
 
 /// Not a test: the body of the processes that the bed starts.
@@ -89,6 +90,11 @@ fn policy() -> HostPolicy {
 pub(crate) fn apply(reconciler: &mut Reconciler, policy: &HostPolicy, facts: &HostFacts) -> Outcome {
     reconciler.set_desired(compile(policy, facts));
     reconciler.reconcile().expect("the kernel takes the table")
+}
+
+/// Whether tables can have an owner here.
+fn owns() -> bool {
+    Nft::open().expect("open").probe().expect("probe").owner_persist
 }
 
 fn serve(bed: &mut Bed) {
@@ -207,10 +213,11 @@ fn root_a_tightened_policy_cuts_live_connections_and_a_new_service_does_not() {
 fn root_a_released_packet_is_stamped_and_judged() {
     with_bed("released", |bed| {
         serve(bed);
-        let mut reconciler = Reconciler::open(QueueBackend::None).expect("open");
+        let table = TableSocket::open(owns()).expect("open");
+        let mut reconciler = Reconciler::over(table.clone(), QueueBackend::None).expect("open");
         apply(&mut reconciler, &policy(), &facts(bed, 0));
         bed.service("nobody");
-        let mut released = Released::open().expect("open");
+        let released = Released::over(table);
         for (n, (own, to, want)) in [
             ("10.98.0.1", "10.98.0.2:53", "ok"),
             ("10.98.0.1", "10.98.0.2:54", "not permitted"),

@@ -1,7 +1,7 @@
 //! Sockets to the kernel: options that no safe crate offers, requests with their answers.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use netlink_sys::SocketAddr;
@@ -12,7 +12,7 @@ use crate::message::{Message, Messages};
 /// Room for the largest datagram of a dump (the kernel's 32 KiB) or a single message of 64 KiB.
 pub(crate) const RECV_ROOM: usize = 128 * 1024;
 
-/// A datagram port to the kernel: netlink-sys' socket here, libmnl's in [`crate::nft`].
+/// A datagram port to the kernel.
 pub(crate) trait Port {
     fn send(&self, datagram: &[u8]) -> io::Result<()>;
     /// The next datagram; `WouldBlock` if there is none.
@@ -32,9 +32,32 @@ impl Socket {
         let what = Error::system;
         let mut inner = netlink_sys::Socket::new(protocol as isize).map_err(what("open a netlink socket"))?;
         inner.bind(&SocketAddr::new(0, 0)).map_err(what("bind a netlink socket"))?;
+        Self::over(inner)
+    }
+
+    /// One that somebody else has opened and bound, such as an earlier run of this program.
+    pub(crate) fn from_fd(fd: OwnedFd) -> Result<Self, Error> {
+        // SAFETY: the descriptor is ours alone, and the socket closes it.
+        #[allow(unsafe_code)]
+        let inner = unsafe { netlink_sys::Socket::from_raw_fd(fd.into_raw_fd()) };
+        let mut socket = Self::over(inner)?;
+        // what it was asked last by whoever had it
+        while socket.recv().is_ok() {}
+        Ok(socket)
+    }
+
+    fn over(inner: netlink_sys::Socket) -> Result<Self, Error> {
+        let what = Error::system;
         inner.set_non_blocking(true).map_err(what("set a netlink socket non-blocking"))?;
         extended_ack(inner.as_raw_fd()).map_err(what("ask for extended acknowledgements"))?;
         Ok(Self { inner, seq: 0, buf: Vec::new() })
+    }
+
+    /// Its port id, unique among the sockets of its protocol in its network namespace.
+    pub(crate) fn port_id(&self) -> Result<u32, Error> {
+        let mut address = SocketAddr::new(0, 0);
+        self.inner.get_address(&mut address).map_err(Error::system("read a netlink socket's port id"))?;
+        Ok(address.port_number())
     }
 
     pub(crate) fn join(&self, group: u32) -> Result<(), Error> {
@@ -156,16 +179,6 @@ pub(crate) fn size_buffer(fd: RawFd, buffer: Buffer, bytes: usize) -> io::Result
 pub(crate) fn extended_ack(fd: RawFd) -> io::Result<()> {
     set_int(fd, libc::SOL_NETLINK, libc::NETLINK_CAP_ACK, 1)?;
     set_int(fd, libc::SOL_NETLINK, libc::NETLINK_EXT_ACK, 1)
-}
-
-#[allow(unsafe_code)]
-pub(crate) fn set_non_blocking(fd: RawFd) -> io::Result<()> {
-    let mut on: libc::c_int = 1;
-    // SAFETY: FIONBIO reads one int, which outlives the call; a bad fd is an error, not UB.
-    if unsafe { libc::ioctl(fd, libc::FIONBIO, &raw mut on) } < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(())
 }
 
 /// Keeps every datagram away whose first message is of another type, by a classic BPF program (linux/filter.h).

@@ -179,10 +179,12 @@ impl Executor {
             Effect::Repair => Some(self.reconcile(agent)),
             Effect::Remove => {
                 match self.reconciler.release() {
-                    Ok(()) => tracing::warn!("released: nothing is judged until this is started again"),
+                    Ok(()) => {
+                        tracing::warn!("released: nothing is judged until this is started again");
+                        self.shared.set_released();
+                    }
                     Err(error) => tracing::error!("{error}"),
                 }
-                self.shared.set_released();
                 None
             }
             Effect::Dump => match connections::dump() {
@@ -221,7 +223,7 @@ impl Executor {
         if let Some(error) = &self.trouble {
             tracing::error!("{error}");
         }
-        self.shared.set_applied(agent, self.trouble.clone());
+        self.shared.set_applied(agent, self.trouble.clone(), self.reconciler.is_owned());
         Event::Applied(result.map(drop))
     }
 

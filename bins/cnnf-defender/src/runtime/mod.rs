@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use cnnf_host::dataplane::Reconciler;
+use cnnf_host::dataplane::{Reconciler, TableSocket};
 use cnnf_host::observe::connections::{self, Connections};
 use cnnf_host::observe::containers::Containers;
 use cnnf_host::observe::{addresses, cgroups};
@@ -101,7 +101,8 @@ pub(crate) fn run(config: Config) -> Result<(), Failure> {
         .transpose()
         .map_err(|error| Failure::refused(format_args!("cannot watch the control groups: {error}")))?
         .unzip();
-    let reconciler = Reconciler::open(queue).map_err(Failure::refused)?;
+    let table = TableSocket::open(config.own_table && ability.features.owner_persist).map_err(Failure::refused)?;
+    let reconciler = Reconciler::over(table.clone(), queue).map_err(Failure::refused)?;
     let (nudge, nudged) = mpsc::channel();
     let containers = Arc::new(Containers::new(config.containers.places()));
     let others = Others { statuses, nudge: nudge.clone(), containers: containers.clone() };
@@ -129,6 +130,7 @@ pub(crate) fn run(config: Config) -> Result<(), Failure> {
     let handles = watch::Handles {
         events: events.clone(),
         answers,
+        table,
         shared: shared.clone(),
         units,
         containers,

@@ -99,7 +99,7 @@ impl Desk {
         Ok(Self {
             to: to.clone(),
             owners: Owners::open(to.units.clone(), to.containers.clone())?,
-            released: Released::open().map_err(std::io::Error::other)?,
+            released: Released::over(to.table.clone()),
             evidence: evidence.clone(),
             descriptions: Descriptions::default(),
             slots: HashMap::new(),

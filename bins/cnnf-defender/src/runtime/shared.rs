@@ -36,6 +36,8 @@ struct Inner {
     mode: String,
     trouble: String,
     released: bool,
+    /// Whether the table belongs to this process.
+    owned: bool,
     on_trial: bool,
     /// Until when the certificate holds, RFC 3339.
     certificate_expires: String,
@@ -64,6 +66,7 @@ pub(crate) struct Status {
     pub(crate) on_trial: bool,
     pub(crate) mode: String,
     pub(crate) queue: String,
+    /// `inet cnnf, owned`: it belongs to the defender, and nobody else can change it; `inet cnnf, plain`: it has no owner; `released`: it is gone.
     pub(crate) table: String,
     pub(crate) trouble: String,
     pub(crate) attribution: Attribution,
@@ -130,12 +133,13 @@ impl Shared {
         self.generation.load(Ordering::Relaxed)
     }
 
-    /// A table was applied under this policy, or why not.
-    pub(crate) fn set_applied(&self, agent: &Agent, trouble: Option<String>) {
+    /// A table was applied under this policy, or why not; whether it belongs to this process.
+    pub(crate) fn set_applied(&self, agent: &Agent, trouble: Option<String>, owned: bool) {
         let policy = agent.policy();
         self.generation.store(policy.generation, Ordering::Relaxed);
         let mut inner = self.lock();
         inner.mode = policy.mode.to_string();
+        inner.owned = owned;
         if trouble.is_none() {
             inner.applied = policy.generation;
         }
@@ -270,7 +274,12 @@ impl Shared {
             on_trial: inner.on_trial,
             mode: inner.mode.clone(),
             queue: self.queue.to_owned(),
-            table: if inner.released { "released".into() } else { "inet cnnf, plain".into() },
+            table: match (inner.released, inner.owned) {
+                (true, _) => "released",
+                (false, true) => "inet cnnf, owned",
+                (false, false) => "inet cnnf, plain",
+            }
+            .into(),
             trouble: inner.trouble.clone(),
             attribution: Attribution {
                 kernel: counter("by_kernel"),

@@ -11,7 +11,7 @@ use cnnf_core::directory::Endpoint;
 use cnnf_core::id::ServiceKey;
 use cnnf_core::identity::{Container, of_cgroup};
 use cnnf_core::observation::Observation;
-use cnnf_host::dataplane::EndedSockets;
+use cnnf_host::dataplane::{EndedSockets, TableSocket};
 use cnnf_host::kernel::{SockDiag, wait_readable};
 use cnnf_host::observe::activation::SocketUnits;
 use cnnf_host::observe::cgroups::Watcher;
@@ -54,6 +54,8 @@ const LOOK_SHARE: u32 = 500;
 pub(super) struct Handles {
     pub(super) events: Sender<Event>,
     pub(super) answers: Answers,
+    /// By which the table is told of packets that wait.
+    pub(super) table: TableSocket,
     pub(super) shared: Arc<Shared>,
     pub(super) units: Arc<SocketUnits>,
     pub(super) containers: Arc<Containers>,

@@ -1,12 +1,14 @@
 //! Somebody who flushes all rules again and again: how long until the table is back, and what slips through meanwhile.
 
 use std::net::UdpSocket;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use cnnf_core::policy::{Effect, Mode};
+use nix::sys::signal::Signal;
 
 use crate::bed::controller::Controller;
-use crate::bed::with_bed;
+use crate::bed::{Bed, with_bed};
 use crate::{apply, enroll, nft, policy};
 
 /// Fewer than the defender repairs at once in a minute.
@@ -27,35 +29,69 @@ pub(crate) fn act(words: &[&str]) -> Option<std::io::Result<String>> {
     }
 }
 
+/// Flushes all rules again and again under a prober of a prevented edge; returns how many of its datagrams came through, and the longest
+/// time for which some did. The bed tells of it.
+fn flushed(bed: &mut Bed, config: &str) -> (u32, Duration) {
+    let controller = Controller::start();
+    enroll(bed, &controller);
+    bed.configure(config);
+    bed.start();
+    let receiver = UdpSocket::bind("127.0.0.1:8100").expect("bind");
+    receiver.set_read_timeout(Some(QUIET)).expect("timeout");
+    let one = || receiver.recv(&mut [0]).is_ok();
+    bed.begin("client.service", "drip 127.0.0.1:8100");
+    assert!(one(), "nothing prevents it yet");
+    apply(&controller, &policy(2, Mode::Enforce, &[(1, "unit:client", "udp/8100", Effect::Prevent)]));
+    while one() {}
+    let (mut slipped, mut longest, mut all) = (0, Duration::ZERO, Duration::ZERO);
+    for _ in 0..FLUSHES {
+        nft("flush ruleset");
+        let flushed = Instant::now();
+        let mut last = flushed;
+        while one() && flushed.elapsed() < Duration::from_secs(10) {
+            slipped += 1;
+            last = Instant::now();
+        }
+        longest = longest.max(last - flushed);
+        all += last - flushed;
+    }
+    println!(
+        "{FLUSHES} flushes: {slipped} datagrams slipped through in {all:?} of one a millisecond; the longest gap {longest:?}"
+    );
+    (slipped, longest)
+}
+
 #[test]
 fn root_after_each_of_many_flushes_the_table_is_back_within_a_second() {
     with_bed(|bed| {
-        let controller = Controller::start();
-        enroll(bed, &controller);
-        bed.start();
-        let receiver = UdpSocket::bind("127.0.0.1:8100").expect("bind");
-        receiver.set_read_timeout(Some(QUIET)).expect("timeout");
-        let one = || receiver.recv(&mut [0]).is_ok();
-        bed.begin("client.service", "drip 127.0.0.1:8100");
-        assert!(one(), "nothing prevents it yet");
-        apply(&controller, &policy(2, Mode::Enforce, &[(1, "unit:client", "udp/8100", Effect::Prevent)]));
-        while one() {}
-        let (mut slipped, mut longest, mut all) = (0, Duration::ZERO, Duration::ZERO);
-        for _ in 0..FLUSHES {
-            nft("flush ruleset");
-            let flushed = Instant::now();
-            let mut last = flushed;
-            while one() && flushed.elapsed() < Duration::from_secs(10) {
-                slipped += 1;
-                last = Instant::now();
-            }
-            longest = longest.max(last - flushed);
-            all += last - flushed;
-        }
-        println!(
-            "{FLUSHES} flushes: {slipped} datagrams slipped through in {all:?} of one a millisecond; the longest gap {longest:?}"
-        );
+        let (slipped, longest) = flushed(bed, "own_table = false\n");
         assert!(slipped > 0, "the flushes did nothing");
         assert!(longest < Duration::from_secs(1), "{}", bed.log());
     });
+}
+
+#[test]
+fn root_an_owned_table_outlives_flushes_and_nothing_slips_through() {
+    with_bed(|bed| {
+        if !tables_have_owners(bed) {
+            return;
+        }
+        let (slipped, _) = flushed(bed, "");
+        assert_eq!(slipped, 0, "{}", bed.log());
+        let delete = Command::new("nft").args(["delete", "table", "inet", "cnnf"]).output().expect("nft");
+        let said = String::from_utf8_lossy(&delete.stderr).into_owned();
+        assert!(!delete.status.success() && said.contains("Operation not permitted"), "{said}");
+        let status = || String::from_utf8_lossy(&bed.defender(&["status"]).stdout).into_owned();
+        assert!(status().contains("table       inet cnnf, owned, queue "), "{}", status());
+        bed.signal(Signal::SIGKILL);
+        assert!(bed.defender(&["release"]).status.success(), "what its owner left is anybody's");
+        let tables = Command::new("nft").args(["list", "tables"]).output().expect("nft");
+        assert!(!String::from_utf8_lossy(&tables.stdout).contains("cnnf"));
+    });
+}
+
+/// Whether tables can have an owner here.
+fn tables_have_owners(bed: &Bed) -> bool {
+    let said = String::from_utf8_lossy(&bed.defender(&["doctor"]).stdout).into_owned();
+    said.lines().any(|line| line.trim_start().starts_with("owned tables") && line.ends_with("yes"))
 }

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use cnnf_core::ruleset::{QueueBackend, compile};
-use cnnf_host::dataplane::{Answer, FirstPacket, Reconciler, Released, WaitingPacket, WaitingPackets};
+use cnnf_host::dataplane::{Answer, FirstPacket, Reconciler, Released, TableSocket, WaitingPacket, WaitingPackets};
 use cnnf_host::observe::connections::Connections;
 use cnnf_host::observe::containers::Containers;
 use cnnf_host::observe::evidence::Descriptions;
@@ -125,11 +125,13 @@ struct Desk {
 pub(crate) fn ours(lane: &Lane, groups: &Groups, queue: QueueBackend) -> Fallible<Way> {
     let mut way = Way::default();
     let table = compile(&table::policy()?, &table::facts(groups.service_id()?, groups.levels()?, queue)?);
-    lane.here(|| {
-        let mut reconciler = Reconciler::open(queue)?;
+    // as the defender does it: the table belongs to it, and answers go through the same socket
+    let socket = lane.here(|| {
+        let socket = TableSocket::open(Nft::open()?.probe()?.owner_persist)?;
+        let mut reconciler = Reconciler::over(socket.clone(), queue)?;
         reconciler.set_desired(table);
         reconciler.reconcile()?;
-        Ok(())
+        Ok(socket)
     })?;
     way.work(
         lane,
@@ -143,9 +145,10 @@ pub(crate) fn ours(lane: &Lane, groups: &Groups, queue: QueueBackend) -> Fallibl
         },
     )?;
     if queue != QueueBackend::None {
-        let open = || {
+        let open = move || {
             let (owners, containers) = (Owners::open(Arc::default(), Arc::default())?, Containers::default());
-            let desk = Desk { owners, released: Released::open()?, descriptions: Descriptions::default(), containers };
+            let released = Released::over(socket);
+            let desk = Desk { owners, released, descriptions: Descriptions::default(), containers };
             Ok((WaitingPackets::open(table::IDENTIFY, true)?, desk, table::program_slot()?))
         };
         way.work(lane, open, |(queue, desk, slot)| {

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use cnnf_core::net::Protocol;
 use cnnf_core::ruleset::{EVIDENCE, Flags, Label, PENDING, Slot};
-use cnnf_netlink::nft::{Batch, CommitError, Element, Nft};
+use cnnf_netlink::nft::{Batch, CommitError, Element};
 
 use super::lower::{flow_key, label_bytes};
 use super::reconcile::TABLE;
+use super::table_socket::TableSocket;
 
 /// How long the element stays if nobody takes it away. The packet that it is for comes at once; a later connection of the same ports, which
 /// may be another program's, must not find it ([`Released::forget`]).
@@ -40,18 +41,16 @@ impl FirstPacket {
 }
 
 /// Writes those elements.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Released {
-    nft: Nft,
+    table: TableSocket,
 }
 
 impl Released {
-    /// Opens it, in the network namespace of the calling thread.
-    ///
-    /// # Errors
-    /// No netlink socket.
-    pub fn open() -> Result<Self, cnnf_netlink::Error> {
-        Ok(Self { nft: Nft::open()? })
+    /// One that writes through this socket.
+    #[must_use]
+    pub fn over(table: TableSocket) -> Self {
+        Self { table }
     }
 
     /// Says who is at the ends of the connection, as far as they are here. A connection from this host to itself needs both at once: the
@@ -60,7 +59,7 @@ impl Released {
     /// # Errors
     /// The kernel's words; without the table there is nothing to tell.
     pub fn resolved(
-        &mut self,
+        &self,
         packet: &FirstPacket,
         client: Option<Slot>,
         server: Option<Slot>,
@@ -76,7 +75,7 @@ impl Released {
     ///
     /// # Errors
     /// The kernel's words; what was said may be gone already, with a table that was made anew.
-    pub fn forget(&mut self, packets: &[FirstPacket]) -> Result<(), CommitError> {
+    pub fn forget(&self, packets: &[FirstPacket]) -> Result<(), CommitError> {
         let mut batch = Batch::new(TABLE);
         for (family, set) in PENDING.into_iter().enumerate() {
             let here = packets.iter().filter(|packet| packet.family() == family);
@@ -85,21 +84,21 @@ impl Released {
                 batch.delete_elements(set, elements);
             }
         }
-        self.nft.commit(&batch, None)
+        self.table.commit(&batch, None)
     }
 
     /// Says that the evidence for the connection is there.
     ///
     /// # Errors
     /// As [`Released::resolved`].
-    pub fn evident(&mut self, packet: &FirstPacket) -> Result<(), CommitError> {
+    pub fn evident(&self, packet: &FirstPacket) -> Result<(), CommitError> {
         let element = Element::key(packet.key()).with_timeout(STAYS);
         self.add(EVIDENCE[packet.family()], &element)
     }
 
-    fn add(&mut self, set: &str, element: &Element) -> Result<(), CommitError> {
+    fn add(&self, set: &str, element: &Element) -> Result<(), CommitError> {
         let mut batch = Batch::new(TABLE);
         batch.add_elements(set, [element]);
-        self.nft.commit(&batch, None)
+        self.table.commit(&batch, None)
     }
 }

@@ -1,46 +1,43 @@
-//! The socket to nf_tables, libmnl's.
+//! The socket to nf_tables, and how large its buffers are.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use crate::error::Error;
-use crate::socket::{Buffer, Port, RECV_ROOM, extended_ack, set_non_blocking, size_buffer, whole};
+use crate::socket::{Buffer, Port, Socket, size_buffer};
 
-/// A non-blocking libmnl socket, and how large its buffers are.
+/// A non-blocking socket, and how large its buffers are.
 pub(super) struct Channel {
-    socket: mnl::Socket,
+    socket: Socket,
+    port_id: u32,
     send_room: usize,
     receive_room: usize,
-    seq: u32,
-    buf: Vec<u8>,
 }
-
-// SAFETY: libmnl's socket is a heap object of a file descriptor and an address; it has no tie to
-// the thread that made it, and `Channel` (not Sync) lets one thread at a time use it.
-#[allow(unsafe_code)]
-unsafe impl Send for Channel {}
 
 impl Channel {
     pub(super) fn open() -> Result<Self, Error> {
-        let socket = mnl::Socket::new(mnl::Bus::Netfilter).map_err(Error::system("open a netfilter socket"))?;
-        let fd = socket.as_raw_fd();
-        set_non_blocking(fd).map_err(Error::system("set a netfilter socket non-blocking"))?;
-        extended_ack(fd).map_err(Error::system("ask for extended acknowledgements"))?;
-        Ok(Self { socket, send_room: 0, receive_room: 0, seq: 0, buf: vec![0; RECV_ROOM] })
+        Self::over(Socket::open(libc::NETLINK_NETFILTER)?)
+    }
+
+    pub(super) fn from_fd(fd: OwnedFd) -> Result<Self, Error> {
+        Self::over(Socket::from_fd(fd)?)
+    }
+
+    fn over(socket: Socket) -> Result<Self, Error> {
+        Ok(Self { port_id: socket.port_id()?, socket, send_room: 0, receive_room: 0 })
     }
 
     pub(super) fn port_id(&self) -> u32 {
-        self.socket.portid()
+        self.port_id
     }
 
     pub(super) fn next_seq(&mut self) -> u32 {
-        self.seq = self.seq.wrapping_add(1).max(1);
-        self.seq
+        self.socket.next_seq()
     }
 
     /// Makes room for a datagram and its answers. The buffers only grow.
     pub(super) fn reserve(&mut self, send: usize, receive: usize) -> io::Result<()> {
-        let fd = self.socket.as_raw_fd();
+        let fd = self.as_fd().as_raw_fd();
         // netlink_sendmsg wants the datagram to be smaller than the buffer by 32 bytes.
         let send = (send + 4096).max(256 * 1024);
         let receive = receive.max(512 * 1024);
@@ -63,22 +60,16 @@ impl Channel {
 
 impl Port for Channel {
     fn send(&self, datagram: &[u8]) -> io::Result<()> {
-        whole(self.socket.send(datagram)?, datagram.len())
+        self.socket.send(datagram)
     }
 
     fn recv(&mut self) -> io::Result<&[u8]> {
-        // libmnl wants the alignment of a header, which the allocator's blocks of this size have.
-        let len = self.socket.recv_raw(&mut self.buf)?;
-        Ok(&self.buf[..len])
+        self.socket.recv()
     }
 }
 
 impl AsFd for Channel {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: the socket owns the descriptor and closes it when it is dropped, after the borrow.
-        #[allow(unsafe_code)]
-        unsafe {
-            BorrowedFd::borrow_raw(self.socket.as_raw_fd())
-        }
+        self.socket.as_fd()
     }
 }

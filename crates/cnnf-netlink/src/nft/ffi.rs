@@ -47,7 +47,7 @@ impl Scratch {
 
     fn object(&mut self, object: &impl NlMsg, seq: u32, message: MsgType) -> &[u8] {
         // SAFETY: `write` asks for room for the largest message, which ROOM is (module comment),
-        // and libmnl for the alignment of a header, which u64 has.
+        // and for the alignment of a header, which u64 has.
         unsafe { object.write(self.start(), seq, message) };
         self.message()
     }

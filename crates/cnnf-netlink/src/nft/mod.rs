@@ -31,7 +31,7 @@
 //! # }
 //! ```
 //!
-//! Objects and expressions are encoded by libnftnl and sent by libmnl. A batch is one datagram;
+//! Objects and expressions are encoded by libnftnl. A batch is one datagram;
 //! [`Nft::commit`] is `Ok` only if the kernel acknowledged every message of it, and nothing of a
 //! batch is applied otherwise. Sets say what their bytes mean ([`DataType`]), so that `nft list`
 //! prints them as they are and loads them again. **Not so** rules that pick words out of
@@ -57,7 +57,7 @@ mod tests;
 #[cfg(test)]
 pub(crate) use tests::read_all;
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use crate::error::Error;
 use channel::Channel;
@@ -86,6 +86,14 @@ impl Nft {
     /// Those of socket(2) and bind(2).
     pub fn open() -> Result<Self, Error> {
         Ok(Self { channel: Channel::open()? })
+    }
+
+    /// Goes on with a connection that was opened before, by this process or by an earlier one that handed the descriptor on. It is the same owner.
+    ///
+    /// # Errors
+    /// It is no netlink socket.
+    pub fn from_fd(fd: OwnedFd) -> Result<Self, Error> {
+        Ok(Self { channel: Channel::from_fd(fd)? })
     }
 
     /// Applies a batch whole or not at all; with `expected`, only if the ruleset's generation is

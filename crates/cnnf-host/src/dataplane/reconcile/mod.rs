@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cnnf_core::ruleset::{Chain, Name, QueueBackend, Ruleset, Set};
-use cnnf_netlink::nft::{Batch, Changes, CommitError, Maps, Nft, SetDump, TableDump, TableFlags};
+use cnnf_netlink::nft::{Batch, Changes, CommitError, Maps, Nft, SetDump, TableDump};
 
 use super::lower;
 use super::plan::{Operation, emptied, plan, ranges_ahead};
+use super::table_socket::{TableSocket, Taking};
 
 /// The table's name; its family is inet.
 pub const TABLE: &str = "cnnf";
@@ -47,6 +48,14 @@ pub enum ReconcileError {
     /// It could not be read.
     #[error("table inet {TABLE}: {0}")]
     Read(#[from] cnnf_netlink::Error),
+    /// It belongs to another process.
+    #[error(
+        "table inet {TABLE} belongs to another process, by its netlink socket with port id {port_id}: is another cnnf-defender running in this network namespace?"
+    )]
+    Foreign {
+        /// The socket's port id; `/proc/net/netlink` lists them.
+        port_id: u32,
+    },
 }
 
 /// How the table was found.
@@ -75,7 +84,11 @@ pub struct Counted {
 /// Keeps the table. It belongs to the network namespace of the thread that made it.
 #[derive(Debug)]
 pub struct Reconciler {
+    /// Writes.
+    table: TableSocket,
+    /// Reads, so that no packet waits for it.
     nft: Nft,
+    owned: bool,
     /// Who commits. Without it a change is noticed all the same.
     changes: Option<Changes>,
     queue: QueueBackend,
@@ -89,13 +102,23 @@ pub struct Reconciler {
 }
 
 impl Reconciler {
-    /// One that knows nothing of the kernel's state yet and lowers queues to `queue`.
+    /// One that knows nothing of the kernel's state yet and lowers queues to `queue`. Its table has no owner.
     ///
     /// # Errors
     /// No netlink socket, or no permission.
     pub fn open(queue: QueueBackend) -> Result<Self, ReconcileError> {
+        Self::over(TableSocket::open(false)?, queue)
+    }
+
+    /// The same, changing the table through this socket.
+    ///
+    /// # Errors
+    /// No further netlink socket, or no permission.
+    pub fn over(table: TableSocket, queue: QueueBackend) -> Result<Self, ReconcileError> {
         Ok(Self {
+            table,
             nft: Nft::open()?,
+            owned: false,
             changes: Changes::open().ok(),
             queue,
             desired: None,
@@ -104,6 +127,12 @@ impl Reconciler {
             checked: 0,
             looked: Instant::now(),
         })
+    }
+
+    /// Whether the table belongs to this process, so that nobody else can change it.
+    #[must_use]
+    pub fn is_owned(&self) -> bool {
+        self.owned
     }
 
     /// Says what the table shall be. Does nothing yet.
@@ -202,11 +231,15 @@ impl Reconciler {
     /// # Errors
     /// The kernel's words.
     pub fn release(&mut self) -> Result<(), ReconcileError> {
-        let mut batch = Batch::new(TABLE);
-        // so that deleting it is no error where there is none
-        batch.add_table(TableFlags::default());
-        batch.delete_table();
-        self.commit(&batch, None)?;
+        let found = self.nft.list_tables()?.into_iter().find(|table| table.name == TABLE);
+        if let Some(found) = found {
+            if let Taking::Foreign(port_id) = self.table.taking(Some(&found)) {
+                return Err(ReconcileError::Foreign { port_id });
+            }
+            let mut batch = Batch::new(TABLE);
+            batch.delete_table();
+            self.commit(&batch, None)?;
+        }
         self.applied = None;
         self.desired = None;
         Ok(())
@@ -214,15 +247,15 @@ impl Reconciler {
 
     /// Commits unheard: the kernel needs not tell of each element, and our own changes are no news.
     fn commit(&mut self, batch: &Batch, expected: Option<u32>) -> Result<(), CommitError> {
-        let Self { nft, changes, .. } = self;
+        let Self { table, changes, .. } = self;
         let mut result = None;
-        let mut act = || result = Some(nft.commit(batch, expected));
+        let mut act = || result = Some(table.commit(batch, expected));
         let heard = changes.as_mut().map(|changes| changes.without(&mut act));
         if !matches!(heard, Some(Ok(()))) {
             // without its socket nobody is told of
             *changes = None;
         }
-        result.unwrap_or_else(|| nft.commit(batch, expected))
+        result.unwrap_or_else(|| table.commit(batch, expected))
     }
 
     fn carry_out(&mut self, operations: Vec<Operation>) -> Result<usize, CommitError> {
@@ -256,7 +289,7 @@ impl Reconciler {
         batch
     }
 
-    /// Empties whatever there is and fills it, in one batch: no packet meets anything in between.
+    /// Takes whatever there is, empties it and fills it, in one batch: no packet meets anything in between.
     fn replace(&mut self, desired: &Ruleset) -> Result<usize, ReconcileError> {
         let mut attempt = 1;
         loop {
@@ -265,26 +298,47 @@ impl Reconciler {
                 Some(dump) => dump.generation,
                 None => self.nft.generation_id()?,
             };
+            let taking = self.table.taking(dump.as_ref().map(|dump| &dump.head));
             let mut batch = Batch::new(TABLE);
-            batch.add_table(TableFlags::default());
-            let kept = empty(&mut batch, dump.as_ref(), desired);
-            let operations = plan(&kept, desired);
-            let (ahead, operations) = match &dump {
-                Some(dump) => ranges_ahead_of(dump, operations),
-                None => (Vec::new(), operations),
+            let there = match taking {
+                Taking::With(flags) => {
+                    batch.add_table(flags);
+                    dump.as_ref()
+                }
+                Taking::Adopt(flags) => {
+                    batch.add_table(flags);
+                    None
+                }
+                Taking::Remake(flags) => {
+                    batch.delete_table();
+                    batch.add_table(flags);
+                    None
+                }
+                Taking::Foreign(port_id) => return Err(ReconcileError::Foreign { port_id }),
             };
-            let is_ahead = !ahead.is_empty();
-            if is_ahead {
-                batch = self.batch(&ahead);
-            } else {
-                for operation in &operations {
-                    lower::operation(&mut batch, operation, self.queue);
+            let mut comes_first = matches!(taking, Taking::Adopt(_));
+            let mut operations = Vec::new();
+            if !comes_first {
+                let kept = empty(&mut batch, there, desired);
+                let (ahead, rest) = match there {
+                    Some(dump) => ranges_ahead_of(dump, plan(&kept, desired)),
+                    None => (Vec::new(), plan(&kept, desired)),
+                };
+                operations = rest;
+                comes_first = !ahead.is_empty();
+                if comes_first {
+                    batch = self.batch(&ahead);
+                } else {
+                    for operation in &operations {
+                        lower::operation(&mut batch, operation, self.queue);
+                    }
                 }
             }
             match self.commit(&batch, Some(generation)) {
-                // the sets are there: again with them
-                Ok(()) if is_ahead => {}
+                // the table is ours, or the sets are there: again with them
+                Ok(()) if comes_first => {}
                 Ok(()) => {
+                    self.owned = taking.is_owned();
                     self.contents.clear();
                     return Ok(operations.len());
                 }

@@ -1,5 +1,7 @@
 //! Against the real kernel, each test in a network namespace of its own.
 
+mod owned;
+
 use std::collections::BTreeMap;
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
