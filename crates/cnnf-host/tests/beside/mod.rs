@@ -70,7 +70,13 @@ fn root_beside_the_rules_of_others_what_both_let_pass_passes_and_theirs_stay() {
                 }
             }
             let probes: Vec<&Cell> = all.iter().map(|(cell, _)| cell).collect();
-            let alone = asked(&mut agents, &probes, PATIENCE);
+            let mut alone = asked(&mut agents, &probes, PATIENCE);
+            // once more: on a slow machine the first packets after a change can be late
+            let late: Vec<usize> = (0..all.len()).filter(|n| alone[*n] == "timeout").collect();
+            let again: Vec<&Cell> = late.iter().map(|n| probes[*n]).collect();
+            for (n, answer) in late.into_iter().zip(asked(&mut agents, &again, PATIENCE)) {
+                alone[n] = answer;
+            }
             let mut reconciler = Reconciler::open(QueueBackend::None).expect("open");
             let mut counts = String::new();
             for (n, case) in (0_u8..).zip(&cases) {

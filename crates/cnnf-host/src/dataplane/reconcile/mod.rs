@@ -1,11 +1,11 @@
 //! Makes the kernel's table equal to the wanted ruleset and keeps it so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cnnf_core::ruleset::{Chain, Name, QueueBackend, Ruleset, Set};
-use cnnf_netlink::nft::{Batch, Changes, CommitError, Maps, Nft, SetDump, TableDump};
+use cnnf_netlink::nft::{Batch, Changes, CommitError, Element, Maps, Nft, SetDump, TableDump};
 
 use super::lower;
 use super::plan::{Operation, emptied, plan, ranges_ahead};
@@ -319,7 +319,8 @@ impl Reconciler {
             let mut comes_first = matches!(taking, Taking::Adopt(_));
             let mut operations = Vec::new();
             if !comes_first {
-                let kept = empty(&mut batch, there, desired);
+                let right = right_ranges(&mut self.nft, there, desired)?;
+                let kept = empty(&mut batch, there, desired, &right);
                 let (ahead, rest) = match there {
                     Some(dump) => ranges_ahead_of(dump, plan(&kept, desired)),
                     None => (Vec::new(), plan(&kept, desired)),
@@ -349,11 +350,32 @@ impl Reconciler {
     }
 }
 
-/// Empties everything and removes what is not wanted; returns what is left.
+/// The sets of ranges that have what is wanted.
+///
+/// They are not touched: until the kernel's new generation is there, a range that is deleted and added again can hide itself (`__nft_rbtree_lookup`
+/// remembers the closest start, whether it is of this generation or of the next one; Linux 6.1 let some twenty datagrams through each time).
+fn right_ranges(
+    nft: &mut Nft,
+    dump: Option<&TableDump>,
+    desired: &Ruleset,
+) -> Result<BTreeSet<Name>, cnnf_netlink::Error> {
+    let mut right = BTreeSet::new();
+    for set in dump.iter().flat_map(|dump| &dump.sets) {
+        if let Some(wanted @ Set::Addresses(..)) = desired.sets.get(&set.name)
+            && is_of_kind(set, wanted)
+            && has(nft, &set.name, lower::elements(wanted).collect())?
+        {
+            right.insert(set.name.clone());
+        }
+    }
+    Ok(right)
+}
+
+/// Empties everything but the sets that are right and removes what is not wanted; returns what is left.
 ///
 /// What is wanted stays the same object. A packet that is on its way while the generation changes reads the rules of the old one, but
 /// looks sets up in the new one (`nft_do_chain`, `nft_set_do_lookup`): in a map that was made anew it would find nothing, and in a new chain no rule.
-fn empty(batch: &mut Batch, dump: Option<&TableDump>, desired: &Ruleset) -> Ruleset {
+fn empty(batch: &mut Batch, dump: Option<&TableDump>, desired: &Ruleset, right: &BTreeSet<Name>) -> Ruleset {
     let mut kept = Ruleset::default();
     let Some(dump) = dump else { return kept };
     if !dump.chains.is_empty() {
@@ -361,6 +383,9 @@ fn empty(batch: &mut Batch, dump: Option<&TableDump>, desired: &Ruleset) -> Rule
     }
     for set in &dump.sets {
         match desired.sets.get(&set.name).filter(|wanted| is_of_kind(set, wanted)) {
+            Some(wanted) if right.contains(&set.name) => {
+                kept.sets.insert(set.name.clone(), wanted.clone());
+            }
             Some(wanted) => {
                 // What user space put there for waiting packets is theirs still.
                 if !matches!(wanted, Set::Pending(_) | Set::Flows(_)) {
@@ -426,17 +451,19 @@ fn has_elements(nft: &mut Nft, applied: &Ruleset) -> Result<bool, cnnf_netlink::
         if matches!(set, Set::Pending(_) | Set::Flows(_)) {
             continue;
         }
-        let mut wanted: Vec<_> = lower::elements(set).take(COMPARED + 1).collect();
-        if wanted.len() > COMPARED {
-            continue;
-        }
-        // as they are read: the end of a range comes before the start of the next one
-        wanted.sort_by(|a, b| (&a.key, b.interval_end).cmp(&(&b.key, a.interval_end)));
-        if nft.elements(TABLE, name)? != wanted {
+        let wanted: Vec<_> = lower::elements(set).take(COMPARED + 1).collect();
+        if wanted.len() <= COMPARED && !has(nft, name, wanted)? {
             return Ok(false);
         }
     }
     Ok(true)
+}
+
+/// Whether the kernel's set has these elements.
+fn has(nft: &mut Nft, set: &str, mut wanted: Vec<Element>) -> Result<bool, cnnf_netlink::Error> {
+    // as they are read: the end of a range comes before the start of the next one
+    wanted.sort_by(|a, b| (&a.key, b.interval_end).cmp(&(&b.key, a.interval_end)));
+    Ok(nft.elements(TABLE, set)? == wanted)
 }
 
 /// Whether the dump has the chains and sets of `applied`, and as many rules; neither their content nor elements are compared.
