@@ -1,6 +1,7 @@
 //! `doctor`: what the kernel offers, what comes before our table, what always passes, and what is not covered.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use cnnf_host::dataplane::TABLE;
@@ -45,6 +46,9 @@ pub(crate) fn run(config: &Config) -> Result<(), Failure> {
         if let Ok(Some(dump)) = nft.dump_of(&table) {
             not_covered.extend(foreign(&table, &dump));
         }
+    }
+    for file in files_with_our_table() {
+        println!("  {file} has our table in it: nft loads nothing of it; leave that table out, the defender makes it");
     }
     not_covered.extend(legacy());
     println!("always passes");
@@ -101,6 +105,24 @@ fn foreign(table: &TableHead, dump: &TableDump) -> Vec<String> {
     chains.map(|chain| what(&chain.name)).collect()
 }
 
+/// The files from which rules are loaded when a host boots, as distributions have them, with our table in them: somebody saved all that was there.
+fn files_with_our_table() -> Vec<String> {
+    let mut files: Vec<PathBuf> =
+        ["/etc/nftables.conf", "/etc/nftables.nft", "/etc/sysconfig/nftables.conf"].map(PathBuf::from).into();
+    for folder in ["/etc/nftables", "/etc/nftables.d"] {
+        files.extend(std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()));
+    }
+    let has_it = |file: &PathBuf| std::fs::read_to_string(file).is_ok_and(|text| has_our_table(&text));
+    files.into_iter().filter(has_it).map(|file| file.display().to_string()).collect()
+}
+
+fn has_our_table(rules: &str) -> bool {
+    rules.lines().any(|line| {
+        let mut words = line.split_ascii_whitespace().skip_while(|word| *word == "add");
+        words.next() == Some("table") && words.next() == Some("inet") && words.next() == Some(TABLE)
+    })
+}
+
 /// The tables of iptables' older form cannot be read through nf_tables. Its table `raw` is where packets are exempted.
 fn legacy() -> Vec<String> {
     let of = |program: &str, file: &str| {
@@ -111,4 +133,16 @@ fn legacy() -> Vec<String> {
     };
     let files = [("iptables", "/proc/net/ip_tables_names"), ("ip6tables", "/proc/net/ip6_tables_names")];
     files.into_iter().filter_map(|(program, file)| of(program, file)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_table_is_found_in_what_was_saved() {
+        assert!(has_our_table("flush ruleset\n\ntable inet cnnf { # progname cnnf-defender\n\tflags owner\n"));
+        assert!(has_our_table("  add table inet cnnf"));
+        assert!(!has_our_table("table inet cnnf_other {\n}\n# table inet cnnf\ntable ip cnnf {\n"));
+    }
 }

@@ -5,6 +5,7 @@ mod bed;
 mod beside;
 mod flood;
 mod matrix;
+mod saved;
 mod streams;
 
 use std::collections::{BTreeMap, BTreeSet};
