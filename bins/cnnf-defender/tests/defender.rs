@@ -5,6 +5,7 @@ mod containers;
 mod flushes;
 mod hostile;
 mod naming;
+mod older;
 mod truth;
 
 use std::time::{Duration, Instant};
@@ -24,6 +25,7 @@ fn probe() {
         flushes::act(words)
             .or_else(|| hostile::act(words))
             .or_else(|| naming::act(words))
+            .or_else(|| older::act(words))
             .or_else(|| truth::act(group, words))
     });
 }

@@ -145,6 +145,10 @@ pub(crate) struct Agent {
     stamps: bool,
     levels: u8,
     epochs: u32,
+    /// UDP ports of servers, until it is known whose they are.
+    udp_ports: BTreeSet<u16>,
+    /// Label words of services that live connections may have.
+    numbered: BTreeSet<u32>,
     /// How many slots are kept over a restart.
     kept: usize,
     /// What the kernel was told last, and whether it took it.
@@ -194,6 +198,8 @@ impl Agent {
             levels: LEVELS_MIN,
             // what the table was under the last one is not known any more
             epochs: stamps.epochs + u32::from(stamps.resumed),
+            udp_ports: BTreeSet::new(),
+            numbered: [Slot::KERNEL, Slot::UNKNOWN, Slot::AMBIGUOUS].map(Slot::word).into(),
             kept,
             table: None,
             refused: None,
@@ -227,6 +233,11 @@ impl Agent {
         Self { patience, standing: if known { standing } else { Standing::Good }, ..self }
     }
 
+    /// On a host where somebody listens at these UDP ports: what comes from them are no clients' packets.
+    pub(crate) fn with_udp_ports(self, udp_ports: BTreeSet<u16>) -> Self {
+        Self { udp_ports, ..self }
+    }
+
     /// On a kernel that cannot stamp by control group.
     pub(crate) fn without_stamps(self) -> Self {
         Self { stamps: false, ..self }
@@ -256,6 +267,7 @@ impl Agent {
             Event::Observed(all) => self.observed(&all, &mut effects),
             Event::Dumped(flows) => self.dumped(&flows, now, &mut effects),
             Event::Listening(all) => {
+                let guessed = !std::mem::take(&mut self.udp_ports).is_empty();
                 let mut changed = false;
                 let before = self.resolver.naming().clone();
                 for observation in &all {
@@ -268,6 +280,8 @@ impl Agent {
                 }
                 if changed {
                     self.inventory.touch();
+                }
+                if changed || guessed {
                     self.rebuild(&mut effects);
                 }
             }
@@ -458,6 +472,7 @@ impl Agent {
             // one in another network namespace is no port of ours
             .filter(|e| e.address.is_none_or(|a| a.is_unspecified() || self.resolver.is_local(a)))
             .map(|e| e.port)
+            .chain(self.udp_ports.iter().copied())
             .collect();
         HostFacts {
             services: self.resolver.services(),
@@ -484,10 +499,13 @@ impl Agent {
             return false;
         }
         self.levels = self.levels.max(self.resolver.levels());
-        let mut table = compile(&self.policy, &self.facts());
+        let facts = self.facts();
+        let mut table = compile(&self.policy, &facts);
+        let were_numbered = self.numbered.clone();
+        self.numbered.extend(facts.services.iter().map(|service| service.slot.word()));
         match &self.table {
             Some(known) if **known == table => return false,
-            Some(known) if !rejudges(&plan(known, &table)) => {}
+            Some(known) if !rejudges(&plan(known, &table), |word| were_numbered.contains(&word)) => {}
             _ => {
                 // connections that were judged before have to be judged again by their next packet
                 self.epochs = self.epochs.wrapping_add(1);

@@ -1,5 +1,5 @@
 use cnnf_core::net::Ports;
-use cnnf_core::policy::{LocalMatch, Mode, OnFailure, PeerMatch, Reason, RuleId};
+use cnnf_core::policy::{HostRule, LocalMatch, Mode, OnFailure, PeerMatch, Reason, RuleId, ServicePattern};
 use cnnf_core::ruleset::Set;
 
 use super::*;
@@ -38,6 +38,40 @@ fn a_new_service_is_in_the_table_without_a_new_epoch() {
     assert_eq!(cgroups.keys().copied().collect::<Vec<_>>(), [7, 8]);
     assert_eq!(a.epochs, epochs);
     assert!(a.handle(seen("/system.slice/db.service", 8), Timestamp(3)).is_empty());
+}
+
+#[test]
+fn the_first_rule_for_a_known_service_has_its_live_connections_judged_again() {
+    let mut a = agent();
+    a.handle(seen("/system.slice/web.service", 7), Timestamp(1));
+    let epochs = a.epochs;
+    let rule = |service: &str| HostRule {
+        reason: Reason::Rule { id: RuleId(1), name: "one".into(), revision: 1 },
+        local: LocalMatch::Service(ServicePattern(service.into())),
+        peer: PeerMatch::Any,
+        ports: Ports::Any,
+        effect: cnnf_core::policy::Effect::Prevent,
+        on_failure: OnFailure::Open,
+    };
+    let policy = |generation, egress| HostPolicy { generation, egress, ..HostPolicy::default() };
+    let mut take = |policy| a.handle(Event::Policy(Box::new(policy)), Timestamp(2));
+    assert_eq!(table(&take(policy(1, vec![rule("unit:none")]))), None);
+    assert!(table(&take(policy(2, vec![rule("unit:web")]))).is_some());
+    assert_eq!(a.epochs, epochs + 1);
+    // one that comes under that policy has no connections yet
+    a.policy.egress.push(rule("unit:db"));
+    assert!(table(&a.handle(seen("/system.slice/db.service", 8), Timestamp(3))).is_some());
+    assert_eq!(a.epochs, epochs + 1);
+}
+
+#[test]
+fn the_first_table_knows_the_ports_of_udp_servers() {
+    let mut a = agent().with_udp_ports([53].into());
+    let effects = a.handle(seen("/system.slice/dns.service", 7), Timestamp(1));
+    let ports = |effects: &[Effect]| table(effects).map(|table| table.sets.get("udp_ports").cloned());
+    assert_eq!(ports(&effects), Some(Some(Set::Ports([(17, 53)].into()))));
+    // a look at whose they are is newer
+    assert_eq!(ports(&a.handle(Event::Listening(Vec::new()), Timestamp(2))), Some(None));
 }
 
 #[test]

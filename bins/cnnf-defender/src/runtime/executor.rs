@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use cnnf_core::event;
 use cnnf_core::ruleset::{PASSED, Slot};
-use cnnf_host::dataplane::{Counted, Found, Reconciler, epoch};
+use cnnf_host::dataplane::{Counted, Found, Outcome, Reconciler, epoch};
 use cnnf_host::kernel::{STATS_PATH, parse_stats};
 use cnnf_host::observe::connections;
 use cnnf_host::observe::containers::Containers;
@@ -19,6 +19,7 @@ use cnnf_rpc::v1;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
 
+use super::older::Wishes;
 use super::shared::Shared;
 use crate::agent::{Agent, Culprit, EVIDENCE_QUEUE, Effect, Event, IDENTIFY_QUEUE, Standing};
 use crate::snapshot;
@@ -63,6 +64,8 @@ pub(super) struct Others {
     pub(super) nudge: Sender<Duration>,
     /// What containers are called.
     pub(super) containers: Arc<Containers>,
+    /// Who stamps connections that the table has not seen begin.
+    pub(super) wishes: Wishes,
 }
 
 /// The agent's hands.
@@ -77,6 +80,7 @@ pub(super) struct Executor {
     prove: watch::Sender<Option<u64>>,
     nudge: Sender<Duration>,
     containers: Arc<Containers>,
+    wishes: Wishes,
     trouble: Option<String>,
     counted: HashMap<(String, String), u64>,
 }
@@ -88,7 +92,7 @@ impl Executor {
         boot: String,
         spool: Arc<Spool>,
         shared: Arc<Shared>,
-        Others { statuses, nudge, containers }: Others,
+        Others { statuses, nudge, containers, wishes }: Others,
     ) -> Self {
         // what passed while nobody ran is counted in the table that is still there
         let passed = snapshot::load_passed(state_dir, &boot);
@@ -103,6 +107,7 @@ impl Executor {
             prove: watch::Sender::new(None),
             nudge,
             containers,
+            wishes,
             trouble: None,
             counted: HashMap::from([(("fail_open".into(), PASSED.into()), passed)]),
         }
@@ -219,6 +224,9 @@ impl Executor {
 
     fn reconcile(&mut self, agent: &Agent) -> Event {
         let result = self.reconciler.reconcile().map_err(|error| error.to_string());
+        if let Ok(Outcome::Applied { anew: true, .. }) = result {
+            self.wishes.all();
+        }
         self.trouble = result.as_ref().err().cloned();
         if let Some(error) = &self.trouble {
             tracing::error!("{error}");

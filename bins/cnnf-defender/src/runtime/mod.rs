@@ -3,6 +3,7 @@
 //! The table is in the kernel before anything else is begun, and stays there when the process ends.
 
 mod executor;
+mod older;
 mod packets;
 mod shared;
 mod watch;
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant};
 use cnnf_host::dataplane::{Reconciler, TableSocket};
 use cnnf_host::observe::connections::{self, Connections};
 use cnnf_host::observe::containers::Containers;
-use cnnf_host::observe::{addresses, cgroups};
+use cnnf_host::observe::{addresses, cgroups, listeners};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::ability::Ability;
@@ -33,6 +34,7 @@ use crate::prove::Prover;
 use crate::snapshot;
 use crate::spool::Spool;
 use executor::{Executor, Others};
+use older::Wishes;
 pub(crate) use shared::{Shared, Status, queue_word};
 
 /// How long the agent waits for an event before time passes for it.
@@ -88,6 +90,10 @@ pub(crate) fn run(config: Config) -> Result<(), Failure> {
     if !ability.unstamped.is_empty() {
         agent = agent.without_stamps();
     }
+    match listeners::udp_ports() {
+        Ok(ports) => agent = agent.with_udp_ports(ports),
+        Err(error) => tracing::warn!("UDP servers of this host may look like clients for a moment: {error}"),
+    }
     let shared = Arc::new(Shared::new(enrolment.place.host_id.clone(), controller.clone(), &ability));
     let (events, inbox) = mpsc::channel();
     let (statuses, statuses_rx) = tokio::sync::mpsc::unbounded_channel();
@@ -105,7 +111,8 @@ pub(crate) fn run(config: Config) -> Result<(), Failure> {
     let reconciler = Reconciler::over(table.clone(), queue).map_err(Failure::refused)?;
     let (nudge, nudged) = mpsc::channel();
     let containers = Arc::new(Containers::new(config.containers.places()));
-    let others = Others { statuses, nudge: nudge.clone(), containers: containers.clone() };
+    let (wishes, wished) = Wishes::new();
+    let others = Others { statuses, nudge: nudge.clone(), containers: containers.clone(), wishes: wishes.clone() };
     let executor = Executor::new(reconciler, &config.state_dir, boot, spool.clone(), shared.clone(), others);
     shared.set_naming(agent.resolver().naming().clone());
     let mut main = Main { agent, executor, shared: shared.clone(), first: true };
@@ -139,7 +146,7 @@ pub(crate) fn run(config: Config) -> Result<(), Failure> {
     };
     sockets
         .start(&handles)
-        .and_then(|()| watch::start(handles, watcher, unnamed, conntrack, (nudge, nudged)))
+        .and_then(|()| watch::start(handles, watcher, unnamed, conntrack, (nudge, nudged), (wishes, wished)))
         .map_err(|error| Failure::refused(format_args!("a thread: {error}")))?;
     main.carry_out(vec![Effect::Dump]);
 

@@ -18,6 +18,7 @@ use cnnf_host::observe::connections::now;
 use cnnf_host::observe::evidence::Descriptions;
 use cnnf_host::observe::owner::Owners;
 
+use super::executor::Answers;
 use super::watch::{Handles, spawn};
 use crate::agent::{EVIDENCE_QUEUE, Event, IDENTIFY_QUEUE, LOG_GROUP, LoggedPacket};
 use crate::evidence::{Connection, Evidence};
@@ -82,6 +83,32 @@ fn spawn_urgent(name: &'static str, run: impl FnOnce() + Send + 'static) -> std:
     })
 }
 
+/// The slots of services, as the agent gives them.
+pub(super) struct Slots {
+    events: mpsc::Sender<Event>,
+    answers: Answers,
+    known: HashMap<ServiceKey, Slot>,
+}
+
+impl Slots {
+    pub(super) fn new(to: &Handles) -> Self {
+        Self { events: to.events.clone(), answers: to.answers.clone(), known: HashMap::new() }
+    }
+
+    /// The slot of a service, once the table knows it.
+    pub(super) fn of(&mut self, key: ServiceKey) -> Option<Slot> {
+        if let Some(slot) = self.known.get(&key) {
+            return Some(*slot);
+        }
+        let (tx, rx) = mpsc::channel();
+        let answer = self.answers.expect(tx);
+        self.events.send(Event::Identified { key: key.clone(), answer }).ok()?;
+        let slot = rx.recv_timeout(NAMED_WITHIN).ok()?;
+        self.known.insert(key, slot);
+        Some(slot)
+    }
+}
+
 /// What a thread needs to find out about packets.
 struct Desk {
     to: Handles,
@@ -89,7 +116,7 @@ struct Desk {
     released: Released,
     evidence: Arc<Evidence>,
     descriptions: Descriptions,
-    slots: HashMap<ServiceKey, Slot>,
+    slots: Slots,
     answered: HashMap<FirstPacket, (Instant, u8)>,
     order: VecDeque<FirstPacket>,
 }
@@ -102,7 +129,7 @@ impl Desk {
             released: Released::over(to.table.clone()),
             evidence: evidence.clone(),
             descriptions: Descriptions::default(),
-            slots: HashMap::new(),
+            slots: Slots::new(to),
             answered: HashMap::new(),
             order: VecDeque::new(),
         })
@@ -156,7 +183,7 @@ impl Desk {
         let FirstPacket { protocol, client, server } = waiting.packet;
         let server = if self.to.shared.is_here(server.ip()) {
             let key = self.owners.of_server(protocol, server, client);
-            Some(self.slot(key)?)
+            Some(self.slots.of(key)?)
         } else {
             None
         };
@@ -180,20 +207,7 @@ impl Desk {
             let process = Process { cgroup: answer.cgroup, missing: answer.missing, ..Process::default() };
             self.evidence.keep(connection(&waiting.packet), process);
         }
-        self.slot(answer.key)
-    }
-
-    /// The slot of a service, once the table knows it.
-    fn slot(&mut self, key: ServiceKey) -> Option<Slot> {
-        if let Some(slot) = self.slots.get(&key) {
-            return Some(*slot);
-        }
-        let (tx, rx) = mpsc::channel();
-        let answer = self.to.answers.expect(tx);
-        self.to.events.send(Event::Identified { key: key.clone(), answer }).ok()?;
-        let slot = rx.recv_timeout(NAMED_WITHIN).ok()?;
-        self.slots.insert(key, slot);
-        Some(slot)
+        self.slots.of(answer.key)
     }
 
     fn remember(&mut self, packet: FirstPacket, times: u8) {

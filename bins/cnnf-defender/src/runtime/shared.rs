@@ -243,7 +243,8 @@ impl Shared {
         let counter = |name: &str| inner.counters.get(name).copied().unwrap_or(0);
         let passed = [
             ("untracked", "packets that were exempted from connection tracking"),
-            ("midstream", "connections that were taken up mid-stream"),
+            ("midstream", "connections that were taken up mid-stream, which are judged and not learned from"),
+            ("older_unclear", "connections that began before the table, and nobody can tell by whom"),
             ("fail_open", "packets that passed without a verdict"),
             ("foreign", "connections that were forwarded for others, such as containers with a network of their own"),
         ];

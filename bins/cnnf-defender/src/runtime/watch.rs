@@ -22,6 +22,7 @@ use cnnf_host::observe::owner::Owners;
 use cnnf_host::observe::{addresses, containers, listeners};
 
 use super::executor::Answers;
+use super::older::{Wish, Wishes, stamp_older};
 use super::shared::Shared;
 use crate::agent::Event;
 use crate::namespaces::{Entered, words};
@@ -39,7 +40,7 @@ const GATHER: Duration = Duration::from_millis(10);
 /// So many at once are not waited for: the kernel's buffer must not overflow.
 const MANY: usize = 128;
 /// How long processes may be asked for one socket where no packet waits.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 /// How often listeners and addresses are read.
 const SCAN: Duration = Duration::from_secs(2);
 /// How long after a new control group its service may listen.
@@ -66,14 +67,16 @@ pub(super) struct Handles {
 }
 
 /// Starts the threads; these containers have no name yet. They end with the process. Through `nudge` listeners are read after a time, and
-/// not only when it is due.
+/// not only when it is due; through `wishes` connections are stamped that the table has not seen begin.
 pub(super) fn start(
     handles: Handles,
     watcher: Option<Watcher>,
     unnamed: BTreeSet<Container>,
     conntrack: Connections,
     (nudge, nudged): (Sender<Duration>, Receiver<Duration>),
+    (wishes, wished): (Wishes, Receiver<Wish>),
 ) -> io::Result<()> {
+    let older = handles.clone();
     let (cgroups, connections, units, scan) = (handles.clone(), handles.clone(), handles.clone(), handles.clone());
     let namespaces = handles.clone();
     let last = handles.clone();
@@ -86,7 +89,8 @@ pub(super) fn start(
         spawn("cgroups", move || watch_cgroups(&cgroups, watcher, &nudge, &found))?;
     }
     spawn("containers", move || name_containers(&handles, unnamed, &containers))?;
-    spawn("connections", move || watch_connections(&connections, conntrack))?;
+    spawn("connections", move || watch_connections(&connections, conntrack, &wishes))?;
+    spawn("older", move || stamp_older(&older, &wished))?;
     spawn("namespaces", move || watch_namespaces(&namespaces))?;
     spawn("units", move || watch_socket_units(&units))?;
     spawn("scan", move || watch_listeners(&scan, &nudged))
@@ -172,7 +176,7 @@ fn lost<T>(what: &str, error: &dyn std::fmt::Display) -> Vec<T> {
     Vec::new()
 }
 
-fn watch_connections(to: &Handles, mut conntrack: Connections) {
+fn watch_connections(to: &Handles, mut conntrack: Connections, wishes: &Wishes) {
     let mut behind = false;
     loop {
         if !wait_readable(&conntrack, WAIT).unwrap_or(false) {
@@ -183,6 +187,7 @@ fn watch_connections(to: &Handles, mut conntrack: Connections) {
         }
         let seen = conntrack.read().unwrap_or_else(|error| lost("conntrack", &error));
         behind = seen.len() >= MANY;
+        wishes.midstream(&seen);
         if !seen.is_empty() && to.events.send(Event::Observed(seen)).is_err() {
             return;
         }

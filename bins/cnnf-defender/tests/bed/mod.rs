@@ -156,6 +156,11 @@ impl Bed {
         self.children.push(child);
     }
 
+    /// Keeps a process of a caller's until the bed is gone.
+    pub(crate) fn keep(&mut self, child: Child) {
+        self.children.push(child);
+    }
+
     /// The same with another program.
     pub(crate) fn begin_as(&mut self, program: &Path, group: &str, what: &str) {
         let mut child = self.child_as(program, group, what).spawn().expect("server");

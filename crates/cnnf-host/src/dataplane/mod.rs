@@ -3,13 +3,14 @@
 //! [`plan`] says what has to change, as a value; [`fake`] carries a plan out in memory and refuses what the kernel would refuse;
 //! [`Reconciler`] makes the kernel's table equal to the wanted one, each change in one atomic batch, through the [`TableSocket`] that may own it; [`epoch`] makes a seal's bit usable again.
 //! [`WaitingPackets`] are those that the table asks user space about, [`Released`] tells the table the answer, and [`LoggedCopies`] are those that
-//! a policy speaks of.
+//! a policy speaks of. [`OlderConnections`] are those that the table has not seen begin.
 
 mod copies;
 mod ended;
 pub mod epoch;
 pub mod fake;
 mod lower;
+mod older;
 pub mod plan;
 mod queue;
 mod reconcile;
@@ -18,6 +19,7 @@ mod waiting;
 
 pub use copies::{LoggedCopies, LoggedCopy};
 pub use ended::EndedSockets;
+pub use older::{Look, Older, OlderConnections};
 pub use queue::{Answer, WaitingPacket, WaitingPackets};
 pub use reconcile::{Counted, Found, OUR_THREADS, Outcome, ReconcileError, Reconciler, TABLE};
 pub use table_socket::TableSocket;

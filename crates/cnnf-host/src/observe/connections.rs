@@ -140,6 +140,7 @@ mod tests {
             orig_counters: Some(Counters { packets: 1, bytes: 60 }),
             reply_counters: Some(Counters { packets: 1, bytes: 40 }),
             tcp_state: None,
+            tcp_liberal: false,
         };
         let seen = flow_seen(&flow, Timestamp(1)).expect("flow");
         assert_eq!((seen.client, seen.server, seen.server_port), (address("10.0.0.1"), address("10.0.0.2"), 80));

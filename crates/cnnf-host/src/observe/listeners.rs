@@ -22,6 +22,12 @@ pub fn ephemeral_ports(text: &str) -> RangeInclusive<u16> {
     }
 }
 
+/// The same as they are now.
+#[must_use]
+pub fn client_ports() -> RangeInclusive<u16> {
+    ephemeral_ports(&std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default())
+}
+
 /// Who listens.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listeners {
@@ -43,13 +49,24 @@ impl Listeners {
     }
 }
 
+/// The UDP ports at which somebody listens, whoever it is: a look that takes no time, for the first table.
+///
+/// # Errors
+/// The kernel's table could not be read.
+pub fn udp_ports() -> Result<BTreeSet<u16>, cnnf_netlink::Error> {
+    let (ephemeral, mut ports) = (client_ports(), BTreeSet::new());
+    SockDiag::open()?.listeners(sock_diag::Protocol::Udp, |sock| {
+        ports.extend(endpoint(&sock, Protocol::Udp, &ephemeral).map(|endpoint| endpoint.port));
+    })?;
+    Ok(ports)
+}
+
 /// Reads who listens. A UDP socket counts if it has no peer and a port that the kernel gives to no client.
 ///
 /// # Errors
 /// The kernel's tables could not be read.
 pub fn read(diag: &mut SockDiag, owners: &mut Owners) -> Result<Listeners, cnnf_netlink::Error> {
-    let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
-    let ephemeral = ephemeral_ports(&text);
+    let ephemeral = client_ports();
     let mut sockets: Vec<(Endpoint, Sock)> = Vec::new();
     for (kind, protocol) in [(sock_diag::Protocol::Tcp, Protocol::Tcp), (sock_diag::Protocol::Udp, Protocol::Udp)] {
         diag.listeners(kind, |sock| {

@@ -5,11 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::{CTA_ID, CTA_LABELS, CTA_TUPLE_ORIG, CTA_ZONE};
 use crate::attr::{Attr, Attrs, Writer};
 
-const CTA_TUPLE_REPLY: i32 = 2;
-const CTA_STATUS: i32 = 3;
-const CTA_PROTOINFO: i32 = 4;
-const CTA_TIMEOUT: i32 = 7;
-const CTA_MARK: i32 = 8;
+pub(super) const CTA_TUPLE_REPLY: i32 = 2;
+pub(super) const CTA_STATUS: i32 = 3;
+pub(super) const CTA_PROTOINFO: i32 = 4;
+pub(super) const CTA_TIMEOUT: i32 = 7;
+pub(super) const CTA_MARK: i32 = 8;
 const CTA_COUNTERS_ORIG: i32 = 9;
 const CTA_COUNTERS_REPLY: i32 = 10;
 
@@ -24,8 +24,12 @@ const CTA_PROTO_SRC_PORT: i32 = 2;
 const CTA_PROTO_DST_PORT: i32 = 3;
 const CTA_PROTO_ICMP_ID: i32 = 4;
 const CTA_PROTO_ICMPV6_ID: i32 = 7;
-const CTA_PROTOINFO_TCP: i32 = 1;
-const CTA_PROTOINFO_TCP_STATE: i32 = 1;
+pub(super) const CTA_PROTOINFO_TCP: i32 = 1;
+pub(super) const CTA_PROTOINFO_TCP_STATE: i32 = 1;
+pub(super) const CTA_PROTOINFO_TCP_FLAGS_ORIGINAL: i32 = 4;
+pub(super) const CTA_PROTOINFO_TCP_FLAGS_REPLY: i32 = 5;
+/// `IP_CT_TCP_FLAG_BE_LIBERAL`: windows are not checked.
+pub(super) const TCP_BE_LIBERAL: u8 = 8;
 const CTA_COUNTERS_PACKETS: i32 = 1;
 const CTA_COUNTERS_BYTES: i32 = 2;
 
@@ -127,6 +131,8 @@ pub struct Flow {
     pub reply_counters: Option<Counters>,
     /// TCP's state as conntrack sees it.
     pub tcp_state: Option<u8>,
+    /// conntrack does not check TCP's windows: it was taken up mid-stream, or made by hand. Then nothing is known of who opened it.
+    pub tcp_liberal: bool,
 }
 
 impl Flow {
@@ -134,6 +140,7 @@ impl Flow {
     pub(crate) fn parse(kind: Kind, attrs: Attrs<'_>) -> Option<Self> {
         let number = |ty| attrs.find(ty).and_then(|a| a.be32());
         let labels = attrs.find(CTA_LABELS).map(|a| labels(a.bytes));
+        let tcp = |ty| attrs.find(CTA_PROTOINFO)?.nested().find(CTA_PROTOINFO_TCP)?.nested().find(ty);
         Some(Self {
             kind,
             orig: Tuple::parse(attrs.find(CTA_TUPLE_ORIG)?)?,
@@ -147,11 +154,10 @@ impl Flow {
             mark: number(CTA_MARK),
             orig_counters: attrs.find(CTA_COUNTERS_ORIG).and_then(counters),
             reply_counters: attrs.find(CTA_COUNTERS_REPLY).and_then(counters),
-            tcp_state: attrs
-                .find(CTA_PROTOINFO)
-                .and_then(|p| p.nested().find(CTA_PROTOINFO_TCP))
-                .and_then(|t| t.nested().find(CTA_PROTOINFO_TCP_STATE))
-                .and_then(|s| s.u8()),
+            tcp_state: tcp(CTA_PROTOINFO_TCP_STATE).and_then(|a| a.u8()),
+            tcp_liberal: tcp(CTA_PROTOINFO_TCP_FLAGS_ORIGINAL)
+                .and_then(|a| a.array::<2>())
+                .is_some_and(|[flags, _]| flags & TCP_BE_LIBERAL != 0),
         })
     }
 }

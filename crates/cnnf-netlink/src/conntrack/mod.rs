@@ -22,6 +22,7 @@
 //! unless `net.netfilter.nf_conntrack_acct` is 1; events begin with the first listener if
 //! `nf_conntrack_events` is 2, and a flow older than it gives no `Destroy`.
 
+mod entry;
 mod flow;
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,7 @@ use crate::error::Error;
 use crate::message::{Message, Messages, NFGEN};
 use crate::socket::{Buffer, Port, Socket, request, size_buffer};
 
+pub use entry::Entry;
 pub(crate) use flow::label_bytes;
 pub use flow::{Counters, Flow, Kind, Labels, Tuple, status, tcp_state};
 
@@ -184,7 +186,7 @@ impl Conntrack {
     /// [`Error`].
     pub fn get(&mut self, tuple: &Tuple, zone: u16) -> Result<Option<Flow>, Error> {
         let mut found = None;
-        match self.act("look a conntrack entry up", IPCTNL_MSG_CT_GET, tuple, zone, |_| {}, |m| found = parse(m)) {
+        match self.act("look a conntrack entry up", (IPCTNL_MSG_CT_GET, 0), tuple, zone, |_| {}, |m| found = parse(m)) {
             Err(Error::Refused { errno: libc::ENOENT, .. }) => Ok(None),
             r => r.map(|()| found),
         }
@@ -199,7 +201,7 @@ impl Conntrack {
         let fill = |w: &mut Writer| {
             w.attr(CTA_LABELS, &label_bytes(new)).attr(CTA_LABELS_MASK, &label_bytes(mask));
         };
-        found(self.act("label a conntrack entry", IPCTNL_MSG_CT_NEW, tuple, zone, fill, |_| {}))
+        found(self.act("label a conntrack entry", (IPCTNL_MSG_CT_NEW, 0), tuple, zone, fill, |_| {}))
     }
 
     /// Deletes the entry with this original tuple; with `id`, only if it is still that one. False
@@ -213,13 +215,13 @@ impl Conntrack {
                 w.attr(CTA_ID, &id.to_be_bytes());
             }
         };
-        found(self.act("delete a conntrack entry", IPCTNL_MSG_CT_DELETE, tuple, zone, fill, |_| {}))
+        found(self.act("delete a conntrack entry", (IPCTNL_MSG_CT_DELETE, 0), tuple, zone, fill, |_| {}))
     }
 
     fn act(
         &mut self,
         what: &'static str,
-        message: u16,
+        (message, flags): (u16, i32),
         tuple: &Tuple,
         zone: u16,
         fill: impl FnOnce(&mut Writer),
@@ -227,7 +229,7 @@ impl Conntrack {
     ) -> Result<(), Error> {
         let seq = self.socket.next_seq();
         let mut w = Writer::new();
-        w.begin(message_type(message), libc::NLM_F_REQUEST | libc::NLM_F_ACK, seq).nfgen(tuple.family(), 0);
+        w.begin(message_type(message), libc::NLM_F_REQUEST | libc::NLM_F_ACK | flags, seq).nfgen(tuple.family(), 0);
         tuple.write(&mut w, CTA_TUPLE_ORIG);
         if zone != 0 {
             w.attr(CTA_ZONE, &zone.to_be_bytes());

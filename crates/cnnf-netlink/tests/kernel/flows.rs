@@ -1,8 +1,9 @@
 //! Labels, dispatch, conntrack and packet logs on the real kernel.
 
+use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 
-use cnnf_netlink::conntrack::{Conntrack, Events, Flow, Groups, Kind, Received, Tuple};
+use cnnf_netlink::conntrack::{Conntrack, Entry, Events, Flow, Groups, Kind, Received, Tuple, status};
 use cnnf_netlink::nflog::{Log, LogSpec, Received as Copies};
 use cnnf_netlink::nft::*;
 use cnnf_netlink::packet::Head;
@@ -195,6 +196,60 @@ fn root_an_entry_older_than_labels_has_no_room_for_them() {
         assert!(table.get(&tuple, 0).unwrap().is_some());
         let refused = table.set_labels(&tuple, 0, [1; 4], [u32::MAX; 4]).unwrap_err();
         assert_eq!(refused.errno(), Some(libc::ENOSPC));
+        // made again once some rule uses labels it has room, in the direction that one likes
+        let turned = Tuple { src_port: ports.1, dst_port: ports.0, ..tuple };
+        let entry = Entry {
+            orig: turned,
+            zone: 0,
+            replied: true,
+            assured: true,
+            timeout: 60,
+            mark: 7,
+            tcp_state: None,
+            labels: [1, 2, 3, 4],
+        };
+        Nft::open().unwrap().commit(&stamping(&[]), None).unwrap();
+        assert!(!table.create(&entry).unwrap(), "the old one is in the way");
+        assert!(table.delete(&tuple, 0, None).unwrap());
+        assert!(table.create(&entry).unwrap());
+        let flow = table.get(&turned, 0).unwrap().unwrap();
+        assert_eq!((flow.orig, flow.reply, flow.labels, flow.mark), (turned, tuple, [1, 2, 3, 4], Some(7)));
+        assert_eq!(flow.status, Some(status::CONFIRMED | status::SEEN_REPLY | status::ASSURED));
+    });
+}
+
+#[test]
+fn root_a_live_tcp_connection_goes_on_under_an_entry_that_was_made_again() {
+    in_netns(|| {
+        let listener = TcpListener::bind(at("127.0.0.1:8080")).unwrap();
+        let mut client = TcpStream::connect(at("127.0.0.1:8080")).unwrap();
+        let mut server = listener.accept().unwrap().0;
+        let port = client.local_addr().unwrap().port();
+        // conntrack has seen nothing of it so far, and takes it up with the server's packet
+        Nft::open().unwrap().commit(&stamping(&[]), None).unwrap();
+        let mut beat = || {
+            server.write_all(b"x").unwrap();
+            client.read_exact(&mut [0]).unwrap();
+            client.write_all(b"y").unwrap();
+            server.read_exact(&mut [0]).unwrap();
+        };
+        beat();
+        let orig = Tuple { src: LOCALHOST, dst: LOCALHOST, proto: 6, src_port: port, dst_port: 8080 };
+        let pushed = Tuple { src_port: 8080, dst_port: port, ..orig };
+        let mut table = Conntrack::open().unwrap();
+        let taken_up = table.get(&pushed, 0).unwrap().unwrap();
+        assert_eq!((taken_up.orig, taken_up.tcp_liberal, taken_up.tcp_state), (pushed, true, Some(3)));
+        assert!(table.delete(&pushed, 0, taken_up.id).unwrap());
+        let (tcp_state, labels) = (taken_up.tcp_state, [17, 0, 0, 0]);
+        assert!(
+            table
+                .create(&Entry { orig, zone: 0, replied: true, assured: true, timeout: 60, mark: 0, tcp_state, labels })
+                .unwrap()
+        );
+        (0..100).for_each(|_| beat());
+        let flow = table.get(&orig, 0).unwrap().unwrap();
+        assert_eq!((flow.orig, flow.labels, flow.tcp_state), (orig, labels, Some(3)));
+        assert!(flow.timeout > Some(60), "packets are found to be its: {flow:?}");
     });
 }
 

@@ -113,9 +113,10 @@ fn is_busy(set: &Set) -> bool {
 }
 
 /// Whether connections that were judged before this plan may have to be judged again: not where it only makes services known
-/// (their cgroups, ports and chains) or forgets cgroups that are gone.
+/// (their cgroups, ports and chains) or forgets cgroups that are gone. `was_known` says of a label word whether live connections may have it: a
+/// service that gets its first rule is not a new one.
 #[must_use]
-pub fn rejudges(plan: &[Operation]) -> bool {
+pub fn rejudges(plan: &[Operation], was_known: impl Fn(u32) -> bool) -> bool {
     let fresh: BTreeSet<&Name> = plan
         .iter()
         .filter_map(|op| match op {
@@ -126,9 +127,8 @@ pub fn rejudges(plan: &[Operation]) -> bool {
     plan.iter().any(|op| match op {
         Operation::AddChain(..) | Operation::AddSet(..) => false,
         Operation::AddRule(name, _) => !fresh.contains(name),
-        Operation::AddElements(name, set) => {
-            !fresh.contains(name) && !matches!(set, Set::Cgroups(_) | Set::Dispatch(_) | Set::Ports(_))
-        }
+        Operation::AddElements(_, Set::Dispatch(chains)) => chains.keys().any(|word| was_known(*word)),
+        Operation::AddElements(name, set) => !fresh.contains(name) && !matches!(set, Set::Cgroups(_) | Set::Ports(_)),
         Operation::DeleteElements(_, set) => !matches!(set, Set::Cgroups(_)),
         Operation::FlushChain(_) | Operation::DeleteChain(_) | Operation::DeleteSet(_) => true,
     })

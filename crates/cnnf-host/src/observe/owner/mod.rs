@@ -9,7 +9,7 @@ mod known;
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -120,6 +120,15 @@ impl Owners {
             // a protocol whose sockets cannot be looked up, such as a ping's
             Err(_) => ServiceKey::unknown(),
         }
+    }
+
+    /// Whether a socket here waits for connections at `local`, from `remote` among others: a TCP listener, or a UDP socket that has no peer.
+    pub fn listens(&mut self, protocol: Protocol, local: SocketAddr, remote: IpAddr) -> bool {
+        let found = self.socket(protocol, local, SocketAddr::new(remote, 0), 0).ok().flatten();
+        found.is_some_and(|sock| match protocol {
+            Protocol::Udp => sock.remote.port() == 0,
+            _ => sock.state == State::Listen,
+        })
     }
 
     /// The socket of a connection; `None` if there is none.
