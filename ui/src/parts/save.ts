@@ -1,5 +1,5 @@
 /** Gives the reader a file of what the page holds; nothing is asked of a server. */
-export function save(name: string, type: string, content: string): void {
+export function save(name: string, type: string, content: BlobPart): void {
   const url = URL.createObjectURL(new Blob([content], { type }));
   const link = document.createElement("a");
   link.href = url;

@@ -1,4 +1,5 @@
 import { errors } from "./errors";
+import { radar } from "./radar";
 import { shell } from "./shell";
 import { signIn } from "./sign-in";
 
@@ -6,4 +7,4 @@ import { signIn } from "./sign-in";
  * Every sentence of the page, by part. Components hold no words of their own, so another language is another such object.
  * Sentences with values are functions; counts go through `count` of ./format, which knows plurals.
  */
-export const text = { shell, signIn, errors };
+export const text = { shell, signIn, radar, errors };

@@ -1,0 +1,57 @@
+import { Dialog } from "~/parts/dialog";
+import { text } from "~/text";
+import styles from "./help.module.css";
+import { Sample } from "./legend";
+import { CHANGE_LOOKS, CHANGE_ORDER, LOOKS, ORDER } from "./looks";
+
+/** What the keys do and the signs mean. */
+export function Help(props: { open: boolean; onClose(): void }) {
+  const t = text.radar.keys;
+  return (
+    <Dialog open={props.open} onClose={props.onClose} title={t.title} wide>
+      <div className={styles.help}>
+        <section>
+          <h3>{t.keys}</h3>
+          <dl className={styles.keys}>
+            {t.list.map(([key, what]) => (
+              <div key={key}>
+                <dt>
+                  <kbd className="kbd">{key}</kbd>
+                </dt>
+                <dd>{what}</dd>
+              </div>
+            ))}
+          </dl>
+        </section>
+        <section>
+          <h3>{t.signs}</h3>
+          <ul className={styles.signs}>
+            {[...ORDER].reverse().map((key) => (
+              <li key={key}>
+                <Sample look={LOOKS[key]} />
+                {text.radar.statuses[key]}
+              </li>
+            ))}
+            {[...CHANGE_ORDER]
+              .reverse()
+              .slice(0, 4)
+              .map((key) => (
+                <li key={key}>
+                  <Sample look={CHANGE_LOOKS[key]} />
+                  {text.radar.changes[key]}
+                </li>
+              ))}
+          </ul>
+          <dl className={styles.keys}>
+            {t.nodes.map(([sign, what]) => (
+              <div key={sign}>
+                <dt>{sign}</dt>
+                <dd>{what}</dd>
+              </div>
+            ))}
+          </dl>
+        </section>
+      </div>
+    </Dialog>
+  );
+}
