@@ -7,6 +7,7 @@ use cnnf_rpc::v1::fleet_service_client::FleetServiceClient;
 use cnnf_rpc::v1::policy_service_client::PolicyServiceClient;
 use cnnf_rpc::v1::topology_service_client::TopologyServiceClient;
 use cnnf_store::Store;
+use futures_util::future::join_all;
 use tonic::transport::Channel;
 
 use crate::place::{Defender, Place, flow, rule};
@@ -97,7 +98,7 @@ async fn what_was_acknowledged_is_there_once_after_every_kill() {
     for round in 0..kills {
         let admin = place.admin().await;
         let work = async {
-            let reports = futures(hosts.iter_mut().map(|host| host.report(&place)));
+            let reports = join_all(hosts.iter_mut().map(|host| host.report(&place)));
             tokio::join!(reports, operator.add(admin));
         };
         // Not at the same moment of its work each time.
@@ -145,14 +146,4 @@ async fn what_was_acknowledged_is_there_once_after_every_kill() {
     Store::open(&data.join("cnnf.db")).expect("opens").check().expect("the database is whole");
     println!("{kills} kills: {total} reports and {} rules acknowledged, none lost, none doubled", operator.rules.len());
     assert!(total > u64::from(kills) && !operator.rules.is_empty(), "there was hardly any load");
-}
-
-/// Waits for all.
-async fn futures<F: Future<Output = ()>>(all: impl Iterator<Item = F>) {
-    let mut all: Vec<_> = all.map(Box::pin).collect();
-    std::future::poll_fn(|context| {
-        all.retain_mut(|one| one.as_mut().poll(context).is_pending());
-        if all.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
-    })
-    .await;
 }

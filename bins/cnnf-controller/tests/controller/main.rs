@@ -7,6 +7,7 @@ mod confirm;
 mod definition;
 mod enrolment;
 mod expulsion;
+mod herd;
 mod kills;
 mod learning;
 mod over_time;

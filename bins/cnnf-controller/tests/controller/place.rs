@@ -256,6 +256,11 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
+    /// Its two directions.
+    pub(crate) fn split(self) -> (mpsc::Sender<v1::DefenderMessage>, Streaming<v1::ControllerMessage>) {
+        (self.up, self.down)
+    }
+
     pub(crate) async fn say(&self, body: Up) {
         self.up.send(v1::DefenderMessage { body: Some(body) }).await.expect("the stream is open");
     }
