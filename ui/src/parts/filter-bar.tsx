@@ -34,10 +34,11 @@ export function FilterBar<Row>(props: Props<Row>) {
   }, [value]);
 
   useEffect(() => {
-    if (text === sent.current) return;
+    const next = text.trim();
+    if (next === sent.current) return;
     const timer = setTimeout(() => {
-      sent.current = text;
-      onChange(text);
+      sent.current = next;
+      onChange(next);
     }, REST);
     return () => clearTimeout(timer);
   }, [text, onChange]);
@@ -72,12 +73,12 @@ export function FilterBar<Row>(props: Props<Row>) {
         value={text}
         open={open && suggestions.length > 0}
         openOnInputClick
-        onOpenChange={(next, details) => {
-          // A chosen key wants a value next.
-          if (!next && details.reason === "item-press") return;
-          setOpen(next);
+        onOpenChange={(next, details) => details.reason !== "item-press" && setOpen(next)}
+        onValueChange={(next, details) => {
+          setText(next);
+          // A chosen key wants a value next; a chosen value is all.
+          if (details.reason === "item-press") setOpen(next.endsWith(":"));
         }}
-        onValueChange={(next) => setText(next)}
         itemToStringValue={(suggestion: Suggestion) => suggestion.text}
       >
         <div className={styles.box}>

@@ -2,6 +2,8 @@ import { type PointerEvent, type RefObject, useCallback, useEffect, useRef, useS
 
 interface Options {
   scroller: RefObject<HTMLElement | null>;
+  /** What stays above the rows. */
+  head: RefObject<HTMLElement | null>;
   rowHeight: number;
   count: number;
   onMove: ((key: string, to: number) => void) | undefined;
@@ -12,7 +14,7 @@ const EDGE = 48;
 const SPEED = 14;
 
 /** Dragging a row of a virtual table by its grip: `from` is lifted, a line stands before row `to`. */
-export function useDrag({ scroller, rowHeight, count, onMove }: Options) {
+export function useDrag({ scroller, head, rowHeight, count, onMove }: Options) {
   const [drag, setDrag] = useState<{ from: number; to: number; key: string }>();
   const stop = useRef<() => void>(undefined);
   useEffect(() => () => stop.current?.(), []);
@@ -29,8 +31,7 @@ export function useDrag({ scroller, rowHeight, count, onMove }: Options) {
       let to = from;
       let frame = 0;
       const place = () => {
-        const head = box.firstElementChild?.getBoundingClientRect().height ?? 0;
-        const rows = y - box.getBoundingClientRect().top + box.scrollTop - head;
+        const rows = y - box.getBoundingClientRect().top + box.scrollTop - (head.current?.offsetHeight ?? 0);
         to = Math.max(0, Math.min(latest.current.count, Math.round(rows / rowHeight)));
         setDrag({ from, to, key });
       };
@@ -71,7 +72,7 @@ export function useDrag({ scroller, rowHeight, count, onMove }: Options) {
       };
       place();
     },
-    [scroller, rowHeight],
+    [scroller, head, rowHeight],
   );
   return { from: drag?.from, to: drag?.to, grab };
 }

@@ -37,6 +37,7 @@ export function DataTable<Row>(props: Props<Row>) {
   const { rows, columns, keyOf, onMove, rowHeight = 36 } = props;
   const id = useId();
   const scroller = useRef<HTMLDivElement>(null);
+  const head = useRef<HTMLDivElement>(null);
   const width = useWidth(scroller);
   const [active, setActive] = useState<string>();
   const shown = useMemo(() => fitting(columns, width, onMove ? GRIP : 0), [columns, width, onMove]);
@@ -46,11 +47,11 @@ export function DataTable<Row>(props: Props<Row>) {
     count: rows.length,
     getScrollElement: () => scroller.current,
     estimateSize: () => rowHeight,
-    overscan: 10,
+    overscan: 8,
     scrollMargin: 0,
     paddingStart: 0,
   });
-  const drag = useDrag({ scroller, rowHeight, count: rows.length, onMove });
+  const drag = useDrag({ scroller, head, rowHeight, count: rows.length, onMove });
   const at = active === undefined ? undefined : index.get(active);
 
   // A row that the address names is brought into view once, when it is there.
@@ -116,6 +117,8 @@ export function DataTable<Row>(props: Props<Row>) {
     else props.onSort?.(down ? { by: "", down: false } : { by, down: true });
   };
 
+  // A grid without rows is none.
+  if (rows.length === 0) return <div className={styles.empty}>{props.empty}</div>;
   return (
     // biome-ignore lint/a11y/useSemanticElements: a table element cannot leave rows out
     <div
@@ -139,7 +142,7 @@ export function DataTable<Row>(props: Props<Row>) {
         </span>
       )}
       {/* biome-ignore lint/a11y/useSemanticElements: see above */}
-      <div className={styles.head} role="rowgroup">
+      <div ref={head} className={styles.head} role="rowgroup">
         {/* biome-ignore lint/a11y/useSemanticElements: see above */}
         {/* biome-ignore lint/a11y/useFocusableInteractive: focus stays on the grid */}
         <div className={styles.heads} role="row" aria-rowindex={1} style={{ gridTemplateColumns: tracks }}>
@@ -154,46 +157,42 @@ export function DataTable<Row>(props: Props<Row>) {
           ))}
         </div>
       </div>
-      {rows.length === 0 ? (
-        <div className={styles.empty}>{props.empty}</div>
-      ) : (
-        // biome-ignore lint/a11y/useSemanticElements: see above
-        <div className={styles.body} role="rowgroup" style={{ height: virtual.getTotalSize() }}>
-          {virtual.getVirtualItems().map((item) => {
-            const row = rows[item.index];
-            if (!row) return null;
-            const key = keyOf(row);
-            return (
-              <TableRow
-                key={key}
-                id={`${id}-${item.index}`}
-                row={row}
-                columns={shown as readonly Column<unknown>[]}
-                tracks={tracks}
-                index={item.index}
-                top={item.start}
-                height={rowHeight}
-                active={key === active}
-                selected={key === props.selected}
-                dragged={drag.from === item.index}
-                className={props.rowClass?.(row)}
-                onGrab={onMove ? drag.grab : undefined}
-                rowKey={key}
-                onClick={(event) => {
-                  const target = event.target as Element;
-                  // What a row's menu opens is elsewhere on the page, but React tells its row.
-                  if (!event.currentTarget.contains(target) || target.closest("button, a, input, select, label")) return;
-                  // Text that was just selected is meant to be copied.
-                  if (getSelection()?.type === "Range") return;
-                  setActive(key);
-                  props.onOpen?.(row);
-                }}
-              />
-            );
-          })}
-          {drag.to !== undefined && <div className={styles.line} style={{ transform: `translateY(${drag.to * rowHeight - 1}px)` }} />}
-        </div>
-      )}
+      {/* biome-ignore lint/a11y/useSemanticElements: see above */}
+      <div className={styles.body} role="rowgroup" style={{ height: virtual.getTotalSize() }}>
+        {virtual.getVirtualItems().map((item) => {
+          const row = rows[item.index];
+          if (!row) return null;
+          const key = keyOf(row);
+          return (
+            <TableRow
+              key={key}
+              id={`${id}-${item.index}`}
+              row={row}
+              columns={shown as readonly Column<unknown>[]}
+              tracks={tracks}
+              index={item.index}
+              top={item.start}
+              height={rowHeight}
+              active={key === active}
+              selected={key === props.selected}
+              dragged={drag.from === item.index}
+              className={props.rowClass?.(row)}
+              onGrab={onMove ? drag.grab : undefined}
+              rowKey={key}
+              onClick={(event) => {
+                const target = event.target as Element;
+                // What a row's menu opens is elsewhere on the page, but React tells its row.
+                if (!event.currentTarget.contains(target) || target.closest("button, a, input, select, label")) return;
+                // Text that was just selected is meant to be copied.
+                if (getSelection()?.type === "Range") return;
+                setActive(key);
+                props.onOpen?.(row);
+              }}
+            />
+          );
+        })}
+        {drag.to !== undefined && <div className={styles.line} style={{ transform: `translateY(${drag.to * rowHeight - 1}px)` }} />}
+      </div>
     </div>
   );
 }

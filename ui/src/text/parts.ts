@@ -10,6 +10,7 @@ export const parts = {
   ago: (span: string) => `${span} ago`,
   moveHelp: "Alt with the up and down arrows moves the row.",
   filter: "Filter",
+  state: "State",
   filterHelp: "Words, or key:value; - excludes, quotes hold blanks together.",
   clearFilter: "Clear the filter",
   nothingFound: "Nothing matches the filter",

@@ -6,6 +6,7 @@ import type { Field } from "~/parts/filter";
 import { portMeant } from "~/parts/ports";
 import { millis } from "~/parts/spans";
 import { defend } from "~/text/defend";
+import { parts } from "~/text/parts";
 import type { InForce } from "./data";
 import { diff } from "./draft/diff";
 import type { Draft, Wanted } from "./draft/draft";
@@ -73,7 +74,7 @@ export const RULE_FIELDS: Field<RuleRow>[] = [
   },
   {
     key: "is",
-    label: "",
+    label: parts.state,
     of: (row) => states(row),
     words: ["on", "off", "unused", "expired", "draft", "shadowed", "inert", "contradicting", "wide", "ownerless"],
   },

@@ -3,6 +3,7 @@
 import type { Defender } from "~/gen/cnnf/v1/admin_pb";
 import { type Field, writeTerm } from "~/parts/filter";
 import { hosts } from "~/text/hosts";
+import { parts } from "~/text/parts";
 
 /** Whether its stream is open, or why not. */
 export function hostStatus({ revoked, connected }: Defender): "connected" | "offline" | "revoked" {
@@ -24,7 +25,7 @@ export const HOST_FIELDS: Field<Defender>[] = [
   { key: "version", label: hosts.columns.version, of: ({ version }) => version },
   {
     key: "is",
-    label: "",
+    label: parts.state,
     of: (defender) => [hostStatus(defender), policyState(defender), ...(defender.notCovered.length > 0 ? ["uncovered"] : [])],
     words: ["connected", "offline", "revoked", "applied", "behind", "failed", "uncovered"],
   },

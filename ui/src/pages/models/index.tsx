@@ -31,7 +31,7 @@ const PHASES = ["learning", "dry_run", "active", "archived"] as const;
 const FIELDS: Field<Model>[] = [
   { key: "phase", label: models.columns.phase, of: ({ phase }) => phase, words: PHASES },
   { key: "effect", label: models.columns.effect, of: ({ anomalyEffect }) => anomalyEffect, words: ["alert", "prevent"] },
-  { key: "is", label: "", of: ({ manual }) => (manual ? "manual" : ""), words: ["manual"] },
+  { key: "is", label: parts.state, of: ({ manual }) => (manual ? "manual" : ""), words: ["manual"] },
 ];
 const KEYS = FIELDS.map(({ key }) => key);
 

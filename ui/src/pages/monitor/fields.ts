@@ -27,7 +27,7 @@ export const EVENT_FIELDS: Field<Entry>[] = [
   { key: "model", label: monitor.fields.model, of: ({ event }) => event.model },
   { key: "process", label: monitor.columns.process, of: ({ event }) => event.samples.map(({ exe }) => exe) },
   { key: "user", label: monitor.fields.user, of: ({ event }) => event.process?.user ?? "" },
-  { key: "is", label: "", of: ({ event }) => (event.acknowledged ? "acknowledged" : "open"), words: ["open", "acknowledged"] },
+  { key: "is", label: parts.state, of: ({ event }) => (event.acknowledged ? "acknowledged" : "open"), words: ["open", "acknowledged"] },
 ];
 
 export const EVENT_KEYS = EVENT_FIELDS.map(({ key }) => key);

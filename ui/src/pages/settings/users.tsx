@@ -33,7 +33,7 @@ const words = settings.users;
 const ROLES = ["auditor", "operator", "admin"] as const;
 const FIELDS: FilterField<User>[] = [
   { key: "role", label: words.role, of: ({ role }) => role, words: ROLES },
-  { key: "is", label: "", of: ({ disabled }) => (disabled ? "disabled" : "active"), words: ["active", "disabled"] },
+  { key: "is", label: parts.state, of: ({ disabled }) => (disabled ? "disabled" : "active"), words: ["active", "disabled"] },
 ];
 const KEYS = FIELDS.map(({ key }) => key);
 
