@@ -1,7 +1,7 @@
 //! What all handlers and tasks share.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use cnnf_rpc::limits;
@@ -9,6 +9,7 @@ use cnnf_store::{Pending, Store, StoreError, StoredEvent};
 use tokio::sync::{Notify, Semaphore, broadcast, watch};
 use tonic::Status;
 
+use crate::changes::{Changes, Topic};
 use crate::clock::now;
 use crate::people::People;
 use crate::pki::Trust;
@@ -20,6 +21,10 @@ const INTAKES: usize = 2048;
 /// The controller.
 pub(crate) struct Controller {
     pub(crate) store: Store,
+    /// Where hosts reach it, HOST:PORT.
+    pub(crate) reached_at: OnceLock<Vec<String>>,
+    /// What watchers are told of.
+    pub(crate) changes: Changes,
     /// Users, sessions and tokens.
     pub(crate) people: People,
     /// Whom it believes; changes with the CA.
@@ -51,6 +56,8 @@ impl Controller {
         let people = People::restore(&store)?;
         Ok(Arc::new(Self {
             store,
+            reached_at: OnceLock::new(),
+            changes: Changes::new(),
             people,
             trust: watch::channel(trust).0,
             certificate_life,
@@ -102,6 +109,9 @@ impl Controller {
 
     /// Tells watchers about events that were stored.
     pub(crate) fn publish(&self, events: Vec<StoredEvent>) {
+        if !events.is_empty() {
+            self.changes.note(Topic::Events);
+        }
         for event in events {
             // Nobody watching is no error.
             let _ = self.events.send(Arc::new(event));
@@ -117,6 +127,8 @@ impl Controller {
         if learned.is_empty() {
             return Queued(None);
         }
+        self.changes.note(Topic::Topology);
+        self.changes.note(Topic::Models);
         Queued(Some(Writes {
             edges: self.store.patch_edges(learned.edges),
             models: self.store.patch_models(learned.models),
@@ -152,6 +164,8 @@ impl Controller {
         let fresh = restore(&self.store, now())?;
         let started = state.started;
         *state = State { started, ..fresh };
+        self.changes.note(Topic::Topology);
+        self.changes.note(Topic::Models);
         self.resolve_now.notify_one();
         Ok(())
     }

@@ -8,6 +8,7 @@ use cnnf_core::id::HostId;
 use cnnf_core::policy::{HostPolicy, Resolver};
 use sha2::{Digest as _, Sha256};
 
+use crate::changes::Topic;
 use crate::clock::now;
 use crate::controller::Controller;
 
@@ -52,6 +53,7 @@ async fn distribute(controller: &Arc<Controller>) -> Result<(), tonic::Status> {
     if !new.is_empty() {
         controller.store.set_generations(new).await.map_err(crate::controller::refuse)?;
     }
+    let changed = !resolved.is_empty();
     let mut state = controller.state();
     for Resolved { host, policy, content, fresh } in resolved {
         let Some(known) = state.hosts.get_mut(&host) else { continue };
@@ -68,6 +70,10 @@ async fn distribute(controller: &Arc<Controller>) -> Result<(), tonic::Status> {
         if let Some(live) = &known.live {
             live.policies.send_replace(Some(policy));
         }
+    }
+    drop(state);
+    if changed {
+        controller.changes.note(Topic::Fleet);
     }
     Ok(())
 }

@@ -21,6 +21,7 @@ use tonic::Status;
 pub(crate) use definition::Change;
 
 use crate::auth::Caller;
+use crate::changes::Topic;
 use crate::clock::now;
 use crate::controller::{Controller, refuse};
 use crate::state::Waiting;
@@ -290,6 +291,7 @@ impl Controller {
         tracing::info!(revision = new.revision, who, rules = new.rules.len(), change = %delta, "the rules have changed");
         self.rules_changed.notify_one();
         self.resolve_now.notify_one();
+        self.changes.note(Topic::Policy);
         self.settle(queued).await;
         self.publish(told);
         Ok(Edited { answer, revision: new.revision, new, delta })
@@ -304,7 +306,7 @@ impl Controller {
     ) -> Result<BTreeMap<String, String>, Status> {
         let _guard = self.edits.lock().await;
         let mut settings = self.state().settings.clone();
-        settings.set(name, value).map_err(|error| Status::invalid_argument(error.to_string()))?;
+        settings.set(name, value).map_err(|error| ConvertError::new(error.field, error.message))?;
         let texts = settings.to_texts();
         let text = texts.get(name).cloned().unwrap_or_default();
         let before = self.state().settings.to_texts().remove(name);
@@ -317,6 +319,7 @@ impl Controller {
         state.settings = settings;
         drop(state);
         tracing::info!(name, value, "a setting has changed");
+        self.changes.note(Topic::Settings);
         self.resolve_now.notify_one();
         Ok(texts)
     }
@@ -329,6 +332,7 @@ impl Controller {
         self.store.set_service_mode(key.clone(), mode, record).await.map_err(refuse)?;
         Arc::make_mut(&mut self.state().policy).service_modes.insert(key.clone(), mode);
         tracing::info!(service = %key, %mode, "a service's mode has changed");
+        self.changes.note(Topic::Topology);
         self.resolve_now.notify_one();
         Ok(())
     }
@@ -351,6 +355,7 @@ impl Controller {
         }
         drop(state);
         tracing::info!(host = %id, %mode, "a host's mode has changed");
+        self.changes.note(Topic::Fleet);
         self.resolve_now.notify_one();
         Ok(())
     }

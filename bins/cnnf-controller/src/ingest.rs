@@ -12,6 +12,7 @@ use cnnf_rpc::v1;
 use cnnf_rpc::v1::report::Body;
 use cnnf_store::{Cursor, EdgePatch, Intake, Inventory, NewEvent, Pending, Subject, Taken};
 
+use crate::changes::Topic;
 use crate::controller::Controller;
 use crate::state::{Learned, State};
 
@@ -63,6 +64,12 @@ pub(crate) fn take_in(
         };
         if learned.policy_changed {
             controller.resolve_soon.notify_one();
+        }
+        if intake.inventory.is_some() || !learned.is_empty() {
+            controller.changes.note(Topic::Topology);
+        }
+        if !learned.models.is_empty() {
+            controller.changes.note(Topic::Models);
         }
         intake.edges.put.extend(learned.edges.put);
         intake.edges.gone.extend(learned.edges.gone);

@@ -2,6 +2,7 @@
 
 mod auth;
 mod backup;
+mod changes;
 mod clock;
 mod config;
 mod controller;

@@ -43,6 +43,11 @@ async fn serve(config: &Config) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::refused)?;
     let controller = Controller::start(store, trust, config.certificate_life).map_err(Failure::refused)?;
     let (grpc_at, web_at) = (local(&grpc, config.listen), local(&web, config.web));
+    let certificate = controller.trust().server.chain.first().cloned().unwrap_or_default();
+    let names = tls::server_names(&certificate).unwrap_or_default();
+    let reached_at = names.iter().map(|name| format!("{name}:{}", grpc_at.port())).collect();
+    // Nobody has asked yet.
+    let _ = controller.reached_at.set(reached_at);
     let service = start(&controller, grpc, &server_tls, web, &web_tls);
     tokio::spawn(rotation::watch(Arc::clone(&controller), config.data_dir.clone(), (server_tls, web_tls)));
     tracing::info!(listen = %grpc_at, web = %web_at, "the controller runs");

@@ -29,8 +29,8 @@ pub(crate) struct Settings {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {message}")]
 pub(crate) struct SettingError {
-    field: &'static str,
-    message: String,
+    pub(crate) field: &'static str,
+    pub(crate) message: String,
 }
 
 /// All names, in the order in which they are listed.

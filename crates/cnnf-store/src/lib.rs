@@ -47,7 +47,7 @@ pub use pending::Pending;
 pub use people::{ApiTokenRow, Kept, SessionRow, UserRow};
 pub use policy::{PolicyState, RuleUse, Unconfirmed};
 pub use report::{Intake, Taken};
-pub use span::{DAY, HOUR};
+pub use span::{DAY, HOUR, Span};
 pub use token::{Enrolled, NewHost, NewToken, TokenError};
 pub use topology::EdgePatch;
 

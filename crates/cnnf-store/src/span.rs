@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use cnnf_core::flow::FlowStats;
+use cnnf_core::id::ServiceKey;
 use cnnf_core::time::Timestamp;
-use cnnf_core::topology::Edge;
-use rusqlite::{Connection, params};
+use cnnf_core::topology::{Edge, Peer};
+use rusqlite::{Connection, Row, params};
 
 use crate::column::{collect, count, read_count, read_edge, read_time, time};
 use crate::writer::Class;
@@ -53,6 +54,46 @@ impl Store {
         })
     }
 
+    /// What was counted for an edge between two times, by span and in their order; hours and days of which any part was in between.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn edge_history(&self, edge: &Edge, since: Timestamp, until: Timestamp) -> Result<Vec<Span>, StoreError> {
+        let names = edge_columns(edge);
+        self.read(|connection| {
+            let sql = format!(
+                "SELECT width, start, connections, bytes FROM edge_spans JOIN edge_names ON id = edge
+                 WHERE client = ?3 AND server = ?4 AND protocol = ?5 AND port = ?6 AND {IN_TIME} ORDER BY start, width"
+            );
+            let (client, server, protocol) = &names;
+            collect(connection, &sql, &[&time(since), &time(until), client, server, protocol, &edge.port], read_span)
+        })
+    }
+
+    /// As [`Store::edge_history`], of all edges of a service: what it took, and what it opened.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn service_history(
+        &self,
+        service: &ServiceKey,
+        since: Timestamp,
+        until: Timestamp,
+    ) -> Result<(Vec<Span>, Vec<Span>), StoreError> {
+        let name = Peer::Service(service.clone()).to_string();
+        self.read(|connection| {
+            let side = |column: &str| {
+                let sql = format!(
+                    "SELECT width, start, sum(connections) AS connections, sum(bytes) AS bytes
+                     FROM edge_spans JOIN edge_names ON id = edge
+                     WHERE {column} = ?3 AND {IN_TIME} GROUP BY start, width ORDER BY start, width"
+                );
+                collect(connection, &sql, &[&time(since), &time(until), &name], read_span)
+            };
+            Ok((side("server")?, side("client")?))
+        })
+    }
+
     /// Makes hours that ended before `hours_until` into days, and forgets days that ended before `days_until`. Does a part of it if there
     /// is much: `false` if there is more.
     pub fn age_edges(&self, hours_until: Timestamp, days_until: Timestamp) -> Pending<bool> {
@@ -83,6 +124,35 @@ impl Store {
             Ok(u64::try_from(made.max(forgotten)).unwrap_or(0) < BATCH)
         })
     }
+}
+
+/// What was counted in an hour or a day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// When it begins.
+    pub start: Timestamp,
+    /// [`HOUR`] or [`DAY`], in milliseconds.
+    pub width: u64,
+    /// Connections.
+    pub connections: u64,
+    /// Bytes both ways.
+    pub bytes: u64,
+}
+
+/// Of spans that overlap the time from ?1 to ?2.
+const IN_TIME: &str = "start + width > ?1 AND start <= ?2";
+
+fn read_span(row: &Row<'_>) -> Result<Span, StoreError> {
+    Ok(Span {
+        start: read_time(row, "start")?,
+        width: read_count(row, "width")?,
+        connections: read_count(row, "connections")?,
+        bytes: read_count(row, "bytes")?,
+    })
+}
+
+fn edge_columns(edge: &Edge) -> (String, String, String) {
+    (edge.client.to_string(), edge.server.to_string(), edge.protocol.to_string())
 }
 
 /// How a span takes in another of the same edge and time.

@@ -31,6 +31,7 @@ pub(crate) const TABLE: &[(&str, &[(&str, Needs)])] = &[
             ("ListEdges", Auditor),
             ("GetRadar", Auditor),
             ("DiffEdges", Auditor),
+            ("GetHistory", Auditor),
         ],
     ),
     (
@@ -109,6 +110,7 @@ pub(crate) const TABLE: &[(&str, &[(&str, Needs)])] = &[
         &[("ListUsers", Auditor), ("AddUser", Admin), ("UpdateUser", Admin), ("DeleteUser", Admin)],
     ),
     ("cnnf.v1.ApiTokenService", &[("ListTokens", Auditor), ("CreateToken", Admin), ("RevokeToken", Admin)]),
+    ("cnnf.v1.WatchService", &[("WatchChanges", Auditor)]),
     ("cnnf.v1.AuditService", &[("ListAudit", Auditor), ("VerifyAudit", Auditor)]),
     ("grpc.health.v1.Health", &[("Check", Anyone), ("Watch", Anyone), ("List", Anyone)]),
     ("grpc.reflection.v1.ServerReflection", &[("ServerReflectionInfo", Anyone)]),

@@ -10,6 +10,7 @@ use cnnf_store::{Audit, Author, NewEvent, PolicyState, Subject, Unconfirmed};
 use tonic::Status;
 
 use super::{By, Draft};
+use crate::changes::Topic;
 use crate::clock::now;
 use crate::controller::{Controller, refuse};
 
@@ -57,6 +58,7 @@ impl Controller {
         let record = Audit { subject: format!("revision {waiting}"), ..record };
         self.store.confirm_policy(waiting, &author, record).await.map_err(refuse)?;
         self.state().unconfirmed = None;
+        self.changes.note(Topic::Policy);
         tracing::info!(revision = waiting, who = author.who, "a change of rules is confirmed");
         Ok(waiting)
     }

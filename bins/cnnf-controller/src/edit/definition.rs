@@ -9,6 +9,7 @@ use serde_json::json;
 use tonic::Status;
 
 use crate::auth::Caller;
+use crate::changes::Topic;
 use crate::clock::now;
 use crate::controller::{Controller, refuse};
 
@@ -96,6 +97,7 @@ impl Controller {
         state.definitions.clone_from(&new);
         drop(state);
         tracing::info!(revision = new.revision, definitions = new.rows.len(), %who, "definitions have changed");
+        self.changes.note(Topic::Definitions);
         self.resolve_now.notify_one();
         Ok(new)
     }

@@ -7,6 +7,7 @@ use serde_json::json;
 use tonic::Status;
 
 use crate::auth::Caller;
+use crate::changes::Topic;
 use crate::clock::now;
 use crate::controller::{Controller, refuse};
 
@@ -27,6 +28,7 @@ impl Controller {
             self.queue(&state, learned)
         };
         tracing::info!(host = %id, "a host was revoked");
+        self.changes.note(Topic::Fleet);
         self.settle(queued).await;
         Ok(())
     }
@@ -60,6 +62,7 @@ impl Controller {
             return Err(refuse(error));
         }
         tracing::info!(host = %id, "a host was deleted");
+        self.changes.note(Topic::Fleet);
         Ok(())
     }
 }

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tonic::Status;
 
 use crate::auth::Caller;
+use crate::changes::Topic;
 use crate::clock::now;
 use crate::controller::{Controller, refuse};
 
@@ -46,6 +47,7 @@ impl Controller {
             return Err(refuse(error));
         }
         tracing::info!(service = %key, action, detail, %who, "a model was changed by hand");
+        self.changes.note(Topic::Models);
         self.resolve_now.notify_one();
         Ok(model)
     }

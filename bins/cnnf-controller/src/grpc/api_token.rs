@@ -12,6 +12,7 @@ use tonic::{Request, Response, Status};
 
 use super::session::stamp;
 use super::{Api, caller, word};
+use crate::changes::Topic;
 use crate::clock::now;
 use crate::controller::refuse;
 use crate::people::{new_secret, secret_hash};
@@ -63,6 +64,7 @@ impl ApiTokenService for Api {
         self.0.store.add_api_token(token.clone(), record).await.map_err(refuse)?;
         let answer = message(&token);
         self.0.people.known().tokens.insert(token.secret_hash.clone(), token);
+        self.0.changes.note(Topic::People);
         Ok(Response::new(v1::CreateApiTokenResponse { token: Some(answer), secret }))
     }
 
@@ -81,6 +83,7 @@ impl ApiTokenService for Api {
         let record = who.record("api_token.revoke", &name, Some(shown(&token)), None);
         self.0.store.delete_api_token(name, record).await.map_err(refuse)?;
         self.0.people.known().tokens.remove(&token.secret_hash);
+        self.0.changes.note(Topic::People);
         Ok(Response::new(v1::RevokeTokenResponse {}))
     }
 }

@@ -18,6 +18,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::Api;
 use super::enrollment::certify;
+use crate::changes::Topic;
 use crate::clock::{now, skew};
 use crate::controller::{Controller, refuse};
 use crate::ingest;
@@ -148,6 +149,7 @@ async fn begin(controller: &Arc<Controller>, host: HostId, hello: Hello) -> Resu
         controller.resolve_now.notify_one();
     }
     tracing::info!(%host, "a defender is connected");
+    controller.changes.note(Topic::Fleet);
     Ok((Stream { controller: Arc::clone(controller), host, epoch, number }, receiver))
 }
 
@@ -173,6 +175,7 @@ impl Stream {
                 known.live = None;
             }
         }
+        self.controller.changes.note(Topic::Fleet);
         match result {
             Ok(()) => tracing::info!(host = %self.host, "a defender has ended its stream"),
             Err(status) => {
@@ -236,12 +239,17 @@ impl Stream {
                     if let Some(known) = self.controller.state().hosts.get_mut(&self.host) {
                         known.status = Some(status);
                     }
+                    self.controller.changes.note(Topic::Fleet);
                 }
                 Some(Up::Heartbeat(beat)) => {
                     if let Some(known) = self.controller.state().hosts.get_mut(&self.host) {
                         known.counters = beat.counters.into_iter().take(MAX_COUNTERS).collect();
                         known.skew_ms = skew(beat.now_ms, at);
-                        known.not_covered = beat.not_covered.into_iter().take(MAX_LINES).map(line).collect();
+                        let lines: Vec<String> = beat.not_covered.into_iter().take(MAX_LINES).map(line).collect();
+                        if known.not_covered != lines {
+                            known.not_covered = lines;
+                            self.controller.changes.note(Topic::Fleet);
+                        }
                     }
                 }
                 Some(Up::Hello(_)) => return Err(Status::invalid_argument("Hello comes first and only once")),

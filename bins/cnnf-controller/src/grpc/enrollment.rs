@@ -8,6 +8,7 @@ use cnnf_store::{Audit, NewHost, TokenError};
 use tonic::{Request, Response, Status};
 
 use super::{Api, caller};
+use crate::changes::Topic;
 use crate::clock::now;
 use crate::controller::{Controller, refuse};
 use crate::people::secret_hash;
@@ -46,6 +47,7 @@ impl EnrollmentService for Api {
         tracing::info!(host = %id, name = row.name, "a host was let in");
         self.0.state().add_host(row, now());
         self.0.resolve_now.notify_one();
+        self.0.changes.note(Topic::Fleet);
         Ok(Response::new(EnrollResponse {
             host_id: id.to_string(),
             certificate: certificate.der,

@@ -102,7 +102,16 @@ impl FleetService for Api {
         self.0.store.add_token(new, record).await.map_err(refuse)?;
         tracing::info!(uses, ttl, "an enrolment token was made");
         let expires = time_text_or_never(expires);
-        Ok(Response::new(v1::CreateTokenResponse { token: token.to_string(), expires, uses }))
+        let controllers = self.0.reached_at.get().cloned().unwrap_or_default();
+        let at = controllers.first().map_or("CONTROLLER:7443", String::as_str);
+        Ok(Response::new(v1::CreateTokenResponse {
+            command: format!("cnnf-defender enroll --controller {at} --token {token}"),
+            token: token.to_string(),
+            expires,
+            uses,
+            ca_pin: token.pin.iter().map(|byte| format!("{byte:02x}")).collect(),
+            controllers,
+        }))
     }
 }
 

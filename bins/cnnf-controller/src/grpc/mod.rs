@@ -8,6 +8,7 @@ mod enrollment;
 mod event;
 mod explain;
 mod fleet;
+mod history;
 mod model;
 mod page;
 mod policy;
@@ -16,6 +17,7 @@ mod setting;
 mod status;
 mod topology;
 mod user;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -37,6 +39,7 @@ use cnnf_rpc::v1::settings_service_server::SettingsServiceServer;
 use cnnf_rpc::v1::status_service_server::StatusServiceServer;
 use cnnf_rpc::v1::topology_service_server::TopologyServiceServer;
 use cnnf_rpc::v1::user_service_server::UserServiceServer;
+use cnnf_rpc::v1::watch_service_server::WatchServiceServer;
 use cnnf_rpc::{limits, tls};
 use tonic::Status;
 use tonic::service::RoutesBuilder;
@@ -93,7 +96,8 @@ pub(crate) fn for_people(api: &Api) -> RoutesBuilder {
         .add_service(SessionServiceServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(UserServiceServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(ApiTokenServiceServer::new(api.clone()).max_decoding_message_size(max))
-        .add_service(AuditServiceServer::new(api.clone()).max_decoding_message_size(max));
+        .add_service(AuditServiceServer::new(api.clone()).max_decoding_message_size(max))
+        .add_service(WatchServiceServer::new(api.clone()).max_decoding_message_size(max));
     services
 }
 

@@ -136,6 +136,13 @@ impl TopologyService for Api {
         let before = since.minus(until.since(since));
         self.0.aside(move |controller| compare(controller, before, since, until)).await.map(Response::new)
     }
+
+    async fn get_history(
+        &self,
+        request: Request<v1::GetHistoryRequest>,
+    ) -> Result<Response<v1::GetHistoryResponse>, Status> {
+        self.history(request.into_inner()).await.map(Response::new)
+    }
 }
 
 /// An end that edges are asked by.

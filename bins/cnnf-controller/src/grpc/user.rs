@@ -10,6 +10,7 @@ use tonic::{Request, Response, Status};
 
 use super::session::stamp;
 use super::{Api, caller, word};
+use crate::changes::Topic;
 use crate::clock::now;
 use crate::controller::refuse;
 
@@ -44,6 +45,7 @@ impl UserService for Api {
         self.0.store.put_user(user.clone(), Kept::All, entry).await.map_err(refuse)?;
         let answer = message(&user);
         self.0.people.known().users.insert(name, user);
+        self.0.changes.note(Topic::People);
         Ok(Response::new(answer))
     }
 
@@ -84,6 +86,8 @@ impl UserService for Api {
             known.end_sessions(&name, None);
         }
         known.users.insert(name, user);
+        drop(known);
+        self.0.changes.note(Topic::People);
         Ok(Response::new(answer))
     }
 
@@ -101,6 +105,8 @@ impl UserService for Api {
         let mut known = self.0.people.known();
         known.end_sessions(&name, None);
         known.users.remove(&name);
+        drop(known);
+        self.0.changes.note(Topic::People);
         Ok(Response::new(v1::DeleteUserResponse {}))
     }
 }

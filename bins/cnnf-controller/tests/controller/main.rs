@@ -18,4 +18,5 @@ mod roles;
 mod sessions;
 mod stream;
 mod trust;
+mod watch;
 mod web;

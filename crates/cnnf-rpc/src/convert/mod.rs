@@ -15,6 +15,9 @@ mod tests;
 
 use std::fmt;
 
+use tonic::Code;
+use tonic_types::{ErrorDetails, StatusExt as _};
+
 /// Why a message is no value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConvertError {
@@ -57,7 +60,10 @@ impl std::error::Error for ConvertError {}
 
 impl From<ConvertError> for tonic::Status {
     fn from(error: ConvertError) -> Self {
-        Self::invalid_argument(error.to_string())
+        // Beside the text for people, the field's path for programs: google.rpc.BadRequest.
+        let text = error.to_string();
+        let details = ErrorDetails::with_bad_request_violation(error.field, error.message);
+        Self::with_error_details(Code::InvalidArgument, text, details)
     }
 }
 

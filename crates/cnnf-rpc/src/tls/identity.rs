@@ -1,7 +1,7 @@
 //! Who a client is, by its certificate.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
 use cnnf_core::id::HostId;
@@ -160,6 +160,29 @@ impl Validity {
 /// If one of them cannot be parsed.
 pub fn is_issued_by(der: &[u8], ca: &[u8]) -> Result<bool, IdentityError> {
     Ok(parse(der)?.issuer().as_raw() == parse(ca)?.subject().as_raw())
+}
+
+/// The names and addresses that a server's certificate in DER is for, in its order, as they stand in HOST:PORT: addresses of IPv6 in
+/// brackets.
+///
+/// # Errors
+/// If the certificate cannot be parsed.
+pub fn server_names(der: &[u8]) -> Result<Vec<String>, IdentityError> {
+    let certificate = parse(der)?;
+    let names = certificate
+        .subject_alternative_name()
+        .map_err(|error| IdentityError::Unreadable(error.to_string()))?
+        .map(|extension| extension.value.general_names.as_slice())
+        .unwrap_or_default();
+    let text = |name: &GeneralName<'_>| match name {
+        GeneralName::DNSName(name) => Some((*name).to_owned()),
+        GeneralName::IPAddress(bytes) => match bytes.len() {
+            4 => <[u8; 4]>::try_from(*bytes).ok().map(|bytes| Ipv4Addr::from(bytes).to_string()),
+            _ => <[u8; 16]>::try_from(*bytes).ok().map(|bytes| format!("[{}]", Ipv6Addr::from(bytes))),
+        },
+        _ => None,
+    };
+    Ok(names.iter().filter_map(text).collect())
 }
 
 fn parse(der: &[u8]) -> Result<X509Certificate<'_>, IdentityError> {

@@ -11,7 +11,7 @@ mod token;
 mod web;
 
 pub use client::{ClientTls, Pinned, connect, connect_pinned};
-pub use identity::{IdentityError, PeerConnection, PeerIdentity, Validity, is_issued_by, serial};
+pub use identity::{IdentityError, PeerConnection, PeerIdentity, Validity, is_issued_by, serial, server_names};
 pub use server::{Connection, Incoming, LiveTls, ServerTls, accept, accept_live, server};
 pub use token::{Pin, Token, TokenError, pin_of};
 pub use web::{Http, WebTls};

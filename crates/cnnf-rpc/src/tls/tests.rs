@@ -257,3 +257,11 @@ async fn another_certificate_holds_for_connections_that_come_later() {
     let after = connect(&address, &new.client(&["cnnf://admin/new"])).await.expect("connect");
     assert!(who(after).await.expect("an answer").starts_with("admin new"));
 }
+
+#[test]
+fn a_servers_names_are_read_as_one_connects_to_them() {
+    let names = ["c.example", "10.0.0.5", "fd86::250"];
+    let certificate = &Ca::new().server(&names).chain[0].clone();
+    assert_eq!(server_names(certificate), Ok(vec!["c.example".into(), "10.0.0.5".into(), "[fd86::250]".into()]));
+    assert!(server_names(b"none").is_err());
+}

@@ -3,7 +3,7 @@
 use cnnf_core::flow::FlowStats;
 use cnnf_core::time::Timestamp;
 use cnnf_core::topology::Edge;
-use cnnf_store::{DAY, EdgePatch, HOUR, Store};
+use cnnf_store::{DAY, EdgePatch, HOUR, Span, Store};
 
 use crate::place::{Place, edge, enrol, report, stats};
 
@@ -71,4 +71,24 @@ fn what_was_counted_goes_with_the_name() {
     let patch = EdgePatch { gone: vec![old], renamed, ..EdgePatch::default() };
     store.patch_edges(patch).wait().expect("renamed");
     assert_eq!(between(&store, 0, HOUR), [(new, 7)]);
+}
+
+#[test]
+fn a_chart_has_hours_and_days_in_order_and_both_sides_of_a_service() {
+    let (_place, store) = Place::new();
+    enrol(&store, "h");
+    let (ab, bc) = (edge("unit:a", "unit:b", 80), edge("unit:b", "unit:c", 81));
+    count(&store, 1, &[(ab.clone(), stats(5, 10, 20)), (bc.clone(), stats(1, 10, 20))]);
+    count(&store, 2, &[(ab.clone(), stats(7, HOUR, HOUR + 5))]);
+    count(&store, 3, &[(ab.clone(), stats(2, 3 * DAY, 3 * DAY + 5))]);
+    age(&store, DAY, 0);
+    let shown = |spans: Vec<Span>| spans.into_iter().map(|s| (s.start.0, s.width, s.connections)).collect::<Vec<_>>();
+    let of_edge = |since, until| shown(store.edge_history(&ab, Timestamp(since), Timestamp(until)).expect("history"));
+    assert_eq!(of_edge(0, 9 * DAY), [(0, DAY, 12), (3 * DAY, HOUR, 2)]);
+    assert_eq!(of_edge(DAY - 1, 3 * DAY - 1), [(0, DAY, 12)]);
+    assert_eq!(of_edge(DAY, 3 * DAY), [(3 * DAY, HOUR, 2)]);
+    let key = "unit:b".parse().expect("key");
+    let (taken, opened) = store.service_history(&key, Timestamp(0), Timestamp(9 * DAY)).expect("history");
+    assert_eq!(shown(taken), [(0, DAY, 12), (3 * DAY, HOUR, 2)]);
+    assert_eq!(shown(opened), [(0, DAY, 1)]);
 }

@@ -120,6 +120,10 @@ impl TopologyService for Controller {
         Ok(Response::new(ListEdgesResponse { edges, next_token }))
     }
 
+    async fn get_history(&self, _: Request<GetHistoryRequest>) -> Answer<GetHistoryResponse> {
+        Err(Status::unimplemented("no command asks for charts"))
+    }
+
     async fn diff_edges(&self, request: Request<DiffEdgesRequest>) -> Answer<DiffEdgesResponse> {
         self.admit(request)?;
         Ok(Response::new(answers::differences()))
@@ -472,7 +476,15 @@ impl FleetService for Controller {
     async fn create_token(&self, request: Request<CreateTokenRequest>) -> Answer<CreateTokenResponse> {
         let ask = self.admit(request)?;
         let token = format!("cnnf1.secret{}.pin", ask.ttl_seconds);
-        Ok(Response::new(CreateTokenResponse { token, expires: "2026-11-24T06:40:00Z".into(), uses: ask.uses }))
+        let at = "controller.example:7443";
+        Ok(Response::new(CreateTokenResponse {
+            command: format!("cnnf-defender enroll --controller {at} --token {token}"),
+            token,
+            expires: "2026-11-24T06:40:00Z".into(),
+            uses: ask.uses,
+            controllers: vec![at.into()],
+            ca_pin: "0f".repeat(32),
+        }))
     }
 }
 
