@@ -297,6 +297,7 @@ export const defend = {
     pane: (revision: string) => `Revision ${revision}`,
     changes: "What changed",
     rollback: "Go back to this…",
+    takeBack: "Take this change back…",
     rollbackTitle: (revision: string) => `Go back to revision ${revision}`,
     rollbackHelp: "Rules and objects become what they were after it, as a new revision. Later changes stay in the history.",
     rollbackPlan: "What would change",

@@ -50,8 +50,8 @@ export const models = {
   pane: {
     label: (service: string) => `Model of ${service}`,
     readiness: "Readiness",
-    readyAt: (percent: string) => `${percent} of the next connections are expected to be known.`,
-    expect: (n: string) => `If it were active: about ${n} events a day.`,
+    readyAt: (percent: string, seen: string) => `${percent} of the next connections are expected to be known, by ${seen} seen.`,
+    expect: (n: string, active: boolean) => (active ? `Expect about ${n} events a day.` : `If it were active: about ${n} events a day.`),
     nothingSeen: "Nothing was seen yet.",
     facts: "Learning",
     phase: "Phase",

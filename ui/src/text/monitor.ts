@@ -1,3 +1,5 @@
+import { count, number } from "./format";
+
 export const monitor = {
   title: "Monitor",
   table: "Events, newest first",
@@ -14,7 +16,7 @@ export const monitor = {
     state: "Seen to",
   },
   fields: { service: "Service at either end", host: "Host", address: "Address", rule: "Rule", model: "Model", user: "User" },
-  note: (shown: string, all: string) => (shown === all ? `${all} events` : `${shown} of ${all} events`),
+  note: (shown: number, all: number) => (shown === all ? count(all, "event") : `${number(shown)} of ${count(all, "event")}`),
   live: "Live",
   hold: "Hold",
   go: "Go on",

@@ -184,7 +184,7 @@ const COLUMNS: Column<AuditEntry>[] = [
   {
     id: "via",
     head: audit.columns.via,
-    width: "96px",
+    width: "112px",
     drop: 1,
     cell: ({ via }) => <span className={styles.faint}>{audit.vias[via] ?? safe(via)}</span>,
   },

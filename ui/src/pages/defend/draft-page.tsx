@@ -28,6 +28,7 @@ import styles from "./draft-page.module.css";
 import { Frame } from "./frame";
 import { Plan } from "./plan";
 import { Simulation } from "./simulation";
+import { Verdict } from "./verdict";
 
 const SHAPE = { seen: wordParam(["hour", "day", "week", "all"], "all") };
 
@@ -129,9 +130,7 @@ function Findings(props: { draft: Draft; touched: readonly Change[] }) {
           <li key={`${finding.rule} ${finding.fault} ${finding.other}`}>
             <TriangleAlert size={15} aria-hidden />
             <span>
-              <bdi className={styles.rule}>{safe(finding.rule)}</bdi>{" "}
-              <strong>{defend.findings[finding.fault] ?? safe(finding.fault)}.</strong> {safe(finding.why, 600)}{" "}
-              <span className={styles.fix}>{safe(finding.fix, 600)}</span>
+              <bdi className={styles.rule}>{safe(finding.rule)}</bdi> <Verdict of={finding} />
             </span>
           </li>
         ))}

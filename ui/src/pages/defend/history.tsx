@@ -99,7 +99,13 @@ export function HistoryPage() {
           <RevisionPane
             revision={at.revision}
             onClose={close}
-            onBack={may.change && at.revision !== newest?.toString() ? () => setBack(at.revision) : undefined}
+            newest={at.revision === newest?.toString()}
+            // What the newest change made is undone by going to the one before it.
+            onBack={
+              may.change
+                ? () => setBack(at.revision === newest?.toString() ? (BigInt(at.revision) - 1n).toString() : at.revision)
+                : undefined
+            }
           />
         )
       }
@@ -154,7 +160,7 @@ export function planOf(changes: readonly PolicyChange[]): Omit<Change, "key">[] 
   }));
 }
 
-function RevisionPane(props: { revision: string; onClose(): void; onBack: (() => void) | undefined }) {
+function RevisionPane(props: { revision: string; newest: boolean; onClose(): void; onBack: (() => void) | undefined }) {
   const { data, error, refetch } = useQuery({
     queryKey: [...keys.revisions(), props.revision],
     queryFn: ({ signal }) => policy.getRevision({ revision: BigInt(props.revision) }, { signal }),
@@ -169,7 +175,7 @@ function RevisionPane(props: { revision: string; onClose(): void; onBack: (() =>
         props.onBack && (
           <button type="button" className="btn" onClick={props.onBack}>
             <History size={14} aria-hidden />
-            {defend.history.rollback}
+            {props.newest ? defend.history.takeBack : defend.history.rollback}
           </button>
         )
       }

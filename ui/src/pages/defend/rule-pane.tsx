@@ -12,6 +12,7 @@ import { parts } from "~/text/parts";
 import { safe } from "~/text/safe";
 import type { RuleRow } from "./rows";
 import styles from "./rule-pane.module.css";
+import { Verdict } from "./verdict";
 
 /** All that is known of a rule. */
 export function RulePane(props: { row: RuleRow; items: readonly (MenuItem | false)[]; onEdit: (() => void) | undefined; onClose(): void }) {
@@ -58,8 +59,7 @@ export function RulePane(props: { row: RuleRow; items: readonly (MenuItem | fals
           <ul className={styles.findings}>
             {findings.map((finding) => (
               <li key={`${finding.fault} ${finding.other}`}>
-                <strong>{defend.findings[finding.fault] ?? safe(finding.fault)}.</strong> {safe(finding.why, 600)}{" "}
-                <span className={styles.fix}>{safe(finding.fix, 600)}</span>
+                <Verdict of={finding} />
                 {finding.other && (
                   <>
                     {" "}

@@ -149,8 +149,8 @@ export function ModelPane(props: { model: Model; may: May; onClose(): void }) {
           <>
             <Known model={model} />
             <p className={styles.says}>
-              {models.pane.readyAt(knownPercent(model.unseenProbability))}{" "}
-              {model.expectedEvents !== undefined && models.pane.expect(perDay(model.expectedEvents))}
+              {models.pane.readyAt(knownPercent(model.unseenProbability), number(model.connections))}{" "}
+              {model.expectedEvents !== undefined && models.pane.expect(perDay(model.expectedEvents), model.phase === "active")}
             </p>
           </>
         )}

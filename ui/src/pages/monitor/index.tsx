@@ -103,7 +103,7 @@ export default function Monitor() {
   return (
     <Page
       title={monitor.title}
-      note={shown.loading ? undefined : monitor.note(number(found.length), number(shown.entries.length))}
+      note={shown.loading ? undefined : monitor.note(found.length, shown.entries.length)}
       actions={
         <>
           <button
