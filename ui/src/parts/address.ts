@@ -26,6 +26,51 @@ export function isAddresses(text: string): boolean {
   return text.split(",").every((part) => wrongAddress(part.trim()) === undefined);
 }
 
+/** A range of addresses of one family, ends included. */
+export interface Range extends Span {
+  /** 32 or 128. */
+  width: number;
+}
+
+interface Span {
+  low: bigint;
+  high: bigint;
+}
+
+/** The range that an address, a network or a range is; `undefined` if it is none. */
+export function rangeOf(text: string): Range | undefined {
+  if (wrongAddress(text) !== undefined) return undefined;
+  const dash = text.indexOf("-");
+  const slash = text.indexOf("/");
+  const low = bits(dash >= 0 ? text.slice(0, dash) : slash >= 0 ? text.slice(0, slash) : text);
+  if (!low) return undefined;
+  const { width } = low;
+  if (dash >= 0) return { width, low: low.value, high: bits(text.slice(dash + 1))?.value ?? low.value };
+  const host = slash >= 0 ? width - Number(text.slice(slash + 1)) : 0;
+  return { width, low: low.value, high: low.value + (1n << BigInt(host)) - 1n };
+}
+
+/** How many addresses of each family are in these ranges, each once. */
+export function countAddresses(ranges: readonly Range[]): { four: bigint; six: bigint } {
+  const count = (width: number) => {
+    let total = 0n;
+    let end = -1n;
+    for (const { low, high } of ranges.filter((range) => range.width === width).sort((a, b) => (a.low < b.low ? -1 : 1))) {
+      const from = low > end ? low : end + 1n;
+      if (high >= from) total += high - from + 1n;
+      if (high > end) end = high;
+    }
+    return total;
+  };
+  return { four: count(32), six: count(128) };
+}
+
+/** Whether what is written, an address or a network, lies in one of the ranges as a whole. */
+export function isWithin(text: string, ranges: readonly Range[]): boolean {
+  const own = rangeOf(text);
+  return own !== undefined && ranges.some(({ width, low, high }) => width === own.width && low <= own.low && own.high <= high);
+}
+
 interface Bits {
   value: bigint;
   /** 32 or 128. */

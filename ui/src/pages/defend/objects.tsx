@@ -24,6 +24,7 @@ import { diff } from "./draft/diff";
 import { type DraftObject, removeObject, setObject, usedBy } from "./draft/draft";
 import { change, useDraft } from "./draft/store";
 import { Frame } from "./frame";
+import { Holds } from "./holds";
 import styles from "./rules.module.css";
 
 const SHAPE = { q: textParam(), object: textParam(), sort: textParam() };
@@ -170,6 +171,9 @@ export function ObjectsPage() {
                 ))}
               </ul>
             </Section>
+            <Section title={defend.objects.preview}>
+              <Holds addresses={selected.addresses} />
+            </Section>
             <Section title={defend.objects.usedBy}>
               {selected.usedBy.length === 0 ? (
                 <p>{defend.objects.unused}</p>
@@ -286,6 +290,7 @@ function ObjectForm(props: {
               />
             )}
           </Field>
+          {object.addresses.length > 0 && !wrong.addresses && <Holds addresses={object.addresses} />}
         </Fields>
         <DialogActions>
           <button type="button" className="btn" onClick={props.onClose}>

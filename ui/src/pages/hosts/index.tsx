@@ -38,7 +38,7 @@ export default function Hosts() {
   const [at, setAt] = useAddress(SHAPE);
   const [question, setQuestion] = useState<Question>();
   const { data, error, refetch } = useQuery({
-    queryKey: keys.defenders(),
+    queryKey: [...keys.defenders(), "all"],
     queryFn: ({ signal }) =>
       every(
         (page) => fleet.listDefenders({ page }, { signal }),
