@@ -16,7 +16,7 @@ SOAK_EACH ?= 2500
 # The page is built again when one of these is newer than it.
 UI_SOURCES := $(shell find ui proto \( -path ui/node_modules -o -path ui/.node -o -path ui/dist -o -path ui/src/gen -o -path ui/e2e \) -prune -o -type f ! -name .built -print)
 
-.PHONY: help deps ui tools build fmt lint deny check test fuzz demo soak bench test-vm beds lab clean
+.PHONY: help deps ui tools build fmt lint deny check test test-ui screenshots fuzz demo soak bench test-vm beds lab clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -54,8 +54,17 @@ check: tools ui lint deny ## everything that needs no root
 test: deps tools ui lint deny ## everything CI runs (root: makes namespaces of its own)
 	cd ui && npm run --silent unit
 	cargo build --locked --workspace --bins
+	cd ui && npm run --silent e2e
 	cargo nextest run --locked --workspace
 	$(MAKE) --no-print-directory demo CHECK=1
+
+test-ui: deps ui ## the page alone: unit tests, and tests in Chromium before a made-up and a real controller (root)
+	cargo build --locked --workspace --bins
+	cd ui && npm run --silent unit && npm run --silent e2e
+
+screenshots: deps ui ## pictures of every page, dark and light, into ui/e2e/out (root)
+	cargo build --locked --workspace --bins
+	cd ui && npm run --silent shots
 
 fuzz: ## fuzz every decoder longer than the tests do, with another seed each time: FUZZ_ROUNDS=5000000 a decoder
 	FUZZ_ROUNDS=$${FUZZ_ROUNDS:-5000000} FUZZ_SEED=$${FUZZ_SEED:-$$RANDOM$$RANDOM} cargo nextest run --locked --profile soak --workspace \
