@@ -82,6 +82,7 @@ soak: deps tools ## the full figures (root, a quarter of an hour): a connection'
 	@awk -F'\t' '{ known += $$2; right += $$3; unknown += $$4; wrong += $$5 } \
 		END { printf "%d attributions in %d cases: %d right, %d unknown, %d wrong\n", right + unknown + wrong, NR, right, unknown, wrong; \
 		exit wrong > 0 || right + unknown < 100000 }' target/soak/truth.tsv
+	CNNF_KILLS=1000 nice cargo nextest run --locked --profile soak -p cnnf-defender -E 'test(/^kills::/)' --no-capture
 	CNNF_KILLS=1000 nice cargo nextest run --locked --profile soak -p cnnf-controller -E 'test(/^kills::/)' --no-capture
 	PROPTEST_CASES=8192 nice cargo nextest run --locked --profile soak -p cnnf-core -p cnnf-host \
 		-E 'test(agreement) or test(plan::tests)'

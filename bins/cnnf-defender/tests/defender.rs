@@ -4,6 +4,7 @@ mod bed;
 mod containers;
 mod flushes;
 mod hostile;
+mod kills;
 mod naming;
 mod older;
 mod truth;
@@ -24,6 +25,7 @@ fn probe() {
     bed::be_probe(|group, words| {
         flushes::act(words)
             .or_else(|| hostile::act(words))
+            .or_else(|| kills::act(words))
             .or_else(|| naming::act(words))
             .or_else(|| older::act(words))
             .or_else(|| truth::act(group, words))

@@ -80,6 +80,8 @@ pub(crate) enum Event {
     PassedUnjudged(u64),
     /// The controller was reached anew while this generation was in force.
     Proved { generation: u64 },
+    /// The host has shown what it is made of, so a table can be made that lacks nothing. Comes once.
+    Begun,
     /// Time passes; comes at least each 100 ms.
     Tick,
     /// The operator wants the table away.
@@ -163,6 +165,8 @@ pub(crate) struct Agent {
     proving: Option<u64>,
     guard: Guard,
     released: bool,
+    /// Whether there may be a table: one without the host's services would let through what an earlier run's prevents.
+    begun: bool,
     /// Whether an earlier run of this boot has counted connections that live.
     resumed: bool,
     /// When that run was last alive, until the gap is told of.
@@ -209,6 +213,7 @@ impl Agent {
             proving: None,
             guard: Guard::default(),
             released: false,
+            begun: false,
             away_since: last_alive.filter(|_| stamps.resumed),
             resumed: stamps.resumed,
             lost_since: None,
@@ -332,6 +337,10 @@ impl Agent {
                 if self.standing.on_trial() == Some(generation) {
                     self.stand(Standing::Good, &mut effects);
                 }
+            }
+            Event::Begun => {
+                self.begun = true;
+                self.rebuild(&mut effects);
             }
             Event::Tick => self.tick(now, &mut effects),
             Event::Release => {
@@ -495,7 +504,7 @@ impl Agent {
 
     /// Makes the table anew; true if it is another one.
     fn rebuild(&mut self, effects: &mut Vec<Effect>) -> bool {
-        if self.released {
+        if self.released || !self.begun {
             return false;
         }
         self.levels = self.levels.max(self.resolver.levels());

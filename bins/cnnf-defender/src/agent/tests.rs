@@ -5,7 +5,12 @@ use cnnf_core::ruleset::Set;
 use super::*;
 
 fn agent() -> Agent {
-    Agent::new(Stamps::default(), None, None, QueueBackend::Xt, Failsafes::with_controller(7443))
+    agent_with(None)
+}
+
+fn agent_with(policy: Option<HostPolicy>) -> Agent {
+    let agent = Agent::new(Stamps::default(), None, policy, QueueBackend::Xt, Failsafes::with_controller(7443));
+    Agent { begun: true, ..agent }
 }
 
 fn seen(path: &str, id: u64) -> Event {
@@ -62,6 +67,19 @@ fn the_first_rule_for_a_known_service_has_its_live_connections_judged_again() {
     a.policy.egress.push(rule("unit:db"));
     assert!(table(&a.handle(seen("/system.slice/db.service", 8), Timestamp(3))).is_some());
     assert_eq!(a.epochs, epochs + 1);
+}
+
+#[test]
+fn there_is_no_table_before_the_hosts_services_are_known() {
+    let mut a = Agent { begun: false, ..agent() };
+    let own = || ["10.0.0.1".parse().expect("address")].into();
+    assert_eq!(table(&a.handle(Event::Addresses { own: own(), uplinks: own() }, Timestamp(1))), None);
+    assert_eq!(table(&a.handle(seen("/system.slice/web.service", 7), Timestamp(1))), None);
+    let effects = a.handle(Event::Begun, Timestamp(1));
+    let Some(Set::Cgroups(cgroups)) = table(&effects).and_then(|table| table.sets.get("cgroups")) else {
+        panic!("{effects:?}")
+    };
+    assert_eq!(cgroups.keys().copied().collect::<Vec<_>>(), [7]);
 }
 
 #[test]
@@ -245,8 +263,7 @@ fn a_policy_that_does_not_prove_itself_is_undone_once_and_for_all() {
     // whoever sends it again learns what became of it, also after a restart; the next generation is tried anew
     assert_eq!(statuses(&t.policy(&denying(5, "any"), 501)), [(5, "reverted")]);
     let policy = t.agent.policy().clone();
-    let again = Agent::new(Stamps::default(), None, Some(policy), QueueBackend::Xt, Failsafes::with_controller(7443));
-    let mut t = Trying::new(again, t.kept);
+    let mut t = Trying::new(agent_with(Some(policy)), t.kept);
     assert_eq!(statuses(&t.policy(&denying(5, "any"), 502)), [(5, "reverted")]);
     assert!(t.policy(&denying(6, "tcp/80"), 503).contains(&Effect::Prove(Some(6))));
 }
@@ -282,15 +299,14 @@ fn a_trial_ends_in_time_whatever_happens() {
     // a restart, with a clock that was set back
     let mut t = Trying::new(agent(), Standing::Good);
     t.policy(&denying(5, "any"), 1000);
-    let new = |policy| Agent::new(Stamps::default(), None, policy, QueueBackend::Xt, Failsafes::with_controller(7443));
-    let mut t = Trying::new(new(Some(denying(5, "any"))), t.kept);
+    let mut t = Trying::new(agent_with(Some(denying(5, "any"))), t.kept);
     assert!(t.handle(seen("/system.slice/web.service", 7), 20).contains(&Effect::Prove(Some(5))));
     assert!(statuses(&t.handle(Event::Tick, 20)).is_empty());
     assert_eq!(statuses(&t.handle(Event::Tick, 65)), [(5, "reverted")]);
 
     // killed between keeping the trial and keeping the policy: there is nothing to undo
     let on_trial = Standing::OnTrial(Trial { generation: 9, previous: denying(4, "tcp/1"), until: Timestamp(1) });
-    let mut t = Trying::new(new(Some(denying(8, "any"))), on_trial);
+    let mut t = Trying::new(agent_with(Some(denying(8, "any"))), on_trial);
     assert!(statuses(&t.handle(Event::Tick, 99)).is_empty());
 }
 

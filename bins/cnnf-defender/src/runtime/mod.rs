@@ -128,6 +128,7 @@ pub(crate) fn run(config: Config) -> Result<(), Failure> {
     let decided = containers.decided(&mut unnamed);
     watch::tell_nameless(&shared, &decided);
     main.handle(Event::Observed(decided));
+    main.handle(Event::Begun);
     // without the table the defender still observes, and the controller is told; a newer policy may do
     if main.executor.trouble().is_none() {
         tracing::info!("the table is in force, generation {}", shared.generation());

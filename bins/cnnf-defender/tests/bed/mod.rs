@@ -108,13 +108,18 @@ impl Bed {
 
     /// The same with a log of this level.
     pub(crate) fn start_logging(&mut self, level: &str) {
-        let log = fs::OpenOptions::new().create(true).append(true).open(self.dir.path().join("log")).expect("log");
-        self.defender = Some(self.command(&["run"]).env("CNNF_LOG", level).stderr(log).spawn().expect("defender"));
+        self.launch(level);
         let start = Instant::now();
         while !self.defender(&["status"]).status.success() {
             assert!(start.elapsed() < Duration::from_secs(10), "the defender does not start: {}", self.log());
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Starts the defender and does not wait until it is ready.
+    pub(crate) fn launch(&mut self, level: &str) {
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.dir.path().join("log")).expect("log");
+        self.defender = Some(self.command(&["run"]).env("CNNF_LOG", level).stderr(log).spawn().expect("defender"));
     }
 
     pub(crate) fn log(&self) -> String {
