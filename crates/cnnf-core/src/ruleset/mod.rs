@@ -5,6 +5,7 @@
 //!
 //! Every connection carries a [`Label`] in conntrack: who its client and its server are on this host, and under which epoch it was judged.
 
+mod bounds;
 mod compile;
 mod endpoints;
 mod interpret;
@@ -17,6 +18,7 @@ mod text;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+pub use bounds::{ELEMENTS_MAX, RULES_MAX};
 pub use compile::{EVIDENCE, HostFacts, LocalService, PASSED, PENDING, QueueBackend, compile};
 pub use endpoints::{Endpoint, Endpoints};
 pub use interpret::{FlowState, LocalEnd, Opening, Outcomes, Packet, Trace, Verdict, interpret, judge_connection};

@@ -48,6 +48,9 @@ pub enum ReconcileError {
     /// It could not be read.
     #[error("table inet {TABLE}: {0}")]
     Read(#[from] cnnf_netlink::Error),
+    /// It would be too large.
+    #[error("table inet {TABLE}: {0}; what was in force before stays")]
+    TooLarge(String),
     /// It belongs to another process.
     #[error(
         "table inet {TABLE} belongs to another process, by its netlink socket with port id {port_id}: is another cnnf-defender running in this network namespace?"
@@ -152,6 +155,9 @@ impl Reconciler {
     /// The kernel's words; its table is what it was.
     pub fn reconcile(&mut self) -> Result<Outcome, ReconcileError> {
         let Some(desired) = self.desired.clone() else { return Ok(Outcome::Unchanged) };
+        if let Some(excess) = desired.excess() {
+            return Err(ReconcileError::TooLarge(excess));
+        }
         if let Some(applied) = &self.applied {
             let operations = plan(applied, &desired);
             if operations.is_empty() {

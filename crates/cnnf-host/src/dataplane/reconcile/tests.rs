@@ -169,6 +169,23 @@ fn root_a_refused_change_leaves_what_was() {
     });
 }
 
+#[test]
+fn root_a_table_that_is_too_large_leaves_what_was() {
+    in_namespace(|| {
+        let listener = TcpListener::bind("127.0.0.5:8000").expect("listen");
+        let mut r = Reconciler::open(QueueBackend::Xt).expect("open");
+        reconciled(&mut r, deny(&["127.0.0.5"]));
+        let mut large = deny(&[]);
+        let most = u64::try_from(cnnf_core::ruleset::ELEMENTS_MAX).expect("a number");
+        large.sets.insert("svc".into(), Set::Cgroups((0..=most).map(|id| (id, 16)).collect()));
+        r.set_desired(large);
+        let error = r.reconcile().expect_err("too large").to_string();
+        assert!(error.contains("2000000 are the most; what was in force before stays"), "{error}");
+        assert!(!reaches(&listener));
+        assert_eq!(r.check().expect("check"), Found::Intact);
+    });
+}
+
 /// Runs a prober of a refused edge while `change` is called a hundred times: not one datagram gets through. A datagram takes some
 /// microseconds, so one is nearly always on its way while the generation changes.
 fn without_a_gap(mut change: impl FnMut(usize)) {
