@@ -91,8 +91,8 @@ it("takes pictures of every page", async () => {
     const { events } = JSON.parse(lab.ctl("-o", "json", "events", "list")) as { events: { kind: string }[] };
     return ["rule_alert", "rule_prevent", "anomaly_alert"].every((kind) => events.some((event) => event.kind === kind));
   });
-  await page.goto(`${ORIGIN}/defend?new=1&from=report&to=nginx&ports=tcp/80&effect=prevent`);
-  await page.getByRole("dialog").getByLabel("Name", { exact: true }).fill("reports read no pages");
+  await page.goto(`${ORIGIN}/defend?new=1&from=worker&to=redis&ports=tcp/6379&effect=prevent`);
+  await page.getByRole("dialog").getByLabel("Name", { exact: true }).fill("workers stay out of the cache");
   await page.waitForTimeout(1500);
   for (const theme of THEMES) {
     await page.emulateMedia({ colorScheme: theme });
@@ -100,6 +100,7 @@ it("takes pictures of every page", async () => {
   }
   await page.getByRole("dialog").getByRole("button", { name: "Put into the draft" }).click();
 
+  const { events } = JSON.parse(lab.ctl("-o", "json", "events", "list", "--kind", "rule_prevent")) as { events: { id: string }[] };
   const id = encodeURIComponent("unit:report>unit:redis");
   const views: Record<string, string> = {
     radar: "/radar?range=1h",
@@ -111,7 +112,7 @@ it("takes pictures of every page", async () => {
     "defend-draft": "/defend/draft",
     "defend-objects": "/defend/objects",
     "defend-history": "/defend/history",
-    monitor: "/monitor?event=2",
+    monitor: `/monitor?event=${events[0]?.id}`,
     models: "/models?service=unit:redis",
     hosts: "/hosts?host=app1",
     settings: "/settings",

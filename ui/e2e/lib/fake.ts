@@ -51,7 +51,7 @@ export async function fake(page: Page, radar: Radar, more: Record<string, Answer
   await page.route(/\/cnnf\.v1\.\w+\/\w+$/, async (route) => {
     const method = new URL(route.request().url()).pathname.split("/").at(-1) ?? "";
     // A watch that stays open and says nothing.
-    if (method === "WatchEvents") return;
+    if (method.startsWith("Watch")) return;
     const body = bodies.get(method) ?? framed(UNIMPLEMENTED);
     await route.fulfill({ status: 200, headers: { "content-type": "application/grpc-web+proto" }, body });
   });

@@ -10,6 +10,7 @@ import {
   StatusService,
   TopologyService,
 } from "~/gen/cnnf/v1/admin_pb";
+import { WatchService } from "~/gen/cnnf/v1/watch_pb";
 import { transport } from "./transport";
 
 /** One client for each service of the API; every call is a promise of the answer's message. */
@@ -25,3 +26,4 @@ export const session = createClient(SessionService, transport);
 export const users = createClient(UserService, transport);
 export const apiTokens = createClient(ApiTokenService, transport);
 export const audit = createClient(AuditService, transport);
+export const watch = createClient(WatchService, transport);

@@ -236,7 +236,7 @@ function Picture({ state, set, span, data, graph, lost, bar }: PictureProps) {
         {compared && data.diff && (
           <p className={styles.strip}>{t.compared(time(data.diff.before), time(data.diff.since), clock(data.diff.until))}</p>
         )}
-        <div className={styles.stage}>
+        <div className={styles.stage} data-form={state.form}>
           {nothing ? (
             <Empty
               icon={<Waypoints size={36} strokeWidth={1.25} aria-hidden />}
@@ -308,6 +308,7 @@ function Picture({ state, set, span, data, graph, lost, bar }: PictureProps) {
                   hidden={state.hide}
                   onHide={(hide) => set({ hide: hide as typeof state.hide })}
                   compared={changes}
+                  preview={bar !== undefined}
                 />
               </div>
               <div className={styles.bottomRight}>

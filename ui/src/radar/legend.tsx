@@ -39,6 +39,8 @@ export function Legend(props: {
   hidden: readonly Key[];
   onHide: (hidden: readonly Key[]) => void;
   compared: Record<string, number> | undefined;
+  /** Lines that a draft leaves as they are count as "idle" in its preview. */
+  preview?: boolean;
 }) {
   const { counts, hidden, onHide } = props;
   if (props.compared) {
@@ -72,7 +74,7 @@ export function Legend(props: {
             onDoubleClick={() => only(key)}
           >
             <Sample look={LOOKS[key]} />
-            {text.radar.statuses[key]}
+            {props.preview && key === "idle" ? text.radar.changes.same : text.radar.statuses[key]}
             <span className={styles.count}>{compact(counts[key])}</span>
           </button>
         </li>

@@ -15,7 +15,6 @@ import { text } from "~/text";
 import { bytes, number } from "~/text/format";
 import { safe, shortName } from "~/text/safe";
 import type { Graph, Link, Node, Port } from "./graph";
-import { peerId } from "./graph";
 import { Events, isOf, Status } from "./pane-parts";
 import styles from "./panes.module.css";
 import type { Span } from "./use-data";
@@ -105,7 +104,7 @@ export function EdgePane(props: {
         />
       </Section>
       {link.ports[0] && <Decision link={link} port={link.ports[0]} />}
-      <OverTime link={link} span={props.span} />
+      <OverTime link={link} from={from} to={to} span={props.span} />
       <Section title={t.events}>
         <Events events={own} service={link.to} none={t.noEvents} />
       </Section>
@@ -119,6 +118,11 @@ function End(props: { node: Node; onNode(id: string): void }) {
       <bdi>{safe(props.node.name, 60)}</bdi>
     </button>
   );
+}
+
+/** A node as an end of an edge. */
+function peerOf({ kind, id }: Node) {
+  return kind === "service" ? { service: id } : kind === "object" ? { object: id } : { address: id };
 }
 
 /** What a model calls a node. */
@@ -246,45 +250,41 @@ function Decision(props: { link: Link; port: Port }) {
 }
 
 const HOUR = 3600_000;
+const DAY = 24 * HOUR;
+/** Ports whose counts are asked for; those with the most connections come first. */
+const MOST_PORTS = 6;
 
-/** Whole hours, or several, so that the buckets are those that the controller counts in. */
-function buckets({ range, from, until }: Span): { since: number; until: number; step: number } {
-  const now = Math.ceil(Date.now() / HOUR) * HOUR;
-  const [length, n] = range === "7d" ? [7 * 24, 14] : range === "30d" || range === "all" ? [30 * 24, 15] : [24, 12];
-  if (range !== "own") return { since: now - length * HOUR, until: now, step: (length / n) * HOUR };
-  const end = until || now;
-  const step = Math.max(HOUR, Math.ceil((end - from) / 12 / HOUR) * HOUR);
-  return { since: Math.floor(from / HOUR) * HOUR, until: end, step };
+/** From when, and by how long bars. */
+function bars({ range, from, until }: Span): { since: number; until: number; step: number } {
+  const now = Date.now();
+  if (range === "own") return { since: from, until: until || now, step: (until || now) - from > 3 * DAY ? DAY : HOUR };
+  if (range === "7d") return { since: now - 7 * DAY, until: now, step: 12 * HOUR };
+  if (range === "30d" || range === "all") return { since: now - 30 * DAY, until: now, step: DAY };
+  return { since: now - DAY, until: now, step: HOUR };
 }
 
-function OverTime(props: { link: Link; span: Span }) {
+function OverTime(props: { link: Link; from: Node; to: Node; span: Span }) {
   const { link, span } = props;
   const t = text.radar.edge;
-  // Networks and "internet" are no question that the controller answers; the other end is.
-  const askable = (id: string) => !/[/]|^private$|^internet$/.test(id.replace(/^[a-z]+:.*/, ""));
   const { data } = useQuery({
     queryKey: ["edge-times", link.id, span.range, span.from, span.until],
     staleTime: 60_000,
     retry: false,
     queryFn: async ({ signal }) => {
-      const { since, until, step } = buckets(span);
-      const times: number[] = [];
-      const counts: number[] = [];
-      for (let at = since; at < until; at += step) {
-        const answer = await topology.listEdges(
-          {
-            from: askable(link.from) ? link.from : "",
-            to: askable(link.to) ? link.to : "",
-            time: { sinceMs: BigInt(at), untilMs: BigInt(Math.min(until, at + step) - 1) },
-            page: { size: 1_000 },
-          },
-          { signal },
-        );
-        const own = answer.edges.filter((edge) => peerId(edge.client) === link.from && peerId(edge.server) === link.to);
-        times.push((at + step / 2) / 1000);
-        counts.push(own.reduce((sum, edge) => sum + Number(edge.connections), 0));
+      const { since, until, step } = bars(span);
+      const [client, server] = [peerOf(props.from), peerOf(props.to)];
+      const time = { sinceMs: BigInt(Math.max(1, since)), untilMs: BigInt(until) };
+      const most = [...link.ports].sort((a, b) => b.connections - a.connections).slice(0, MOST_PORTS);
+      const answers = await Promise.all(
+        most.map(({ protocol, port }) => topology.getHistory({ edge: { client, server, protocol, port }, time }, { signal })),
+      );
+      const first = Math.floor(since / step) * step;
+      const counts = Array.from({ length: Math.max(1, Math.ceil((until - first) / step)) }, () => 0);
+      for (const { startMs, connections } of answers.flatMap(({ spans }) => spans)) {
+        const at = Math.floor((Number(startMs) - first) / step);
+        if (at >= 0 && at < counts.length) counts[at] = (counts[at] ?? 0) + Number(connections);
       }
-      return { times, counts, step: step / 1000 };
+      return { times: counts.map((_, n) => (first + (n + 0.5) * step) / 1000), counts, step: step / 1000 };
     },
   });
   if (!data) return null;

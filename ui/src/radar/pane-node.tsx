@@ -196,10 +196,7 @@ function Instances(props: { id: string }) {
               {safe(instance.host, 60)}
             </To>
             <span className={`${styles.faint} mono`}>
-              {instance.endpoints
-                .slice(0, 4)
-                .map((endpoint) => portText(endpoint.protocol, endpoint.port))
-                .join(" ")}
+              {[...new Set(instance.endpoints.map((endpoint) => portText(endpoint.protocol, endpoint.port)))].slice(0, 4).join(" ")}
             </span>
             {!instance.live && <span className="tag">{t.gone}</span>}
           </li>

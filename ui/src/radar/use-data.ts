@@ -1,8 +1,9 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useEffect, useMemo, useState } from "react";
-import { events as eventClient, fleet, topology } from "~/api/clients";
+import { events as eventClient, fleet, topology, watch } from "~/api/clients";
 import { keys } from "~/api/keys";
 import type { Event } from "~/gen/cnnf/v1/event_pb";
+import type { Changes } from "~/gen/cnnf/v1/watch_pb";
 import type { Labels } from "./filter";
 import { buildGraph, type Graph } from "./graph";
 
@@ -33,13 +34,13 @@ export function useRadarData(span: Span, compare: boolean) {
   const all = useQuery({
     queryKey: keys.radar("all"),
     queryFn: ({ signal }) => topology.getRadar({}, { signal }),
-    refetchInterval: (query) => ((query.state.data?.edges.length ?? 0) > LARGE ? 20_000 : 4_000),
+    refetchInterval: (query) => ((query.state.data?.edges.length ?? 0) > LARGE ? 20_000 : 10_000),
     ...common,
   });
   const ranged = useQuery({
     queryKey: keys.radar(said),
     queryFn: ({ signal }) => topology.getRadar({ time: spanOf(span) }, { signal }),
-    refetchInterval: (query) => ((query.state.data?.edges.length ?? 0) > LARGE ? 20_000 : 4_000),
+    refetchInterval: (query) => ((query.state.data?.edges.length ?? 0) > LARGE ? 20_000 : 10_000),
     placeholderData: (before) => before,
     ...common,
   });
@@ -110,31 +111,52 @@ export function inForce(own: string, hosts: readonly (string | undefined)[]): st
   return enforcing === 0 ? "observe" : enforcing === hosts.length ? "enforce" : "partly";
 }
 
-/** How soon after one change the next may be asked for. */
+/** How soon after one change the next may be asked for; a large picture is asked for less often. */
 const CALM_MS = 500;
+const CALM_LARGE_MS = 5_000;
+/** The controller says every 15 s that it is there; a stream that is silent for longer is dead, whatever the connection claims. */
+const SILENT_MS = 40_000;
 
-/** Listens to events as they come and has the picture asked for anew; since when it cannot, where it cannot. */
+/** What is asked for anew when a topic has changed. */
+const TOPICS: Record<string, readonly (readonly unknown[])[]> = {
+  topology: [keys.radar(), keys.edges(), keys.services()],
+  policy: [keys.radar(), keys.rules(), ["explain"]],
+  events: [keys.radar(), keys.events(), keys.status()],
+  models: [keys.radar(), keys.models()],
+  fleet: [keys.defenders(), keys.status()],
+};
+
+/** Listens to changes as they come and has the picture asked for anew; since when it cannot, where it cannot. */
 export function useLive(): Date | undefined {
   const cache = useQueryClient();
   const [lost, setLost] = useState<Date>();
   useEffect(() => {
     const stop = new AbortController();
+    const waits = new Set<readonly unknown[]>();
     let timer: ReturnType<typeof setTimeout> | undefined;
-    const refresh = () => {
-      timer ??= setTimeout(() => {
-        timer = undefined;
-        for (const queryKey of [keys.radar(), keys.events(), keys.status()]) void cache.invalidateQueries({ queryKey });
-      }, CALM_MS);
+    const refresh = (topics: readonly string[]) => {
+      for (const topic of topics) for (const key of TOPICS[topic] ?? []) waits.add(key);
+      if (waits.size === 0) return;
+      const size = cache.getQueryData<{ edges: unknown[] }>(keys.radar("all"))?.edges.length ?? 0;
+      timer ??= setTimeout(
+        () => {
+          timer = undefined;
+          for (const queryKey of waits) void cache.invalidateQueries({ queryKey });
+          waits.clear();
+        },
+        size > LARGE ? CALM_LARGE_MS : CALM_MS,
+      );
     };
     const listen = async () => {
+      let seen: Pick<Changes, "epoch" | "revisions"> = { epoch: "", revisions: {} };
       for (let failures = 0; !stop.signal.aborted; failures++) {
         try {
-          for await (const _ of follow(stop.signal, () => {
-            if (failures > 0) refresh();
+          for await (const { epoch, revisions, changed } of follow(seen, stop.signal)) {
             failures = 0;
             setLost(undefined);
-          }))
-            refresh();
+            seen = { epoch, revisions };
+            refresh(changed);
+          }
         } catch {
           if (stop.signal.aborted) return;
         }
@@ -151,8 +173,17 @@ export function useLive(): Date | undefined {
   return lost;
 }
 
-/** Events as they come; `begun` is called when the controller has answered. */
-async function* follow(signal: AbortSignal, begun: () => void) {
-  const stream = eventClient.watchEvents({}, { signal, timeoutMs: 0, onHeader: begun });
-  yield* stream;
+/** Changes since what was seen, as they come; ends by an error when nothing comes any more. */
+async function* follow(seen: Pick<Changes, "epoch" | "revisions">, stop: AbortSignal): AsyncGenerator<Changes> {
+  const dead = new AbortController();
+  let watchdog = setTimeout(() => dead.abort(), SILENT_MS);
+  try {
+    for await (const changes of watch.watchChanges(seen, { signal: AbortSignal.any([stop, dead.signal]), timeoutMs: 0 })) {
+      clearTimeout(watchdog);
+      watchdog = setTimeout(() => dead.abort(), SILENT_MS);
+      yield changes;
+    }
+  } finally {
+    clearTimeout(watchdog);
+  }
 }
