@@ -46,9 +46,9 @@ pub const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How long a connection without a client certificate may stay: enrolment takes one call.
 pub const ANONYMOUS_LIFE: Duration = Duration::from_secs(60);
 
-/// TLS handshakes under way at most; further connections wait in the kernel's backlog.
+/// TLS handshakes under way at most; the oldest gives way to the next.
 pub const MAX_HANDSHAKES: usize = 256;
-/// Connections without a client certificate at most; further ones are closed.
+/// Connections without a client certificate at most; the oldest gives way to the next.
 pub const MAX_ANONYMOUS: usize = 256;
 /// Connections with a client certificate at most; further ones are closed.
 pub const MAX_CONNECTIONS: usize = 8_192;

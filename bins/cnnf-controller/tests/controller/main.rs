@@ -8,6 +8,7 @@ mod definition;
 mod enrolment;
 mod expulsion;
 mod herd;
+mod hostile;
 mod kills;
 mod learning;
 mod over_time;

@@ -4,6 +4,7 @@
 
 mod client;
 mod identity;
+mod places;
 mod server;
 #[cfg(test)]
 mod tests;

@@ -20,6 +20,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::Connected;
 
 use super::identity::{PeerConnection, PeerIdentity, serial};
+use super::places::{Place, Places};
 use super::{TlsError, key, provider, roots};
 use crate::limits;
 
@@ -125,9 +126,9 @@ pub fn accept_live(listener: TcpListener, tls: LiveTls) -> Incoming {
 }
 
 /// Bounds that are counted apart: whoever has no certificate cannot take the place of those who have.
-struct Places {
-    handshakes: Arc<Semaphore>,
-    anonymous: Arc<Semaphore>,
+struct Bounds {
+    handshakes: Places,
+    anonymous: Places,
     known: Arc<Semaphore>,
 }
 
@@ -137,13 +138,12 @@ pub(super) async fn run(
     sender: mpsc::Sender<io::Result<Connection>>,
     patience: Duration,
 ) {
-    let places = Arc::new(Places {
-        handshakes: Arc::new(Semaphore::new(limits::MAX_HANDSHAKES)),
-        anonymous: Arc::new(Semaphore::new(limits::MAX_ANONYMOUS)),
+    let bounds = Arc::new(Bounds {
+        handshakes: Places::new(limits::MAX_HANDSHAKES),
+        anonymous: Places::new(limits::MAX_ANONYMOUS),
         known: Arc::new(Semaphore::new(limits::MAX_CONNECTIONS)),
     });
     loop {
-        let Ok(handshake) = places.handshakes.clone().acquire_owned().await else { return };
         let accepted = tokio::select! {
             () = sender.closed() => return,
             accepted = listener.accept() => accepted,
@@ -153,10 +153,14 @@ pub(super) async fn run(
             sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let (acceptor, sender, places) = (tls.acceptor(), sender.clone(), places.clone());
+        let (acceptor, sender, bounds) = (tls.acceptor(), sender.clone(), bounds.clone());
         tokio::spawn(async move {
-            let connection = timeout(patience, shake_hands(stream, address, acceptor, &places)).await.ok().flatten();
-            drop(handshake);
+            let mut place = bounds.handshakes.take();
+            let connection = tokio::select! {
+                () = place.lost() => None,
+                connection = timeout(patience, shake_hands(stream, address, acceptor, &bounds)) => connection.ok().flatten(),
+            };
+            drop(place);
             if let Some(connection) = connection {
                 let _ = sender.send(Ok(connection)).await;
             }
@@ -168,7 +172,7 @@ async fn shake_hands(
     stream: TcpStream,
     address: SocketAddr,
     acceptor: TlsAcceptor,
-    places: &Places,
+    bounds: &Bounds,
 ) -> Option<Connection> {
     stream.set_nodelay(true).ok()?;
     let stream = acceptor.accept(stream).await.ok()?;
@@ -176,18 +180,28 @@ async fn shake_hands(
         None => (PeerIdentity::Anonymous, None),
         Some(der) => (PeerIdentity::from_certificate(der).ok()?, Some(serial(der).ok()?)),
     };
-    let anonymous = identity == PeerIdentity::Anonymous;
-    let place = if anonymous { &places.anonymous } else { &places.known }.clone().try_acquire_owned().ok()?;
-    let until = anonymous.then(|| Box::pin(sleep_until(Instant::now() + limits::ANONYMOUS_LIFE)));
-    Some(Connection { stream, peer: PeerConnection { address, identity, serial }, until, _place: place })
+    let held = if identity == PeerIdentity::Anonymous {
+        Held::Until(Box::pin(sleep_until(Instant::now() + limits::ANONYMOUS_LIFE)), bounds.anonymous.take())
+    } else {
+        Held::Known { _place: bounds.known.clone().try_acquire_owned().ok()? }
+    };
+    Some(Connection { stream, peer: PeerConnection { address, identity, serial }, held })
 }
 
 /// An accepted connection.
 pub struct Connection {
     stream: TlsStream<TcpStream>,
     peer: PeerConnection,
-    until: Option<Pin<Box<Sleep>>>,
-    _place: OwnedSemaphorePermit,
+    held: Held,
+}
+
+/// What a connection takes up.
+enum Held {
+    Known {
+        _place: OwnedSemaphorePermit,
+    },
+    /// Until then, and until another one needs the place.
+    Until(Pin<Box<Sleep>>, Place),
 }
 
 impl Connected for Connection {
@@ -200,8 +214,8 @@ impl Connected for Connection {
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if let Some(until) = &mut self.until
-            && until.as_mut().poll(cx).is_ready()
+        if let Held::Until(until, place) = &mut self.held
+            && (until.as_mut().poll(cx).is_ready() || place.poll_lost(cx).is_ready())
         {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }

@@ -265,3 +265,19 @@ fn a_servers_names_are_read_as_one_connects_to_them() {
     assert_eq!(server_names(certificate), Ok(vec!["c.example".into(), "10.0.0.5".into(), "[fd86::250]".into()]));
     assert!(server_names(b"none").is_err());
 }
+
+#[tokio::test]
+async fn whoever_takes_all_places_and_says_nothing_keeps_nobody_out() {
+    let ca = Ca::new();
+    let address = start(&ca.server(&["127.0.0.1"])).await.to_string();
+    let mut silent = Vec::new();
+    for _ in 0..crate::limits::MAX_HANDSHAKES + 50 {
+        silent.push(TcpStream::connect(&address).await.expect("connect"));
+    }
+    let begin = std::time::Instant::now();
+    let channel = connect(&address, &ca.client(&["cnnf://admin/root"])).await.expect("it gets in");
+    who(channel).await.expect("an answer");
+    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+    let read = tokio::time::timeout(Duration::from_secs(5), silent[0].read(&mut [0; 8])).await;
+    assert_eq!(read.expect("closed in time").expect("end"), 0, "the oldest has given way");
+}
