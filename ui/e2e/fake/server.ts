@@ -62,6 +62,7 @@ async function call(method: DescMethod, handler: Handler | undefined, request: I
   for await (const chunk of request) chunks.push(chunk as Buffer);
   const body = Buffer.concat(chunks);
   response.writeHead(200, { "content-type": "application/grpc-web+proto" });
+  response.flushHeaders();
   const send = (answer: Answer) => response.write(frame(0, Buffer.from(toBinary(method.output, create(method.output, answer) as Message))));
   try {
     if (!handler) throw new ConnectError("not there", Code.Unimplemented);

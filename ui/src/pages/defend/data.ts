@@ -38,11 +38,24 @@ export function useRested<T>(value: T, rest = 500): T {
   return rested;
 }
 
+const numbers = new WeakMap<object, number>();
+let last = 0;
+
+/** A number for a value that never changes: the cache's keys are written out again and again, and a draft of thousands of rules is long. */
+function numberOf(value: object | undefined): number {
+  if (value === undefined) return 0;
+  const known = numbers.get(value);
+  if (known !== undefined) return known;
+  last += 1;
+  numbers.set(value, last);
+  return last;
+}
+
 /** What is wrong with rules that are right by themselves: of the draft if there is one. By rule name. */
 export function useLint(revision: string | undefined): ReadonlyMap<string, readonly Finding[]> {
   const draft = useRested(useDraft());
   const { data } = useQuery({
-    queryKey: [...keys.rules(), "lint", revision, draft],
+    queryKey: [...keys.rules(), "lint", revision, numberOf(draft)],
     queryFn:
       revision === undefined ? skipToken : ({ signal }) => policy.lintPolicy(draft ? { draft: true, ...messages(draft) } : {}, { signal }),
     staleTime: 60_000,
@@ -59,7 +72,7 @@ export function useLint(revision: string | undefined): ReadonlyMap<string, reado
 /** What rules and objects would do to the connections that were seen since a time; all of them for 0. */
 export function useSimulation(wanted: Pick<Draft, "rules" | "objects"> | undefined, sinceMs: number) {
   return useQuery({
-    queryKey: [...keys.rules(), "simulation", wanted, sinceMs],
+    queryKey: [...keys.rules(), "simulation", numberOf(wanted), sinceMs],
     queryFn: wanted
       ? ({ signal }) =>
           policy.simulatePolicy(

@@ -1,10 +1,10 @@
-import type { ReactNode } from "react";
+import { type ReactNode, useMemo } from "react";
 import { Link } from "wouter";
 import { Page, Tabs } from "~/parts/page";
 import { done } from "~/parts/toasts";
 import { defend } from "~/text/defend";
 import { useInForce } from "./data";
-import { diff, summary } from "./draft/diff";
+import { type Change, diff, summary } from "./draft/diff";
 import { discard, stepBack, useDraft } from "./draft/store";
 import styles from "./frame.module.css";
 
@@ -28,6 +28,7 @@ export function Frame(props: {
     current: part === props.part,
   });
   const shown = draft ?? inForce?.policy;
+  const changes = useMemo(() => (draft ? diff(draft) : []), [draft]);
   return (
     <Page
       title={defend.title}
@@ -41,13 +42,13 @@ export function Frame(props: {
             tab("objects", shown?.objects.length),
             tab("definitions"),
             tab("history"),
-            ...(draft || props.part === "draft" ? [tab("draft", draft ? diff(draft).length : 0)] : []),
+            ...(draft || props.part === "draft" ? [tab("draft", changes.length)] : []),
           ]}
         />
       }
       bar={props.bar}
       pane={props.pane}
-      foot={props.part === "draft" ? undefined : <DraftBar />}
+      foot={props.part === "draft" ? undefined : <DraftBar changes={changes} />}
     >
       {props.children}
     </Page>
@@ -55,10 +56,8 @@ export function Frame(props: {
 }
 
 /** That there is a draft, and where it goes from here. */
-function DraftBar() {
-  const draft = useDraft();
-  if (!draft) return null;
-  const changes = diff(draft);
+function DraftBar({ changes }: { changes: readonly Change[] }) {
+  if (changes.length === 0) return null;
   return (
     <div className={styles.bar} role="status">
       <span className={styles.dot} aria-hidden />

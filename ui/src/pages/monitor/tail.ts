@@ -32,6 +32,9 @@ export interface Shown {
 const REPAINT_MS = 250;
 const FIRST_PAGE = 500;
 const PAGE = 5_000;
+const WITHOUT_STREAM_MS = 1_500;
+/** A stream that lived so long was one: when it ends, the next is tried at once. */
+const LIVED_MS = 10_000;
 /** So many are fetched by themselves; more on request. */
 const BY_ITSELF = 50_000;
 
@@ -45,6 +48,7 @@ export class Tail {
   private token = "";
   private wish = BY_ITSELF;
   private timer: ReturnType<typeof setTimeout> | undefined;
+  private late: ReturnType<typeof setTimeout> | undefined;
   private drawn = 0;
   private listeners = new Set<() => void>();
   private ended = new AbortController();
@@ -61,13 +65,18 @@ export class Tail {
   snapshot = () => this.shown;
 
   start(): void {
-    void this.watch();
-    void this.fill();
+    this.ended = new AbortController();
+    this.shown = { ...this.shown, filling: false };
+    void this.watch(this.ended.signal);
+    // The past is asked for once the stream is open, so that nothing falls between; where there is no stream the past is there all the same.
+    this.late = setTimeout(() => void this.fill(), WITHOUT_STREAM_MS);
   }
 
   end(): void {
     this.ended.abort();
     clearTimeout(this.timer);
+    clearTimeout(this.late);
+    this.timer = undefined;
   }
 
   /** Tries a lost stream now. */
@@ -149,48 +158,49 @@ export class Tail {
     }
   }
 
-  private async watch(): Promise<void> {
-    const { signal } = this.ended;
+  private async watch(signal: AbortSignal): Promise<void> {
     const { kind, service } = this.wanted;
     for (let failures = 0; !signal.aborted; ) {
+      const begun = performance.now();
       try {
-        if (this.shown.lostSince > 0) await this.catchUp();
         // No deadline: it goes on until the page goes.
-        for await (const event of events.watchEvents({ kind, service }, { signal, timeoutMs: 0 })) {
-          if (failures > 0) failures = 0;
-          this.come(event);
-        }
+        const options = { signal, timeoutMs: 0, onHeader: () => void this.opened(signal) };
+        for await (const event of events.watchEvents({ kind, service }, options)) this.come(event);
       } catch (error) {
-        if (signal.aborted) return;
         const { code } = ConnectError.from(error);
         // Signed out, or not allowed: the shell says so, and trying again helps nobody.
         if (code === Code.Unauthenticated || code === Code.PermissionDenied) return;
       }
       if (signal.aborted) return;
-      failures += 1;
+      failures = performance.now() - begun > LIVED_MS ? 0 : failures + 1;
       if (this.shown.lostSince === 0) this.put({ lostSince: Date.now() });
-      await this.pause(Math.min(10_000, 500 * 2 ** failures) * (0.5 + Math.random()));
+      await this.pause(Math.min(10_000, 500 * 2 ** failures) * (0.5 + Math.random()), signal);
     }
   }
 
-  /** What came while nobody listened, and then the stream is there again. */
-  private async catchUp(): Promise<void> {
+  /** The controller tells of everything from now on: what was before is asked for, all of it or what was missed. */
+  private async opened(signal: AbortSignal): Promise<void> {
+    clearTimeout(this.late);
+    if (this.shown.loading) void this.fill();
+    if (this.shown.lostSince === 0) return;
     const { kind, service } = this.wanted;
-    const last = this.shown.entries[0]?.last ?? 0;
+    const since = Math.max(this.shown.entries[0]?.last ?? 0, this.wanted.sinceMs);
     let token = "";
-    do {
-      const answer = await events.listEvents(
-        { kind, service, ...this.time(Math.max(last, this.wanted.sinceMs)), page: { size: PAGE, token } },
-        { signal: this.ended.signal },
-      );
-      for (const event of answer.events) this.waiting.push(event);
-      token = answer.nextToken;
-    } while (token !== "" && this.waiting.length < BY_ITSELF);
-    this.draw();
-    this.put({ lostSince: 0 });
+    try {
+      do {
+        const page = { size: PAGE, token };
+        const answer = await events.listEvents({ kind, service, ...this.time(since), page }, { signal });
+        this.waiting.unshift(...answer.events);
+        token = answer.nextToken;
+      } while (token !== "" && this.waiting.length < BY_ITSELF);
+      this.draw();
+      this.put({ lostSince: 0 });
+    } catch {
+      // It is lost again, and tried again.
+    }
   }
 
-  private pause(span: number): Promise<void> {
+  private pause(span: number, signal: AbortSignal): Promise<void> {
     return new Promise((resolve) => {
       const go = () => {
         clearTimeout(timer);
@@ -199,7 +209,7 @@ export class Tail {
       };
       const timer = setTimeout(go, span);
       this.wake = go;
-      this.ended.signal.addEventListener("abort", go, { once: true });
+      signal.addEventListener("abort", go, { once: true });
     });
   }
 }
