@@ -358,6 +358,7 @@ it("keeps filters and selection in the address", async () => {
   await page.keyboard.press("/");
   await page.keyboard.type("effect:pre");
   await page.getByRole("option", { name: /effect:prevent/ }).click();
+  await page.waitForURL("**/defend?q=effect:prevent");
   await page
     .getByRole("row", { name: /no mail from the web/ })
     .getByText("no mail from the web", { exact: true })
