@@ -1,31 +1,16 @@
 import { availableParallelism, loadavg } from "node:os";
-import axe from "axe-core";
-import type { Browser, Page } from "playwright-core";
+import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { launch, open } from "./fake/open";
+import { open } from "./fake/open";
 import { HOSTILE } from "./fake/world";
+import { axe } from "./lib/axe";
+import { launch } from "./lib/browser";
 
 let browser: Browser;
 beforeAll(async () => {
   browser = await launch();
 });
 afterAll(() => browser?.close());
-
-/** What axe finds, by WCAG 2.2 AA and what is good practice. */
-async function violations(page: Page): Promise<string[]> {
-  await page.evaluate((source) => {
-    // The page's policy forbids inline scripts; what a debugger evaluates is none.
-    new Function(source)();
-  }, axe.source);
-  return page.evaluate(async () => {
-    const found = await (globalThis as unknown as { axe: typeof axe }).axe.run(document, {
-      runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
-    });
-    return found.violations.flatMap(({ id, nodes }) =>
-      nodes.map(({ html, failureSummary }) => `${id}: ${html.slice(0, 160)} ${failureSummary?.slice(0, 300)}`),
-    );
-  });
-}
 
 const VIEWS = [
   "/defend",
@@ -57,8 +42,8 @@ it.each([
   for (const view of VIEWS) {
     await go(view);
     await page.waitForTimeout(250);
-    expect(await violations(page), view).toEqual([]);
-    expect(wrong, view).toEqual([]);
+    expect(await axe(page), view).toEqual([]);
+    expect(wrong(), view).toEqual([]);
   }
 });
 
@@ -382,5 +367,5 @@ it("goes from page to page: what one has asked for breaks no other", async () =>
     await page.waitForTimeout(300);
     expect(await page.getByText("This page broke").count(), name).toBe(0);
   }
-  expect(wrong).toEqual([]);
+  expect(wrong()).toEqual([]);
 });
