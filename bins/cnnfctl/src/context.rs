@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use cnnf_rpc::limits;
 use cnnf_rpc::tls::{self, ClientTls};
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
@@ -20,9 +23,11 @@ pub(crate) struct Context {
     /// The CA's certificate, PEM.
     ca: String,
     /// The administrator's certificate, PEM.
-    certificate: String,
+    certificate: Option<String>,
     /// Its private key, PEM.
-    key: String,
+    key: Option<String>,
+    /// Or an API token, as 'cnnfctl tokens create' prints it.
+    token: Option<String>,
 }
 
 /// `contexts.toml`.
@@ -108,14 +113,28 @@ pub(crate) struct Session {
     /// Its address, for messages.
     pub(crate) server: String,
     channel: Channel,
+    bearer: Bearer,
+}
+
+/// Puts the API token, if there is one, into every request.
+#[derive(Clone)]
+pub(crate) struct Bearer(Option<MetadataValue<Ascii>>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(bearer) = &self.0 {
+            request.metadata_mut().insert("authorization", bearer.clone());
+        }
+        Ok(request)
+    }
 }
 
 macro_rules! client {
     ($($(#[$doc:meta])* $name:ident: $module:ident::$client:ident,)+) => {
         $(
             $(#[$doc])*
-            pub(crate) fn $name(&self) -> cnnf_rpc::v1::$module::$client<Channel> {
-                cnnf_rpc::v1::$module::$client::new(self.channel.clone())
+            pub(crate) fn $name(&self) -> cnnf_rpc::v1::$module::$client<InterceptedService<Channel, Bearer>> {
+                cnnf_rpc::v1::$module::$client::with_interceptor(self.channel.clone(), self.bearer.clone())
                     .max_decoding_message_size(limits::MAX_POLICY_MESSAGE)
             }
         )+
@@ -125,12 +144,24 @@ macro_rules! client {
 impl Session {
     /// Connects.
     pub(crate) async fn open(context: &Context) -> Result<Self, Failure> {
-        let certificate = tls::certificates_from_pem(&context.certificate)?.swap_remove(0);
-        let tls = ClientTls {
-            cas: tls::certificates_from_pem(&context.ca)?,
-            identity: Some((certificate, tls::key_from_pem(&context.key)?)),
+        let (identity, bearer) = match (&context.certificate, &context.key, &context.token) {
+            (Some(certificate), Some(key), None) => {
+                let certificate = tls::certificates_from_pem(certificate)?.swap_remove(0);
+                (Some((certificate, tls::key_from_pem(key)?)), None)
+            }
+            (None, None, Some(token)) => {
+                let bearer = MetadataValue::try_from(format!("Bearer {}", token.trim()));
+                let bearer = bearer.map_err(|_| Failure::Usage("the context's token has odd letters".into()))?;
+                (None, Some(bearer))
+            }
+            _ => {
+                let what = "a context needs either certificate and key, or token";
+                return Err(Failure::Usage(format!("{what}: see the one of {}", context.server)));
+            }
         };
-        Ok(Self { channel: tls::connect(&context.server, &tls).await?, server: context.server.clone() })
+        let tls = ClientTls { cas: tls::certificates_from_pem(&context.ca)?, identity };
+        let channel = tls::connect(&context.server, &tls).await?;
+        Ok(Self { channel, server: context.server.clone(), bearer: Bearer(bearer) })
     }
 
     client! {
@@ -148,6 +179,12 @@ impl Session {
         fleet: fleet_service_client::FleetServiceClient,
         /// Settings.
         settings: settings_service_client::SettingsServiceClient,
+        /// Users.
+        users: user_service_client::UserServiceClient,
+        /// API tokens.
+        tokens: api_token_service_client::ApiTokenServiceClient,
+        /// The record of changes.
+        audit: audit_service_client::AuditServiceClient,
         /// What services are called.
         definitions: definition_service_client::DefinitionServiceClient,
     }

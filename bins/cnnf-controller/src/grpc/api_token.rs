@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use cnnf_core::access::{Role, check_name};
 use cnnf_rpc::convert::ConvertError;
+use cnnf_rpc::convert::common::stamp;
 use cnnf_rpc::v1;
 use cnnf_rpc::v1::api_token_service_server::ApiTokenService;
 use cnnf_store::ApiTokenRow;
 use serde_json::{Value, json};
 use tonic::{Request, Response, Status};
 
-use super::session::stamp;
 use super::{Api, caller, word};
 use crate::changes::Topic;
 use crate::clock::now;

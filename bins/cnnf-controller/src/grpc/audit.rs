@@ -1,6 +1,6 @@
 //! The record of every change.
 
-use cnnf_rpc::convert::common::{page_size, time_range};
+use cnnf_rpc::convert::common::{page_size, stamp, time_range};
 use cnnf_rpc::v1;
 use cnnf_rpc::v1::audit_service_server::AuditService;
 use cnnf_store::{AuditQuery, AuditRow};
@@ -8,7 +8,6 @@ use tonic::{Request, Response, Status};
 
 use super::Api;
 use super::page::bad;
-use super::session::stamp;
 use crate::controller::refuse;
 
 #[tonic::async_trait]

@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::PoisonError;
 
 use cnnf_core::access::check_password;
-use cnnf_core::time::Timestamp;
 use cnnf_rpc::convert::ConvertError;
+use cnnf_rpc::convert::common::stamp;
 use cnnf_rpc::v1;
 use cnnf_rpc::v1::session_service_server::SessionService;
 use cnnf_store::{Kept, SessionRow, UserRow};
@@ -169,13 +169,6 @@ impl Api {
             must_change_password,
         }
     }
-}
-
-/// A time as `google.protobuf.Timestamp`.
-pub(super) fn stamp(at: Timestamp) -> prost_types::Timestamp {
-    let seconds = i64::try_from(at.0 / 1000).unwrap_or(i64::MAX);
-    let nanos = i32::try_from(at.0 % 1000).unwrap_or_default() * 1_000_000;
-    prost_types::Timestamp { seconds, nanos }
 }
 
 fn put_cookie<T>(answer: &mut Response<T>, line: &str) -> Result<(), Status> {

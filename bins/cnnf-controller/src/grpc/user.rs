@@ -2,13 +2,13 @@
 
 use cnnf_core::access::{Role, check_name, check_password};
 use cnnf_rpc::convert::ConvertError;
+use cnnf_rpc::convert::common::stamp;
 use cnnf_rpc::v1;
 use cnnf_rpc::v1::user_service_server::UserService;
 use cnnf_store::{Kept, UserRow};
 use serde_json::{Value, json};
 use tonic::{Request, Response, Status};
 
-use super::session::stamp;
 use super::{Api, caller, word};
 use crate::changes::Topic;
 use crate::clock::now;

@@ -1,5 +1,6 @@
 //! What can be asked: one file a noun.
 
+mod audit;
 mod completion;
 mod defenders;
 mod edges;
@@ -12,6 +13,8 @@ mod rules;
 mod services;
 mod settings;
 mod status;
+mod tokens;
+mod users;
 
 use std::path::PathBuf;
 
@@ -85,6 +88,15 @@ enum Command {
     /// Settings of the controller.
     #[command(subcommand)]
     Settings(settings::Settings),
+    /// People who sign in to the web page.
+    #[command(subcommand)]
+    Users(users::Users),
+    /// API tokens for programs.
+    #[command(subcommand)]
+    Tokens(tokens::Tokens),
+    /// The record of every change.
+    #[command(subcommand)]
+    Audit(audit::Audit),
     /// A completion script for a shell.
     Completion(completion::Completion),
 }
@@ -115,6 +127,9 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Defenders(command) => command.run(&asker).await,
         Command::Explain(command) => command.run(&asker).await,
         Command::Settings(command) => command.run(&asker).await,
+        Command::Users(command) => command.run(&asker).await,
+        Command::Tokens(command) => command.run(&asker).await,
+        Command::Audit(command) => command.run(&asker).await,
         Command::Completion(command) => command.run(),
     }
 }
@@ -188,5 +203,27 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+}
+
+/// A role, as a word that clap checks.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Role {
+    /// Reads.
+    Auditor,
+    /// Changes everything but users, API tokens and settings.
+    Operator,
+    /// Does everything.
+    Admin,
+}
+
+impl Role {
+    fn word(self) -> String {
+        match self {
+            Self::Auditor => cnnf_core::access::Role::Auditor,
+            Self::Operator => cnnf_core::access::Role::Operator,
+            Self::Admin => cnnf_core::access::Role::Admin,
+        }
+        .to_string()
     }
 }

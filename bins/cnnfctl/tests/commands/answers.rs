@@ -57,6 +57,8 @@ golden! {
     defenders: "defenders list", "defenders show db", "defenders mode web1 observe";
     expelled_defenders: "defenders revoke web1 --yes", "defenders delete db --yes";
     explain: "explain fetch nginx tcp/80";
+    people: "users list", "users set jo --role operator --enable", "users delete jo --yes", "tokens list",
+        "tokens create ci --role auditor --ttl 7d", "tokens revoke ci --yes", "audit list --action rule --since 1h", "audit list --limit 1";
     settings: "settings get", "settings set learn_for 5s";
 }
 
@@ -194,4 +196,54 @@ fn what_of_the_picture_is_wanted_is_asked_for() {
     assert!(asked[1].contains("since_ms: 1795500000000, until_ms: 1795503600000"), "{asked:?}");
     let ran = bed.run(&["edges", "diff"]);
     assert!(ran.code == 2 && ran.err.contains("--since"), "{ran:?}");
+}
+
+#[test]
+fn a_drawn_password_is_all_there_is_on_standard_output() {
+    let bed = Bed::start();
+    let ran = bed.run(&["users", "add", "ann", "--role", "operator"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(ran.err, "user 'ann' is added: operator; the password is for the first sign-in only\n");
+    let drawn = ran.out.trim_end();
+    assert!(drawn.len() == 23 && drawn.split('-').count() == 4, "{drawn}");
+    let asked = bed.requests.lock().expect("lock").pop().expect("request");
+    assert!(asked.contains(drawn), "{asked}");
+    let again = bed.ok(&["-q", "users", "set", "jo", "--new-password"]);
+    assert!(again.trim_end().len() == 23 && again.trim_end() != drawn);
+    for (args, part) in [
+        (&["users", "add", "ann", "--role", "operator", "-o", "json"][..], "use --password-stdin"),
+        (&["users", "add", "a b", "--role", "operator"], "the name is not usable"),
+        (&["users", "add", "ann", "--role", "operator", "--password-stdin"], "the password is too short"),
+        (&["users", "add", "jo", "--role", "operator"], "there is a user 'jo' already"),
+        (&["users", "set", "jo"], "nothing is to be changed"),
+        (&["tokens", "create", "a/b", "--role", "admin"], "the name is not usable"),
+    ] {
+        let ran = bed.run(args);
+        assert!(ran.code == 2 && ran.out.is_empty() && ran.err.contains(part), "{args:?}: {ran:?}");
+    }
+    assert_eq!(bed.run(&["users", "set", "nobody", "--disable"]).code, 1);
+}
+
+#[test]
+fn a_broken_record_is_said_and_an_exit_code() {
+    let bed = Bed::start();
+    let ran = bed.run(&["audit", "verify"]);
+    assert_eq!((ran.code, ran.err.as_str()), (1, ""), "{ran:?}");
+    assert_eq!(ran.out, "entry 2 is wrong: the entry, or one before it, is not what was recorded\n");
+    assert_eq!(bed.run(&["audit", "verify", "-o", "json"]).code, 1);
+}
+
+#[test]
+fn a_context_may_have_a_token_in_place_of_a_certificate() {
+    let bed = Bed::start();
+    let admin = std::fs::read_to_string(bed.dir.path().join("admin.toml")).expect("read");
+    let (head, _) = admin.split_once("certificate").expect("a certificate");
+    let status = |name: &str, text: String| bed.run(&["status", "--admin", &bed.file(name, &text)]);
+    assert_eq!(status("good.toml", format!("{head}token = \"cnnf_api_good\"\n")).code, 0);
+    let ran = status("bad.toml", format!("{head}token = \"cnnf_api_bad\"\n"));
+    assert!(ran.code == 3 && ran.err.contains("SERVER does not allow this"), "{ran:?}");
+    let ran = status("none.toml", head.to_owned());
+    assert!(ran.code == 2 && ran.err.contains("either certificate and key, or token"), "{ran:?}");
+    let ran = status("both.toml", format!("{admin}token = \"cnnf_api_good\"\n"));
+    assert!(ran.code == 2 && ran.err.contains("either certificate and key, or token"), "{ran:?}");
 }

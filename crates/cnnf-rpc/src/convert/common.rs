@@ -41,6 +41,24 @@ pub fn time_text_or_never(at: Timestamp) -> String {
     if at == Timestamp::default() { String::new() } else { time_text(at) }
 }
 
+/// As `google.protobuf.Timestamp`.
+#[must_use]
+pub fn stamp(at: Timestamp) -> prost_types::Timestamp {
+    let seconds = i64::try_from(at.0 / 1000).unwrap_or(i64::MAX);
+    let nanos = i32::try_from(at.0 % 1000).unwrap_or_default() * 1_000_000;
+    prost_types::Timestamp { seconds, nanos }
+}
+
+/// A `google.protobuf.Timestamp` as [`time_text`]; the empty text where it is not set. Times before 1970 read as its beginning.
+#[must_use]
+pub fn stamp_text(at: Option<&prost_types::Timestamp>) -> String {
+    let ms = |at: &prost_types::Timestamp| {
+        let seconds = u64::try_from(at.seconds).unwrap_or(0).saturating_mul(1000);
+        seconds.saturating_add(u64::try_from(at.nanos / 1_000_000).unwrap_or(0))
+    };
+    at.map(|at| time_text(Timestamp(ms(at)))).unwrap_or_default()
+}
+
 /// Reads RFC 3339, or a date, which means its end in UTC: `2027-01-31` is `2027-02-01T00:00:00Z`.
 ///
 /// # Errors
