@@ -2,7 +2,7 @@ import { availableParallelism, loadavg } from "node:os";
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { open } from "./fake/open";
-import { HOSTILE } from "./fake/world";
+import { HOSTILE } from "./fake/samples";
 import { axe } from "./lib/axe";
 import { launch } from "./lib/browser";
 
