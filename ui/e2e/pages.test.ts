@@ -348,7 +348,8 @@ it("keeps filters and selection in the address", async () => {
     .getByRole("row", { name: /no mail from the web/ })
     .getByText("no mail from the web", { exact: true })
     .click();
-  expect(new URL(page.url()).search).toBe("?q=effect:prevent&rule=no+mail+from+the+web");
+  // What is typed is put there when the typing rests.
+  await expect.poll(() => new URL(page.url()).search).toBe("?q=effect:prevent&rule=no+mail+from+the+web");
   await page.reload();
   await page.getByRole("complementary", { name: "Rule no mail from the web" }).waitFor();
   expect(await page.getByRole("row").count()).toBe(4);
