@@ -10,6 +10,7 @@ use crate::config;
 use crate::credential::Credential;
 use crate::failure::Failure;
 use crate::init::{DATABASE, is_empty_or_absent};
+use crate::owner;
 use crate::pki::Folder;
 
 /// What both are told.
@@ -60,7 +61,7 @@ pub(crate) fn restore(args: &Args) -> Result<(), Failure> {
     let fresh = !data_dir.exists();
     let at = |error: std::io::Error| Failure::refused(format_args!("{}: {error}", data_dir.display()));
     DirBuilder::new().recursive(true).mode(0o700).create(&data_dir).map_err(at)?;
-    let made = fill(&args.file, &data_dir);
+    let made = fill(&args.file, &data_dir).and_then(|()| owner::give(&data_dir));
     if made.is_err() {
         // Of an empty directory nothing but what was made here can be lost.
         Folder::remove(&data_dir);

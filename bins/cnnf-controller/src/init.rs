@@ -11,6 +11,7 @@ use cnnf_store::{Audit, Kept, Store, UserRow};
 use crate::clock::now;
 use crate::credential::Credential;
 use crate::failure::Failure;
+use crate::owner;
 use crate::people;
 use crate::pki::{Ca, Folder, PkiError, rotation};
 
@@ -48,7 +49,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let fresh = take_folder(folder)?;
     let mut made = Vec::new();
     let password = people::first_password();
-    let result = fill(folder, args, &password, &mut made);
+    let result = fill(folder, args, &password, &mut made).and_then(|()| owner::give(folder));
     if result.is_err() {
         for file in made {
             let _ = std::fs::remove_file(file);

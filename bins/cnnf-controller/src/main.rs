@@ -13,9 +13,14 @@ mod failure;
 mod grpc;
 mod ingest;
 mod init;
+#[path = "../../../packaging/manual.rs"]
+mod manual;
+mod notify;
+mod owner;
 mod people;
 mod pki;
 mod run;
+mod sandbox;
 mod settings;
 mod state;
 mod tasks;
@@ -24,7 +29,7 @@ mod web;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use failure::Failure;
 
@@ -56,6 +61,9 @@ enum Command {
         /// The file
         file: PathBuf,
     },
+    /// Writes manual pages and completions
+    #[command(hide = true)]
+    Manual(manual::Args),
 }
 
 fn main() -> ExitCode {
@@ -76,6 +84,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Backup(args) => backup::backup(&args),
         Command::Restore(args) => backup::restore(&args),
         Command::RotateCa(args) => pki::rotation::run(&args),
+        Command::Manual(args) => args.write(Cli::command(), "8").map_err(Failure::refused),
         Command::CheckConfig { file } => {
             config::check(&file)?;
             println!("{} is good", file.display());

@@ -14,8 +14,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::config::Config;
 use crate::controller::Controller;
 use crate::failure::Failure;
+use crate::notify::notify;
 use crate::pki::{Folder, Trust, rotation};
-use crate::{distribute, grpc, init, tasks, web};
+use crate::{distribute, grpc, init, sandbox, tasks, web};
 
 /// How long calls may go on after the signal.
 const GRACE: Duration = Duration::from_secs(3);
@@ -24,6 +25,7 @@ const GRACE: Duration = Duration::from_secs(3);
 pub(crate) fn run(config: Config) -> Result<(), Failure> {
     let filter = tracing_subscriber::EnvFilter::try_new(&config.log).map_err(Failure::usage)?;
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(false).init();
+    sandbox::enter(&config.data_dir);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::refused)?;
     let result = runtime.block_on(serve(&config));
     runtime.shutdown_timeout(GRACE);
@@ -51,11 +53,13 @@ async fn serve(config: &Config) -> Result<(), Failure> {
     let service = start(&controller, grpc, &server_tls, web, &web_tls);
     tokio::spawn(rotation::watch(Arc::clone(&controller), config.data_dir.clone(), (server_tls, web_tls)));
     tracing::info!(listen = %grpc_at, web = %web_at, "the controller runs");
+    notify("READY=1");
     tokio::select! {
         _ = terminate.recv() => {}
         _ = tokio::signal::ctrl_c() => {}
     }
     tracing::info!("the controller ends");
+    notify("STOPPING=1");
     stop(&controller, service).await;
     Ok(())
 }

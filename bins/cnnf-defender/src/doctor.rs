@@ -17,6 +17,7 @@ use crate::enrolment::Enrolment;
 use crate::failure::Failure;
 use crate::namespaces::words;
 use crate::runtime::queue_word;
+use crate::sandbox;
 
 /// The priority of our chains; a lower one comes first.
 const PRIORITY: i32 = -5;
@@ -79,6 +80,8 @@ fn kernel(ability: &Ability) {
     if number("/proc/sys/net/netfilter/nf_conntrack_tcp_loose") == "0" {
         println!("  nf_conntrack_tcp_loose is 0: connections taken up mid-stream are invalid and pass unjudged");
     }
+    println!("  filters system calls  {}", word(sandbox::has_filters()));
+    println!("  Landlock              {}", word(sandbox::has_landlock()));
     println!("names of services");
     match ability.unstamped {
         "" => println!("  by the kernel; programs outside units by the queue ({})", queue_word(ability.queue)),

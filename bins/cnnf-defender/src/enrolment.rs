@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use cnnf_rpc::tls::ClientTls;
@@ -61,21 +61,29 @@ impl Enrolment {
         Ok(Some(Self { place, key: read("key.der")?, certificate: read("certificate.der")?, cas }))
     }
 
-    /// Puts it in its place, instead of an older one.
+    /// Puts it in its place, instead of an older one. It belongs to whoever owns the state directory: root enrols for a defender that is not root.
     ///
     /// # Errors
     /// It could not be written; what was there is as before.
     pub(crate) fn store(&self, state_dir: &Path) -> io::Result<()> {
         let (new, old, place) = (state_dir.join("identity.new"), state_dir.join("identity.old"), folder(state_dir));
+        let owner = |path: &Path| fs::metadata(path).map(|found| (found.uid(), found.gid()));
+        // the defender itself has nothing to give, and may not
+        let give = |path: &Path| match owner(state_dir) {
+            Ok(wanted) if owner(path)? != wanted => chown(path, Some(wanted.0), Some(wanted.1)),
+            _ => Ok(()),
+        };
         let _ = fs::remove_dir_all(&new);
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&new)?;
+        give(&new)?;
         let text = toml::to_string(&self.place).map_err(io::Error::other)?;
         let files =
             [("key.der", self.key.as_slice()), ("certificate.der", &self.certificate), ("place.toml", text.as_bytes())];
         let files = files.map(|(name, bytes)| (name.to_owned(), bytes)).into_iter();
         let cas = self.cas.iter().take(MAX_CAS).enumerate().map(|(n, ca)| (ca_name(n), ca.as_slice()));
         for (name, bytes) in files.chain(cas) {
-            let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(new.join(name))?;
+            let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(new.join(&name))?;
+            give(&new.join(&name))?;
             file.write_all(bytes)?;
             file.sync_all()?;
         }

@@ -13,17 +13,20 @@ mod failure;
 mod fuzz;
 mod link;
 mod local;
+#[path = "../../../packaging/manual.rs"]
+mod manual;
 mod namespaces;
 mod notify;
 mod prove;
 mod runtime;
+mod sandbox;
 mod snapshot;
 mod spool;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use failure::Failure;
 
@@ -70,6 +73,14 @@ enum Command {
         /// The file
         file: PathBuf,
     },
+    /// Puts the table of the last policy in force and ends: for the time between the start of the host and that of 'run'
+    Boot {
+        #[command(flatten)]
+        config: ConfigArg,
+    },
+    /// Writes manual pages and completions
+    #[command(hide = true)]
+    Manual(manual::Args),
 }
 
 #[derive(clap::Args)]
@@ -100,6 +111,8 @@ fn dispatch(command: Command) -> Result<(), Failure> {
     match command {
         Command::Enroll(args) => enroll::run(&args),
         Command::Run { config } => runtime::run(config::load(config.config.as_deref())?),
+        Command::Boot { config } => runtime::boot(config::load(config.config.as_deref())?),
+        Command::Manual(args) => args.write(Cli::command(), "8").map_err(Failure::refused),
         Command::Status { config, output } => {
             local::status(&config::load(config.config.as_deref())?, matches!(output, Output::Json))
         }

@@ -1,6 +1,7 @@
 //! The defender as a program, against a controller that believes everything, on the real kernel.
 
 mod bed;
+mod confined;
 mod containers;
 mod flushes;
 mod hostile;

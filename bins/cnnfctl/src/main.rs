@@ -6,6 +6,8 @@
 mod cmd;
 mod context;
 mod failure;
+#[path = "../../../packaging/manual.rs"]
+mod manual;
 mod output;
 mod policy_file;
 mod since;

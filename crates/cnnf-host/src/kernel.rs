@@ -3,4 +3,4 @@
 pub use cnnf_netlink::nfqueue::{STATS_PATH, parse_stats};
 pub use cnnf_netlink::nft::{ChainDump, Features, Nft, TableDump, TableHead};
 pub use cnnf_netlink::sock_diag::SockDiag;
-pub use cnnf_netlink::wait_readable;
+pub use cnnf_netlink::{inherited, wait_readable};

@@ -28,4 +28,4 @@ pub mod packet;
 pub mod sock_diag;
 
 pub use error::Error;
-pub use socket::wait_readable;
+pub use socket::{inherited, wait_readable};

@@ -133,6 +133,23 @@ pub(crate) fn request(
     }
 }
 
+/// A duplicate of a descriptor that this process was started with, as a service manager passes them (sd_listen_fds(3)). The one that is duplicated
+/// is not handed on to other programs.
+///
+/// # Errors
+/// There is none of this number.
+#[allow(unsafe_code)]
+pub fn inherited(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: F_DUPFD_CLOEXEC and F_SETFD take any number, and none that is open is an error; the new descriptor is nobody else's.
+    unsafe {
+        let new = libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3);
+        if new < 0 || libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(OwnedFd::from_raw_fd(new))
+    }
+}
+
 /// Waits until `fd` can be read, at most `timeout` (whole milliseconds); false if it cannot.
 ///
 /// # Errors

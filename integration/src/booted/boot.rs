@@ -75,8 +75,10 @@ fn nspawn(name: &str) -> Command {
         // No system bus of the machine is asked: there may be none, and it would hold the host beyond our reach.
         .args(["--keep-unit", "--register=no", "--link-journal=no", "--resolv-conf=off", "--timezone=off"])
         .args(["--console=pipe", "--network-namespace-path=/proc/self/ns/net"])
-        // A defender needs more than a container's usual rights; without bpf(2), IPAddressDeny= would do nothing.
-        .args(["--capability=all", "--system-call-filter=bpf"])
+        // A defender needs more than a container's usual rights; without bpf(2), IPAddressDeny= would do nothing. Programs may confine
+        // themselves further.
+        .arg("--capability=all")
+        .arg("--system-call-filter=bpf seccomp landlock_create_ruleset landlock_add_rule landlock_restrict_self")
         .arg(format!("--bind={HOME}"))
         .arg(format!("--bind-ro={PROGRAMS}"))
         .env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1")

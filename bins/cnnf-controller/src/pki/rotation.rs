@@ -19,6 +19,7 @@ use crate::controller::Controller;
 use crate::credential::Credential;
 use crate::failure::Failure;
 use crate::init::DATABASE;
+use crate::owner;
 
 /// How often it is looked whether the folder is another one.
 const LOOK: Duration = Duration::from_secs(1);
@@ -82,6 +83,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let told = Credential::reissue(&data_dir, &next).map_err(|error| Failure::refused(error.to_string()))?;
     next.store(&data_dir)
         .map_err(|error| Failure::refused(format_args!("{}: {error}: the CA is as before", data_dir.display())))?;
+    owner::give(&data_dir)?;
     println!("{}", told);
     if args.finish {
         println!("the old CA is believed no more");

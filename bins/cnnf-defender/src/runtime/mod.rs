@@ -29,8 +29,9 @@ use crate::enrolment::Enrolment;
 use crate::failure::Failure;
 use crate::link::Link;
 use crate::local;
-use crate::notify::notify;
+use crate::notify::{self, notify};
 use crate::prove::Prover;
+use crate::sandbox;
 use crate::snapshot;
 use crate::spool::Spool;
 use executor::{Executor, Others};
@@ -49,11 +50,22 @@ const LIST: Duration = Duration::from_secs(5);
 const LIST_SHARE: u32 = 50;
 /// How often the service manager is told that we live.
 const ALIVE: Duration = Duration::from_secs(1);
+/// Under which name the service manager keeps the socket of the table.
+const KEPT_TABLE: &str = "table";
 /// Events that are handled before the time is looked at again.
 const AT_ONCE: usize = 1000;
 
 /// Runs until a signal says to stop.
 pub(crate) fn run(config: Config) -> Result<(), Failure> {
+    begin(config, false)
+}
+
+/// Puts the table in force as [`run`] does, and ends.
+pub(crate) fn boot(config: Config) -> Result<(), Failure> {
+    begin(config, true)
+}
+
+fn begin(config: Config, table_only: bool) -> Result<(), Failure> {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
@@ -72,6 +84,9 @@ pub(crate) fn run(config: Config) -> Result<(), Failure> {
         tracing::warn!("every new connection waits until its owner was looked up: {}", ability.unstamped);
     }
     account();
+    if let Err(error) = sandbox::filter(config.containers.enter_namespaces) {
+        tracing::warn!("every system call is open to this process: {error}");
+    }
 
     let boot = snapshot::boot_id();
     let last_alive = Spool::last_written(&config.state_dir);
@@ -107,7 +122,8 @@ pub(crate) fn run(config: Config) -> Result<(), Failure> {
         .transpose()
         .map_err(|error| Failure::refused(format_args!("cannot watch the control groups: {error}")))?
         .unzip();
-    let table = TableSocket::open(config.own_table && ability.features.owner_persist).map_err(Failure::refused)?;
+    let table =
+        table_socket(config.own_table && ability.features.owner_persist, table_only).map_err(Failure::refused)?;
     let reconciler = Reconciler::over(table.clone(), queue).map_err(Failure::refused)?;
     let (nudge, nudged) = mpsc::channel();
     let containers = Arc::new(Containers::new(config.containers.places()));
@@ -130,8 +146,12 @@ pub(crate) fn run(config: Config) -> Result<(), Failure> {
     main.handle(Event::Observed(decided));
     main.handle(Event::Begun);
     // without the table the defender still observes, and the controller is told; a newer policy may do
-    if main.executor.trouble().is_none() {
+    let trouble = main.executor.trouble().map(str::to_owned);
+    if trouble.is_none() {
         tracing::info!("the table is in force, generation {}", shared.generation());
+    }
+    if table_only {
+        return trouble.map_or(Ok(()), |trouble| Err(Failure::refused(trouble)));
     }
 
     let (answers, units, enter) = (main.executor.answers(), Arc::default(), config.containers.enter_namespaces);
@@ -163,14 +183,29 @@ pub(crate) fn run(config: Config) -> Result<(), Failure> {
         agent: events.clone(),
     };
     let link = Link { credentials, controller, labels, spool, shared: shared.clone(), agent: events.clone() };
+    let state_dir = config.state_dir.clone();
     let local = local::Server { socket: config.socket.clone(), shared, agent: events };
     std::thread::Builder::new()
         .name("link".into())
-        .spawn(move || talk(link, prover, statuses_rx, local))
+        .spawn(move || talk(link, prover, statuses_rx, local, &state_dir))
         .map_err(|error| Failure::refused(format_args!("a thread: {error}")))?;
     notify("READY=1");
     main.run(&inbox);
     Ok(())
+}
+
+/// The socket that the table belongs to. The service manager keeps it open over a restart, so that nobody can take the table meanwhile.
+fn table_socket(own: bool, table_only: bool) -> Result<TableSocket, String> {
+    if let Some(Ok(table)) = notify::kept(KEPT_TABLE).filter(|_| own).map(|fd| TableSocket::from_fd(fd, own)) {
+        return Ok(table);
+    }
+    let table = TableSocket::open(own).map_err(|error| error.to_string())?;
+    match table.fd() {
+        Ok(fd) if own && !table_only => notify::keep(KEPT_TABLE, &fd),
+        Ok(_) => {}
+        Err(error) => tracing::warn!("the table has no owner while this restarts: {error}"),
+    }
+    Ok(table)
 }
 
 /// Asks the kernel to count bytes. Where that is not allowed they are shown as 0.
@@ -186,7 +221,14 @@ fn talk(
     prover: Prover,
     statuses: tokio::sync::mpsc::UnboundedReceiver<cnnf_rpc::v1::ApplyStatus>,
     local: local::Server,
+    state_dir: &Path,
 ) {
+    // it could not be made any more
+    let _ = local.socket.parent().map(std::fs::create_dir_all);
+    let writable = [Some(state_dir), local.socket.parent()];
+    if let Err(error) = sandbox::confine(&writable.into_iter().flatten().collect::<Vec<_>>()) {
+        tracing::warn!("the thread that speaks with the network may reach more files than it needs: {error}");
+    }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -109,6 +109,20 @@ impl Bed {
     /// The same with a log of this level.
     pub(crate) fn start_logging(&mut self, level: &str) {
         self.launch(level);
+        self.wait_until_started();
+    }
+
+    /// The same by another program, such as strace(1) with its options.
+    pub(crate) fn start_by(&mut self, words: &[&str]) {
+        let run = self.command(&["run"]);
+        let mut by = Command::new(words[0]);
+        by.args(&words[1..]).arg(run.get_program()).args(run.get_args());
+        by.env("CNNF_CONFIG", self.dir.path().join("defender.toml"));
+        self.launch_as(by, "info");
+        self.wait_until_started();
+    }
+
+    fn wait_until_started(&self) {
         let start = Instant::now();
         while !self.defender(&["status"]).status.success() {
             assert!(start.elapsed() < Duration::from_secs(10), "the defender does not start: {}", self.log());
@@ -118,8 +132,18 @@ impl Bed {
 
     /// Starts the defender and does not wait until it is ready.
     pub(crate) fn launch(&mut self, level: &str) {
+        let command = self.command(&["run"]);
+        self.launch_as(command, level);
+    }
+
+    fn launch_as(&mut self, mut command: Command, level: &str) {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.dir.path().join("log")).expect("log");
-        self.defender = Some(self.command(&["run"]).env("CNNF_LOG", level).stderr(log).spawn().expect("defender"));
+        self.defender = Some(command.env("CNNF_LOG", level).stderr(log).spawn().expect("defender"));
+    }
+
+    /// The process of a defender that another program has started.
+    pub(crate) fn defender_pid(&self) -> i32 {
+        *children_of(self.defender.as_ref().expect("running")).first().expect("a child")
     }
 
     pub(crate) fn log(&self) -> String {
@@ -250,8 +274,18 @@ fn remove(group: &Path) {
     }
 }
 
+fn children_of(process: &Child) -> Vec<i32> {
+    let pid = process.id();
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    children.split_whitespace().filter_map(|child| child.parse().ok()).collect()
+}
+
 impl Drop for Bed {
     fn drop(&mut self) {
+        // a defender that another program has started does not end with that one
+        for child in self.defender.iter().flat_map(children_of) {
+            let _ = kill(Pid::from_raw(child), Signal::SIGKILL);
+        }
         for child in self.children.iter_mut().chain(&mut self.defender) {
             let _ = child.kill();
             let _ = child.wait();

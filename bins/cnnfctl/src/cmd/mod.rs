@@ -18,7 +18,7 @@ mod users;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use cnnf_rpc::v1;
 
 use crate::context::{Session, Sources};
@@ -99,6 +99,9 @@ enum Command {
     Audit(audit::Audit),
     /// A completion script for a shell.
     Completion(completion::Completion),
+    /// Writes manual pages and completions.
+    #[command(hide = true)]
+    Manual(crate::manual::Args),
 }
 
 /// Does what the command line says.
@@ -131,6 +134,9 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Tokens(command) => command.run(&asker).await,
         Command::Audit(command) => command.run(&asker).await,
         Command::Completion(command) => command.run(),
+        Command::Manual(args) => args
+            .write(Cli::command(), "1")
+            .map_err(|error| Failure::Unreachable(format!("cannot write the manual: {error}"))),
     }
 }
 
@@ -198,7 +204,6 @@ fn heading(title: &str, body: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     #[test]
     fn the_command_line_is_well_formed() {
