@@ -5,10 +5,12 @@ SHELL := /bin/bash
 
 NEXTEST_VERSION := 0.9.143
 DENY_VERSION := 0.20.2
+DEB_VERSION := 3.8.0
+RPM_VERSION := 0.21.1
 
 # What the build, the tests and the demo use; `make deps` installs what is absent.
 PACKAGES := build-essential pkg-config libnftnl-dev libmnl-dev nftables iproute2 conntrack procps util-linux curl jq \
-            nginx-light redis-server dnsmasq-base busybox iptables chromium libfaketime
+            nginx-light redis-server dnsmasq-base busybox iptables strace chromium libfaketime
 
 # Connections a case of the truth table: enough for 100,000 in all.
 SOAK_EACH ?= 2500
@@ -16,7 +18,8 @@ SOAK_EACH ?= 2500
 # The page is built again when one of these is newer than it.
 UI_SOURCES := $(shell find ui proto \( -path ui/node_modules -o -path ui/.node -o -path ui/dist -o -path ui/src/gen -o -path ui/e2e \) -prune -o -type f ! -name .built -print)
 
-.PHONY: help deps ui tools build fmt lint deny check test test-ui screenshots fuzz demo soak bench test-vm beds lab clean
+.PHONY: help deps ui tools build fmt lint deny check test test-ui screenshots fuzz demo soak bench units package-tools packages test-packages \
+        test-vm beds lab clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -56,6 +59,7 @@ test: deps tools ui lint deny ## everything CI runs (root: makes namespaces of i
 	cargo build --locked --workspace --bins
 	cd ui && npm run --silent e2e
 	cargo nextest run --locked --workspace
+	$(MAKE) --no-print-directory units
 	$(MAKE) --no-print-directory demo CHECK=1
 
 test-ui: deps ui ## the page alone: unit tests, and tests in Chromium before a made-up and a real controller (root)
@@ -86,6 +90,26 @@ soak: deps tools ## the full figures (root, a quarter of an hour): a connection'
 	CNNF_KILLS=1000 nice cargo nextest run --locked --profile soak -p cnnf-controller -E 'test(/^kills::/)' --no-capture
 	PROPTEST_CASES=8192 nice cargo nextest run --locked --profile soak -p cnnf-core -p cnnf-host \
 		-E 'test(agreement) or test(plan::tests)'
+
+units: ## what systemd thinks of the units, without starting them
+	@command -v systemd-analyze >/dev/null || packaging/install-deps systemd
+	@cd packaging/systemd && for unit in cnnf-defender:25 cnnf-defender-boot:25 cnnf-controller:15; do \
+		systemd-analyze security --offline=yes --no-pager --threshold=$${unit#*:} $${unit%:*}.service | tail -1; \
+	done
+
+package-tools: deps ui # what packs and looks at packages; building the packers takes some ten minutes, once
+	@packaging/install-deps jq lintian rpm rpmlint
+	@command -v cargo-deb >/dev/null || cargo install --locked cargo-deb --version $(DEB_VERSION)
+	@command -v cargo-generate-rpm >/dev/null || cargo install --locked cargo-generate-rpm --version $(RPM_VERSION)
+
+packages: package-tools ## .deb and .rpm of all three programs, in target/packages
+	CHECK=1 LINT=1 packaging/build
+
+test-packages: package-tools ## the life of the packages on booted Debian hosts (root; some ten minutes, and the trees of `make beds` once)
+	@packaging/install-deps systemd-container debootstrap createrepo-c
+	cargo build --locked --workspace --bins
+	for revision in 1 2; do PROFILE=dev OUT=target/packages-test REVISION=$$revision packaging/build; done
+	packaging/test-packages
 
 test-vm: ## the dataplane's tests on Debian's own kernel, in an emulated machine (root, 2 GiB of memory, up to 15 minutes)
 	packaging/test-vm
