@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use cnnf_core::directory::Directory;
 use cnnf_core::event::{ConnectionEvent, EventKind, EventParty, Notice, Process};
 use cnnf_core::id::HostId;
-use cnnf_core::policy::{Reason, Vantage};
+use cnnf_core::policy::{RuleHits, Vantage};
 use cnnf_core::time::Timestamp;
 use cnnf_rpc::convert::{self, ConvertError};
 use cnnf_rpc::v1;
@@ -38,6 +38,7 @@ pub(crate) fn take_in(
         counted: Vec::new(),
         models: Vec::new(),
         events: Vec::new(),
+        hits: Vec::new(),
     };
     let mut state = controller.state();
     let live = state.hosts.get(host).and_then(|known| known.live.as_ref());
@@ -93,6 +94,7 @@ enum Content {
     Events(Vec<ConnectionEvent>),
     Gap(convert::flow::Gap),
     Notice(Box<Notice>),
+    Hits(Vec<RuleHits>),
 }
 
 impl Content {
@@ -128,6 +130,7 @@ fn read(body: Body) -> Result<Content, ConvertError> {
         Body::Events(events) => Content::Events(convert::event::events(events)?),
         Body::Gap(gap) => Content::Gap(gap.try_into()?),
         Body::Notice(notice) => Content::Notice(Box::new(notice.try_into()?)),
+        Body::Hits(hits) => Content::Hits(convert::flow::hits(hits)?),
     })
 }
 
@@ -143,17 +146,17 @@ fn absorb(state: &mut State, host: &HostId, content: Content, intake: &mut Intak
             }
         },
         Content::Events(events) => {
-            for event in events {
-                let new = complete(event, host, &state.directory, now);
-                if let Subject::Connection { reason: Reason::Rule { id, .. }, .. } = &new.subject {
-                    let known = state.policy.rules.iter().any(|rule| rule.id == *id);
-                    if known {
-                        let rule_use = state.uses.entry(*id).or_default();
-                        rule_use.hits = rule_use.hits.saturating_add(new.count);
-                        rule_use.last_used = rule_use.last_used.max(Some(new.at));
-                    }
-                }
-                intake.events.push(new);
+            intake.events.extend(events.into_iter().map(|event| complete(event, host, &state.directory, now)));
+            Learned::default()
+        }
+        Content::Hits(hits) => {
+            // one that was deleted meanwhile is in nobody's list; the next change of the rules forgets it
+            for hits in hits.into_iter().filter(|hits| hits.rule.0 <= state.last_rule) {
+                let hits = RuleHits { last: hits.last.min(now), ..hits };
+                let rule_use = state.uses.entry(hits.rule).or_default();
+                rule_use.hits = rule_use.hits.saturating_add(hits.connections);
+                rule_use.last_used = rule_use.last_used.max(Some(hits.last));
+                intake.hits.push(hits);
             }
             Learned::default()
         }

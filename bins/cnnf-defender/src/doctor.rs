@@ -74,6 +74,7 @@ fn kernel(ability: &Ability) {
     println!("  socket control group  {}", word(features.socket_cgroup));
     println!("  native queue          {}", word(features.native_queue));
     println!("  xt queue              {}", word(features.xt_queue));
+    println!("  counters of rules     {}", word(features.named_counters));
     println!("  owned tables          {}", word(features.owner_persist));
     let number = |path: &str| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
     println!("  counts bytes          {}", word(number("/proc/sys/net/netfilter/nf_conntrack_acct") == "1"));

@@ -1,6 +1,6 @@
 //! What the defender keeps over a restart: the last policy, the slots of services and the count of epochs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -21,6 +21,7 @@ const STAMPS: &str = "stamps.json";
 const POLICY: &str = "policy.pb";
 const STANDING: &str = "standing.json";
 const PASSED: &str = "passed.json";
+const HITS: &str = "hits.json";
 
 /// What gives the labels on live connections their meaning.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -114,6 +115,24 @@ pub(crate) fn keep_passed(state_dir: &Path, boot: &str, packets: u64) -> io::Res
     replace(&state_dir.join(PASSED), &serde_json::to_vec(&(boot, packets)).map_err(io::Error::other)?, false)
 }
 
+/// What each of the table's counters had counted when it was last told of, with what tells it from a later one of its name.
+pub(crate) type Told = BTreeMap<String, ((u64, u64), u64)>;
+
+/// Reads what was told of this boot's counters; nothing if nobody knows.
+pub(crate) fn load_hits(state_dir: &Path, boot: &str) -> Told {
+    let kept: Option<(String, Told)> =
+        fs::read(state_dir.join(HITS)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    kept.filter(|(of, _)| of == boot).map(|(_, told)| told).unwrap_or_default()
+}
+
+/// Keeps what is told of the table's counters.
+///
+/// # Errors
+/// It could not be written; the older ones are there.
+pub(crate) fn keep_hits(state_dir: &Path, boot: &str, told: &Told) -> io::Result<()> {
+    replace(&state_dir.join(HITS), &serde_json::to_vec(&(boot, told)).map_err(io::Error::other)?, false)
+}
+
 /// A [`Standing`] on disk.
 #[derive(Serialize, Deserialize)]
 struct KeptStanding {
@@ -202,6 +221,15 @@ mod tests {
         assert_eq!(load_passed(dir.path(), "boot-1"), 0);
         keep_passed(dir.path(), "boot-1", 7).expect("keep");
         assert_eq!((load_passed(dir.path(), "boot-1"), load_passed(dir.path(), "boot-2")), (7, 0));
+    }
+
+    #[test]
+    fn what_was_told_of_counters_is_known_for_one_boot() {
+        let dir = tempfile::tempdir().expect("directory");
+        let told = Told::from([("r1".to_owned(), ((3, 7), 12))]);
+        assert_eq!(load_hits(dir.path(), "boot-1"), Told::new());
+        keep_hits(dir.path(), "boot-1", &told).expect("keep");
+        assert_eq!((load_hits(dir.path(), "boot-1"), load_hits(dir.path(), "boot-2")), (told, Told::new()));
     }
 
     #[test]

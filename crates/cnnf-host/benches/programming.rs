@@ -76,6 +76,7 @@ fn facts() -> Fallible<HostFacts> {
         log_group: 6400,
         identify_queue: 6400,
         evidence_queue: 6401,
+        counters: true,
     })
 }
 

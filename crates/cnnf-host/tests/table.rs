@@ -50,6 +50,7 @@ pub(crate) fn facts(bed: &Bed, epoch: u8) -> HostFacts {
         log_group: 6400,
         identify_queue: 6400,
         evidence_queue: 6401,
+        counters: true,
     }
 }
 
@@ -206,6 +207,68 @@ fn root_a_tightened_policy_cuts_live_connections_and_a_new_service_does_not() {
         echo().expect("a new service is nothing to it");
         apply(&mut reconciler, &policy(), &facts(bed, 1));
         assert!(echo().is_err(), "the new epoch judges it again");
+    });
+}
+
+/// Each rule's own counter counts each connection once, whatever its effect, and goes on when rules, the reconciler and the epoch change.
+#[test]
+fn root_rules_count_their_connections_and_go_on_when_the_table_is_made_anew() {
+    with_bed("counted", |bed| {
+        serve(bed);
+        let allow =
+            HostRule { effect: Effect::Allow, ..rule(6, "unit:client", 1, &["udp/53", "tcp/80"], Effect::Allow) };
+        let alert = rule(7, "unit:other", 0, &["tcp/80"], Effect::Alert);
+        let mut policy = policy();
+        policy.egress.extend([allow, alert]);
+        let counted = |reconciler: &mut Reconciler| {
+            let tallies = reconciler.tallies().expect("read");
+            tallies.into_iter().filter(|t| t.packets > 0).map(|t| (t.name, t.packets)).collect::<BTreeMap<_, _>>()
+        };
+        let mut reconciler = Reconciler::open(QueueBackend::None).expect("open");
+        apply(&mut reconciler, &policy, &facts(bed, 0));
+        let probe = |bed: &mut Bed| {
+            for (service, what, want) in [
+                ("client", "tcp 10.98.0.2:80", "ok"),
+                ("client", "tcp [fd98::2]:80", "ok"),
+                ("client", "udp 10.98.0.2:54", "not permitted"),
+                ("other", "tcp 10.98.0.2:80", "ok"),
+                ("other", "udp 10.98.0.2:53", "ok"),
+            ] {
+                assert_eq!(bed.probe(service, what), want, "{service} {what}");
+            }
+            assert_eq!(bed.probe_there("udp 10.98.0.1:56"), "timeout");
+        };
+        let expected = |times: u64| {
+            [("r1", times), ("r4", times), ("r6", 2 * times), ("r7", times)].map(|(n, c)| (n.to_owned(), c)).into()
+        };
+        probe(bed);
+        assert_eq!(counted(&mut reconciler), expected(1));
+        policy.egress.push(rule(8, "unit:client", 2, &["udp/9"], Effect::Prevent));
+        apply(&mut reconciler, &policy, &facts(bed, 1));
+        assert!(!reconciler.ends_counters());
+        probe(bed);
+        assert_eq!(counted(&mut reconciler), expected(2), "over a change of the rules");
+        let handles = |reconciler: &mut Reconciler| {
+            reconciler.tallies().expect("read").into_iter().map(|t| (t.name, t.handle)).collect::<BTreeMap<_, _>>()
+        };
+        let before = handles(&mut reconciler);
+        let mut reconciler = Reconciler::open(QueueBackend::None).expect("open");
+        let anew = apply(&mut reconciler, &policy, &facts(bed, 2));
+        assert!(matches!(anew, Outcome::Applied { anew: true, .. }));
+        probe(bed);
+        assert_eq!(counted(&mut reconciler), expected(3), "over a restart");
+        assert_eq!(reconciler.check().expect("read"), cnnf_host::dataplane::Found::Intact, "counting is no change");
+        assert_eq!(handles(&mut reconciler), before);
+
+        policy.egress.retain(|rule| !matches!(&rule.reason, Reason::Rule { id, .. } if id.0 == 6));
+        reconciler.set_desired(compile(&policy, &facts(bed, 3)));
+        assert!(reconciler.ends_counters(), "what it counted is to be read now");
+        reconciler.reconcile().expect("applied");
+        assert!(!counted(&mut reconciler).contains_key("r6"));
+        reconciler.release().expect("released");
+        apply(&mut reconciler, &policy, &facts(bed, 4));
+        let fresh = handles(&mut reconciler);
+        assert!(fresh.iter().all(|(name, handle)| before[name] != *handle), "a new table's counters are other ones");
     });
 }
 

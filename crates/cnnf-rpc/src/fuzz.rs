@@ -47,6 +47,7 @@ fn fuzz_reports() {
             Some(Body::Events(events)) => drop(event::events(events)),
             Some(Body::Inventory(inventory)) => drop(flow::Inventory::try_from(inventory)),
             Some(Body::Gap(gap)) => drop(flow::Gap::try_from(gap)),
+            Some(Body::Hits(hits)) => drop(flow::hits(hits)),
             Some(Body::Notice(notice)) => drop(Notice::try_from(notice)),
             None => {}
         }

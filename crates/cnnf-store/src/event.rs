@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::audit::Audit;
 use crate::column::{count, json, read_count, read_json, read_text, read_time, time};
-use crate::policy::{count_use, counter, set_counter};
+use crate::policy::{counter, set_counter};
 use crate::writer::Class;
 use crate::{Pending, Store, StoreError};
 
@@ -221,13 +221,10 @@ impl EventQuery {
     }
 }
 
-/// Folds events into what is kept, counts what their rules did, and returns each changed event once.
+/// Folds events into what is kept, and returns each changed event once.
 pub(crate) fn add(connection: &Connection, events: &[NewEvent]) -> Result<Vec<StoredEvent>, StoreError> {
     let mut changed = std::collections::BTreeSet::new();
     for event in events {
-        if let Subject::Connection { reason: Reason::Rule { id, .. }, .. } = &event.subject {
-            count_use(connection, *id, event.count, event.at)?;
-        }
         changed.insert(fold(connection, event)?);
     }
     changed.into_iter().filter_map(|id| one(connection, id).transpose()).collect()

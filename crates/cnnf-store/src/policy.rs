@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use cnnf_core::id::ServiceKey;
-use cnnf_core::policy::{AddressObject, Delta, Mode, ObjectDelta, Placed, Rule, RuleDelta, RuleId};
+use cnnf_core::policy::{AddressObject, Delta, Mode, ObjectDelta, Placed, Rule, RuleDelta, RuleHits, RuleId};
 use cnnf_core::time::Timestamp;
 use rusqlite::{Connection, params};
 
@@ -42,7 +42,7 @@ pub struct Unconfirmed {
     pub until: Timestamp,
 }
 
-/// How often a rule alerted or prevented.
+/// How often a rule decided.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RuleUse {
     /// Connections.
@@ -74,7 +74,7 @@ impl Store {
         })
     }
 
-    /// How often each rule alerted or prevented.
+    /// How often each rule decided.
     ///
     /// # Errors
     /// If the database cannot be read.
@@ -226,15 +226,10 @@ fn settle(connection: &Connection, revision: u64, what: &str) -> Result<(), Stor
 }
 
 /// Counts what a rule did.
-pub(crate) fn count_use(
-    connection: &Connection,
-    rule: RuleId,
-    connections: u64,
-    at: Timestamp,
-) -> Result<(), StoreError> {
+pub(crate) fn count_use(connection: &Connection, hits: &RuleHits) -> Result<(), StoreError> {
     connection
         .prepare_cached("UPDATE rules SET hits = hits + ?2, last_used = max(last_used, ?3) WHERE id = ?1")?
-        .execute(params![count(rule.0), count(connections), time(at)])?;
+        .execute(params![count(hits.rule.0), count(hits.connections), time(hits.last)])?;
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use cnnf_core::flow::FlowStats;
 use cnnf_core::id::HostId;
+use cnnf_core::policy::RuleHits;
 use cnnf_core::time::Timestamp;
 use cnnf_core::topology::Edge;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -10,6 +11,7 @@ use crate::column::{count, time};
 use crate::event::{self, NewEvent, StoredEvent};
 use crate::host::{self, Cursor, Inventory};
 use crate::model::{self, ModelPatch};
+use crate::policy::count_use;
 use crate::span;
 use crate::topology::{self, EdgePatch};
 use crate::writer::Class;
@@ -34,6 +36,8 @@ pub struct Intake {
     pub models: Vec<ModelPatch>,
     /// What happened.
     pub events: Vec<NewEvent>,
+    /// How often rules decided; rules that are gone are passed over.
+    pub hits: Vec<RuleHits>,
 }
 
 /// What became of a report.
@@ -58,6 +62,7 @@ impl Store {
             topology::apply(connection, &intake.edges)?;
             span::add(connection, &intake.counted)?;
             intake.models.iter().try_for_each(|patch| model::apply(connection, patch))?;
+            intake.hits.iter().try_for_each(|hits| count_use(connection, hits))?;
             event::add(connection, &intake.events).map(Taken::Fresh)
         })
     }

@@ -168,3 +168,69 @@ fn root_a_session_program_is_known_by_its_executable() {
         })
     });
 }
+
+#[test]
+fn root_rules_say_how_often_and_when_they_decided_over_kills_and_changes() {
+    let world = World::up(OFFICE).expect("the world comes up");
+    known(&world, "unit:nginx");
+    known(&world, "unit:redis");
+    // the server's side learns from the controller where services run that may call
+    for unit in ["shop", "watched"] {
+        page(&world, "app1", unit, "http://10.86.0.1/").text();
+    }
+    within(SOON * 3, "the clients are known", || {
+        let known = list(&world, &["services", "list"], "services");
+        ["unit:shop", "unit:watched"].iter().all(|key| known.iter().any(|service| service["key"] == *key))
+    });
+    rule(&world, "shop may", "unit:shop", "nginx", "tcp/80", "allow");
+    rule(&world, "anybody may", "any", "redis", "tcp/6379", "allow");
+    rule(&world, "watch", "unit:watched", "nginx", "tcp/80", "alert");
+    rule(&world, "nobody else", "any", "nginx", "tcp/80", "prevent");
+    // on both hosts: a refusal of the server's side would count each attempt
+    std::thread::sleep(SOON);
+    let hits = |name: &str| {
+        let rules = list(&world, &["rules", "list"], "rules");
+        let rule = rules.iter().find(|rule| rule["name"] == name).expect("the rule").clone();
+        (number(&rule["hits"]), rule["lastUsed"].as_str().unwrap_or_default().to_owned())
+    };
+    let counted = |times: u64| {
+        let wanted = vec![times; 4];
+        let mut seen = Vec::new();
+        let start = Instant::now();
+        while seen != wanted {
+            assert!(start.elapsed() < SOON * 10, "hits are {seen:?} and should be {wanted:?}");
+            seen = ["shop may", "anybody may", "watch", "nobody else"].iter().map(|name| hits(name).0).collect();
+        }
+    };
+    let round = || {
+        page(&world, "app1", "shop", "http://10.86.0.1/").text();
+        page(&world, "app1", "watched", "http://10.86.0.1/").text();
+        assert_eq!(ping(&world, "app1", "shop", "10.86.0.1").text(), "PONG");
+        assert!(!page(&world, "app1", "evil", "http://10.86.0.1/").success());
+    };
+    round();
+    counted(1);
+    let first = hits("shop may").1;
+    assert!(!first.is_empty() && hits("watch").1 <= hits("nobody else").1);
+
+    // not told of yet: by whoever comes after
+    for _ in 0..2 {
+        round();
+        for host in ["app1", "web1"] {
+            world.unit(host, "cnnf-defender").kill(nix::sys::signal::Signal::SIGKILL);
+        }
+        // until the streams are seen to have ended
+        std::thread::sleep(SOON * 2);
+        within(Duration::from_secs(20), "the defenders are back", || {
+            let defenders = list(&world, &["defenders", "list"], "defenders");
+            defenders.iter().all(|d| d["connected"] == true)
+        });
+    }
+    counted(3);
+    rule(&world, "something else", "unit:x", "nginx", "tcp/81", "prevent");
+    round();
+    counted(4);
+    assert!(hits("shop may").1 > first, "last used later");
+    let text = world.ctl(&["rules", "list"]).text().to_owned();
+    assert!(text.contains("HITS  LAST USED"), "{text}");
+}

@@ -44,7 +44,7 @@ pub(crate) struct State {
     pub(crate) expiries_told: Timestamp,
     /// What operators call services, with who changed it.
     pub(crate) definitions: DefinitionState,
-    /// How often rules alerted or prevented.
+    /// How often rules decided.
     pub(crate) uses: BTreeMap<RuleId, RuleUse>,
     /// Who talks to whom.
     pub(crate) topology: Arc<Topology>,

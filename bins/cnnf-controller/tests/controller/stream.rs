@@ -159,11 +159,15 @@ async fn events_are_listed_at_once_folded_and_exactly_counted() {
     assert_eq!((event.count, event.rule.as_str(), event.samples.len()), (5, "watch", 2));
     assert_eq!(event.process.as_ref().map(|process| process.pid), Some(2));
     app_stream.deliver(3, report).await;
-    app_stream.deliver(4, Body::Events(v1::EventReport { events: vec![alert(&added, 3, 1)] })).await;
+    let hits = |rule_id, connections| v1::RuleHits { rule_id, connections, last_ms: crate::place::now_ms() };
+    let hits = Body::Hits(v1::HitReport { hits: vec![hits(added.id, 7), hits(77, 9)] });
+    app_stream.deliver(4, hits.clone()).await;
+    app_stream.deliver(4, hits).await;
+    app_stream.deliver(5, Body::Events(v1::EventReport { events: vec![alert(&added, 3, 1)] })).await;
     let again = events.get_event(v1::GetEventRequest { id: event.id }).await.expect("there").into_inner();
     assert_eq!(again.count, 6);
     let listed = rules.list_rules(v1::ListRulesRequest {}).await.expect("rules").into_inner().rules;
-    assert_eq!(listed[0].hits, 6);
+    assert_eq!(listed[0].hits, 7, "as the kernel counted, and a report counts once");
     assert!(!listed[0].last_used.is_empty());
     assert_eq!(edges(&place).await[0].status, "alerted");
     let radar = TopologyServiceClient::new(place.admin().await).get_radar(v1::GetRadarRequest::default()).await;
@@ -190,7 +194,7 @@ async fn events_are_listed_at_once_folded_and_exactly_counted() {
     let told = tokio::time::timeout(Duration::from_secs(1), told).await.expect("watchers are told");
     assert_eq!(told, seen_to);
     assert_ne!(edges(&place).await[0].status, "alerted", "what was seen to colours nothing");
-    app_stream.deliver(5, Body::Events(v1::EventReport { events: vec![alert(&added, 4, 1)] })).await;
+    app_stream.deliver(6, Body::Events(v1::EventReport { events: vec![alert(&added, 4, 1)] })).await;
     let list = events.list_events(v1::ListEventsRequest::default()).await.expect("events").into_inner().events;
     let counts: Vec<(u64, bool)> = list.iter().map(|event| (event.count, event.acknowledged)).collect();
     assert_eq!(counts, [(1, false), (6, true)], "a later one is an event of its own");

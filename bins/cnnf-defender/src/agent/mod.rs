@@ -145,6 +145,8 @@ pub(crate) struct Agent {
     own: BTreeSet<IpAddr>,
     /// Whether the kernel can stamp by control group; else every new connection waits for its name.
     stamps: bool,
+    /// Whether it can count what rules decide.
+    counters: bool,
     levels: u8,
     epochs: u32,
     /// UDP ports of servers, until it is known whose they are.
@@ -199,6 +201,7 @@ impl Agent {
             failsafes,
             own: BTreeSet::new(),
             stamps: true,
+            counters: true,
             levels: LEVELS_MIN,
             // what the table was under the last one is not known any more
             epochs: stamps.epochs + u32::from(stamps.resumed),
@@ -246,6 +249,11 @@ impl Agent {
     /// On a kernel that cannot stamp by control group.
     pub(crate) fn without_stamps(self) -> Self {
         Self { stamps: false, ..self }
+    }
+
+    /// On a kernel without counters that outlive their rules.
+    pub(crate) fn without_counters(self) -> Self {
+        Self { counters: false, ..self }
     }
 
     /// The policy in force, or on its way to be.
@@ -494,6 +502,7 @@ impl Agent {
             log_group: LOG_GROUP,
             identify_queue: IDENTIFY_QUEUE,
             evidence_queue: EVIDENCE_QUEUE,
+            counters: self.counters,
         }
     }
 

@@ -15,11 +15,13 @@ use cnnf_host::observe::connections;
 use cnnf_host::observe::containers::Containers;
 use cnnf_host::observe::evidence::described;
 use cnnf_host::observe::process::Process;
-use cnnf_rpc::v1;
+use cnnf_rpc::v1::report::Body;
+use cnnf_rpc::{limits, v1};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
 
 use super::older::Wishes;
+use super::hits::Hits;
 use super::shared::Shared;
 use crate::agent::{Agent, Culprit, EVIDENCE_QUEUE, Effect, Event, IDENTIFY_QUEUE, Standing};
 use crate::snapshot;
@@ -83,6 +85,7 @@ pub(super) struct Executor {
     wishes: Wishes,
     trouble: Option<String>,
     counted: HashMap<(String, String), u64>,
+    hits: Hits,
 }
 
 impl Executor {
@@ -96,6 +99,7 @@ impl Executor {
     ) -> Self {
         // what passed while nobody ran is counted in the table that is still there
         let passed = snapshot::load_passed(state_dir, &boot);
+        let hits = Hits::resume(state_dir, &boot);
         Self {
             reconciler,
             state_dir: state_dir.to_owned(),
@@ -110,6 +114,7 @@ impl Executor {
             wishes,
             trouble: None,
             counted: HashMap::from([(("fail_open".into(), PASSED.into()), passed)]),
+            hits,
         }
     }
 
@@ -179,6 +184,9 @@ impl Executor {
             Effect::Table(table) => {
                 self.shared.set_groups(agent);
                 self.reconciler.set_desired(table);
+                if self.reconciler.ends_counters() {
+                    self.tell_hits();
+                }
                 Some(self.reconcile(agent))
             }
             Effect::Repair => Some(self.reconcile(agent)),
@@ -259,6 +267,21 @@ impl Executor {
             ("queue_dropped", ours().map(|q| u64::from(q.dropped) + u64::from(q.user_dropped)).sum()),
         ]);
         Event::PassedUnjudged(self.count(|_| true))
+    }
+
+    /// Tells how often rules decided since the last time.
+    pub(super) fn tell_hits(&mut self) {
+        match self.reconciler.tallies() {
+            Ok(tallies) => {
+                let now = connections::now();
+                let counters = self.reconciler.applied().map(|table| &table.counters);
+                for part in self.hits.more(&tallies, counters, now).chunks(limits::MAX_FLOWS) {
+                    let hits = part.iter().map(Into::into).collect();
+                    self.spool.push(Body::Hits(v1::HitReport { hits }), now);
+                }
+            }
+            Err(error) => tracing::warn!("how often rules decided: {error}"),
+        }
     }
 
     /// What passed without a verdict since an earlier run told of it. Its table is still there.

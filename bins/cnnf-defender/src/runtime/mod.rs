@@ -3,6 +3,7 @@
 //! The table is in the kernel before anything else is begun, and stays there when the process ends.
 
 mod executor;
+mod hits;
 mod older;
 mod packets;
 mod shared;
@@ -108,6 +109,10 @@ fn begin(config: Config, table_only: bool) -> Result<(), Failure> {
     match listeners::udp_ports() {
         Ok(ports) => agent = agent.with_udp_ports(ports),
         Err(error) => tracing::warn!("UDP servers of this host may look like clients for a moment: {error}"),
+    }
+    if !ability.features.named_counters {
+        tracing::warn!("how often rules decide is not known: the kernel has no counters that outlive their rules");
+        agent = agent.without_counters();
     }
     let shared = Arc::new(Shared::new(enrolment.place.host_id.clone(), controller.clone(), &ability));
     let (events, inbox) = mpsc::channel();
@@ -296,6 +301,7 @@ impl Main {
             if counted.elapsed() >= COUNT || self.first {
                 counted = Instant::now();
                 self.first = false;
+                self.executor.tell_hits();
                 let passed = self.executor.read_counters();
                 self.handle(passed);
                 self.shared.set_counts(&self.agent, self.executor.spool_counts());

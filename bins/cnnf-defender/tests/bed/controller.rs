@@ -204,7 +204,7 @@ impl Services {
                     Body::Inventory(inventory) => heard.inventory = inventory,
                     Body::Events(events) => heard.events.extend(events.events.into_iter().map(|e| (Instant::now(), e))),
                     Body::Notice(notice) => heard.notices.push(notice),
-                    Body::Gap(_) => {}
+                    Body::Gap(_) | Body::Hits(_) => {}
                 }
                 return Some(report.seq);
             }

@@ -191,6 +191,7 @@ impl World {
                 log_group: 1,
                 identify_queue: QUEUE,
                 evidence_queue: 2,
+                counters: true,
             },
         );
     }

@@ -215,7 +215,7 @@ fn by_rules<'a, L: Lookup<'a>>(
         // at the server's side a defended client's own host says it better: it knows the service
         let leaves_it = sight.vantage == Vantage::Server
             && sight.client_is_defended()
-            && (rule.source.is_service() || effect == Effect::Alert);
+            && (rule.source.is_service() || effect != Effect::Prevent);
         return Some(if leaves_it {
             Decision { effect: Effect::Allow, reason: Reason::OtherSide }
         } else {

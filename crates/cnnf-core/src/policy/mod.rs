@@ -34,7 +34,9 @@ pub use place::MAX_PLACES;
 pub use renaming::{Lost, Renamed, Renaming, renaming};
 pub use resolve::{Resolver, resolve};
 pub(crate) use rule::words;
-pub use rule::{AddressObject, Effect, End, Mode, OnFailure, PolicySet, Rule, RuleError, RuleId, ServicePattern};
+pub use rule::{
+    AddressObject, Effect, End, Mode, OnFailure, PolicySet, Rule, RuleError, RuleHits, RuleId, ServicePattern,
+};
 pub use simulate::{Fate, MAX_LISTED, RECENT, Shift, Simulation, Tally, simulate};
 pub use suggest::{MANY_ADDRESSES, Suggestion, Witnesses, close, suggest};
 pub use trial::newly_prevents;

@@ -17,6 +17,17 @@ use crate::time::Timestamp;
 #[serde(transparent)]
 pub struct RuleId(pub u64);
 
+/// How often a rule decided on a host since that last said so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RuleHits {
+    /// Which.
+    pub rule: RuleId,
+    /// Connections.
+    pub connections: u64,
+    /// When that was last seen to have grown.
+    pub last: Timestamp,
+}
+
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal,)+ } default $default:ident) => {
         $(#[$doc])*

@@ -17,7 +17,7 @@ use super::{Action, Match, Name, Rule, Ruleset, Set};
 use crate::failsafe::Failsafes;
 use crate::id::ServiceKey;
 use crate::net::AddrRange;
-use crate::policy::{GroupId, HostPolicy};
+use crate::policy::{GroupId, HostPolicy, Reason, RuleId};
 use peers::Shape;
 
 /// What a host contributes to its table.
@@ -43,6 +43,8 @@ pub struct HostFacts {
     pub identify_queue: u16,
     /// The queue for packets that will be refused and wait for evidence; they never pass.
     pub evidence_queue: u16,
+    /// Whether the kernel has counters that outlive their rules; without them nobody knows how often a rule decides.
+    pub counters: bool,
 }
 
 /// A service of this host.
@@ -75,6 +77,18 @@ pub const EVIDENCE: [&str; 2] = ["evd4", "evd6"];
 
 /// The comment of the rule in the chain `fail_open` that counts packets which passed without a verdict.
 pub const PASSED: &str = "passed without a verdict";
+
+/// The table's counter of a rule's connections.
+#[must_use]
+pub fn counter_of(rule: RuleId) -> Name {
+    format!("r{}", rule.0)
+}
+
+/// The rule whose connections this counter of the table's counts.
+#[must_use]
+pub fn rule_of_counter(name: &str) -> Option<RuleId> {
+    name.strip_prefix('r')?.parse().ok().map(RuleId)
+}
 
 /// The chain in which packets wait for evidence.
 pub(super) const HOLD: &str = "hold";
@@ -114,6 +128,18 @@ impl Compiler<'_> {
     fn rule(&mut self, chain: &str, matches: Vec<Match>, actions: Vec<Action>, comment: &str) {
         let rules = &mut self.ruleset.chains.entry(chain.to_owned()).or_default().rules;
         rules.push(Rule { matches, actions, comment: comment.to_owned() });
+    }
+
+    /// Counts a connection that this decides, by the rule's own counter where there is one.
+    fn count(&mut self, reason: &Reason) -> Action {
+        match reason {
+            Reason::Rule { id, .. } if self.facts.counters => {
+                let name = counter_of(*id);
+                self.ruleset.counters.insert(name.clone());
+                Action::Count(name)
+            }
+            _ => Action::Counter,
+        }
     }
 
     fn set(&mut self, name: Name, set: Set) -> Name {

@@ -74,6 +74,8 @@ pub struct Trace {
     pub verdict: Verdict,
     /// Prefixes of the copies that were logged.
     pub logs: Vec<String>,
+    /// The table's counters that counted it.
+    pub counted: Vec<Name>,
     /// Chains it came through, in order.
     pub chains: Vec<Name>,
     /// The chain whose rule was final; `None` if it fell off the end of all base chains.
@@ -101,13 +103,13 @@ pub fn interpret(ruleset: &Ruleset, hook: Hook, packet: &Packet, flow: &mut Flow
         .filter_map(|(name, chain)| chain.base.filter(|(at, _)| *at == hook).map(|(_, priority)| (priority, name)))
         .collect();
     bases.sort_unstable();
-    let mut run = Run { ruleset, packet, flow, logs: Vec::new(), chains: Vec::new() };
+    let mut run = Run { ruleset, packet, flow, logs: Vec::new(), counted: Vec::new(), chains: Vec::new() };
     for (_, base) in bases {
         if let End::Final(verdict, by) = run.chain(base) {
-            return Trace { verdict, logs: run.logs, chains: run.chains, by: Some(by) };
+            return Trace { verdict, logs: run.logs, counted: run.counted, chains: run.chains, by: Some(by) };
         }
     }
-    Trace { verdict: Verdict::Accept, logs: run.logs, chains: run.chains, by: None }
+    Trace { verdict: Verdict::Accept, logs: run.logs, counted: run.counted, chains: run.chains, by: None }
 }
 
 struct Run<'a> {
@@ -115,6 +117,7 @@ struct Run<'a> {
     packet: &'a Packet,
     flow: &'a mut FlowState,
     logs: Vec<String>,
+    counted: Vec<Name>,
     chains: Vec<Name>,
 }
 
@@ -154,6 +157,7 @@ impl Run<'_> {
             let end = |verdict| Step::End(End::Final(verdict, chain.clone()));
             match action {
                 Action::Counter | Action::SetEvents(_) => {}
+                Action::Count(name) => self.counted.push(name.clone()),
                 Action::Log { prefix, .. } => self.logs.push(prefix.clone()),
                 Action::Queue { bypass: true, .. } if self.flow.nobody_listens => return Step::End(End::Accepted),
                 Action::Queue { .. } if self.flow.nobody_listens => return end(Verdict::Drop),
@@ -303,6 +307,8 @@ pub struct Outcomes {
     pub verdict: Verdict,
     /// What was logged.
     pub logs: Vec<LogPrefix>,
+    /// The table's counters that counted it, once for each time.
+    pub counted: Vec<Name>,
     /// The label in the end.
     pub label: Label,
 }
@@ -316,7 +322,7 @@ pub fn judge_connection(ruleset: &Ruleset, opening: &Opening, flow: &mut FlowSta
         (true, Hook::Output, &opening.local_server),
         (true, Hook::Input, &opening.local_client),
     ];
-    let mut logs = Vec::new();
+    let (mut logs, mut counted) = (Vec::new(), Vec::new());
     for (reply, hook, end) in ends {
         let Some(end) = end else { continue };
         let packet = Packet {
@@ -335,6 +341,7 @@ pub fn judge_connection(ruleset: &Ruleset, opening: &Opening, flow: &mut FlowSta
         for _ in 0..3 {
             let trace = interpret(ruleset, hook, &packet, flow);
             logs.extend(trace.logs.iter().filter_map(|prefix| prefix.parse::<LogPrefix>().ok()));
+            counted.extend(trace.counted);
             match trace.verdict {
                 Verdict::Accept => break,
                 Verdict::Queue(_) if trace.by.as_deref() == Some(HOLD) => flow.evidence = true,
@@ -342,10 +349,10 @@ pub fn judge_connection(ruleset: &Ruleset, opening: &Opening, flow: &mut FlowSta
                     let word = end.found.word();
                     flow.pending = Some(Label(if hook == Hook::Output { [word, 0, 0, 0] } else { [0, word, 0, 0] }));
                 }
-                verdict => return Outcomes { verdict, logs, label: flow.label },
+                verdict => return Outcomes { verdict, logs, counted, label: flow.label },
             }
         }
         flow.pending = None;
     }
-    Outcomes { verdict: Verdict::Accept, logs, label: flow.label }
+    Outcomes { verdict: Verdict::Accept, logs, counted, label: flow.label }
 }

@@ -66,6 +66,10 @@ impl Flags {
     pub const PREVENTED_OUT: u32 = 16;
     /// It was prevented on the server's side.
     pub const PREVENTED_IN: u32 = 32;
+    /// It was counted for the rule that let it pass on the client's side.
+    pub const COUNTED_OUT: u32 = 64;
+    /// It was counted for the rule that let it pass on the server's side.
+    pub const COUNTED_IN: u32 = 128;
 }
 
 /// A connection's label: client, server, flags, epochs.

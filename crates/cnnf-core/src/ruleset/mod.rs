@@ -19,7 +19,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 pub use bounds::{ELEMENTS_MAX, RULES_MAX};
-pub use compile::{EVIDENCE, HostFacts, LocalService, PASSED, PENDING, QueueBackend, compile};
+pub use compile::{
+    EVIDENCE, HostFacts, LocalService, PASSED, PENDING, QueueBackend, compile, counter_of, rule_of_counter,
+};
 pub use endpoints::{Endpoint, Endpoints};
 pub use interpret::{FlowState, LocalEnd, Opening, Outcomes, Packet, Trace, Verdict, interpret, judge_connection};
 pub use label::{Flags, Label, Slot};
@@ -40,6 +42,8 @@ pub struct Ruleset {
     pub chains: BTreeMap<Name, Chain>,
     /// By name.
     pub sets: BTreeMap<Name, Set>,
+    /// Counters that outlive the rules that count by them.
+    pub counters: BTreeSet<Name>,
 }
 
 /// A netfilter hook.
@@ -227,6 +231,8 @@ impl Match {
 pub enum Action {
     /// Counts packets and bytes.
     Counter,
+    /// Counts packets and bytes by one of the table's counters.
+    Count(Name),
     /// Sends a copy to an NFLOG group, with a prefix that says why.
     Log {
         /// The group.
@@ -308,6 +314,7 @@ impl Action {
             | Self::RejectTcp
             | Self::Reject => true,
             Self::Counter
+            | Self::Count(_)
             | Self::Log { .. }
             | Self::SetLabel(_)
             | Self::StampCgroup { .. }

@@ -9,6 +9,9 @@ impl fmt::Display for Ruleset {
         for (name, set) in &self.sets {
             write!(f, "set {name} {set}")?;
         }
+        for name in &self.counters {
+            writeln!(f, "counter {name}")?;
+        }
         for (name, chain) in &self.chains {
             write!(f, "chain {name} {chain}")?;
         }
@@ -125,6 +128,7 @@ impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Counter => f.write_str("counter"),
+            Self::Count(name) => write!(f, "counter {name}"),
             Self::Log { group, prefix } => write!(f, "log group {group} \"{prefix}\""),
             Self::Queue { number, bypass } => write!(f, "queue {number}{}", if *bypass { " bypass" } else { "" }),
             Self::SetLabel(words) => {

@@ -71,7 +71,7 @@ pub(crate) fn judge(case: &Case, vantage: Vantage) -> Verdict {
         // At the server's side a defended client's own host says it better, but for what can be prevented without knowing who it is.
         let defended = vantage == Vantage::Server && !known.client_hosts.is_empty();
         let by_service = matches!(rule.from, SmallEnd::Service { .. });
-        if defended && (by_service || effect == Effect::Alert) {
+        if defended && (by_service || effect != Effect::Prevent) {
             return Verdict { effect: Effect::Allow, who: Who::OtherSide };
         }
         return Verdict { effect, who: Who::Rule(n as u64 + 1) };

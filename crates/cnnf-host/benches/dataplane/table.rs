@@ -80,6 +80,7 @@ pub(crate) fn facts(cgroup: u64, levels: u8, queue: QueueBackend) -> Fallible<Ho
         log_group: LOG_GROUP,
         identify_queue: IDENTIFY,
         evidence_queue: EVIDENCE,
+        counters: true,
     })
 }
 

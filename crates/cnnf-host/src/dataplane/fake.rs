@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use cnnf_core::ruleset::{Chain, Name, Rule, Ruleset, Set};
 
-use super::plan::{Operation, chains_of, emptied, same_kind, sets_of};
+use super::plan::{Operation, chains_of, counters_of, emptied, same_kind, sets_of};
 
 /// Why the kernel would refuse an operation.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -60,6 +60,9 @@ impl Fake {
                 for chain in chains_of(rule) {
                     self.chain(chain)?;
                 }
+                for counter in counters_of(rule) {
+                    refuse_if(!self.table.counters.contains(counter), || format!("no counter {counter}"))?;
+                }
                 self.chain(name)?.rules.push(rule.clone());
                 Ok(())
             }
@@ -89,6 +92,14 @@ impl Fake {
                 })?;
                 self.table.sets.remove(name);
                 Ok(())
+            }
+            Operation::AddCounter(name) => {
+                refuse_if(!self.table.counters.insert(name.clone()), || format!("counter {name} is there"))
+            }
+            Operation::DeleteCounter(name) => {
+                let used = self.rules().any(|rule| counters_of(rule).any(|counter| counter == name));
+                refuse_if(used, || format!("counter {name} is in use"))?;
+                refuse_if(!self.table.counters.remove(name), || format!("no counter {name}"))
             }
             Operation::AddElements(name, more) => {
                 if let Set::Dispatch(map) = more {

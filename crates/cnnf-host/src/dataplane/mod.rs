@@ -21,6 +21,6 @@ pub use copies::{LoggedCopies, LoggedCopy};
 pub use ended::EndedSockets;
 pub use older::{Look, Older, OlderConnections};
 pub use queue::{Answer, WaitingPacket, WaitingPackets};
-pub use reconcile::{Counted, Found, OUR_THREADS, Outcome, ReconcileError, Reconciler, TABLE};
+pub use reconcile::{Counted, Found, OUR_THREADS, Outcome, ReconcileError, Reconciler, TABLE, Tally};
 pub use table_socket::TableSocket;
 pub use waiting::{FirstPacket, Released};

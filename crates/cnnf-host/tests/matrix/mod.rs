@@ -281,6 +281,7 @@ impl World {
             log_group: 6402,
             identify_queue: 6402,
             evidence_queue: 6403,
+            counters: true,
         };
         let directory = Directory { hosts: [(this.clone(), here), (far, there)].into() };
         Self { policy, directory, facts, this, mode: case.mode }

@@ -2,6 +2,7 @@
 
 pub(super) const NFTA_TABLE_NAME: i32 = 1;
 pub(super) const NFTA_TABLE_FLAGS: i32 = 2;
+pub(super) const NFTA_TABLE_HANDLE: i32 = 4;
 pub(super) const NFTA_TABLE_OWNER: i32 = 7;
 pub(super) const NFT_TABLE_F_OWNER: u32 = 2;
 pub(super) const NFT_TABLE_F_PERSIST: u32 = 4;
@@ -44,6 +45,14 @@ pub(super) const NFTA_VERDICT_CODE: i32 = 1;
 pub(super) const NFTA_VERDICT_CHAIN: i32 = 2;
 /// `NFT_DATA_VERDICT`: the data type of verdict maps.
 pub(super) const DATA_VERDICT: u32 = 0xffff_ff00;
+
+pub(super) const NFTA_OBJ_TABLE: i32 = 1;
+pub(super) const NFTA_OBJ_NAME: i32 = 2;
+pub(super) const NFTA_OBJ_TYPE: i32 = 3;
+pub(super) const NFTA_OBJ_DATA: i32 = 4;
+pub(super) const NFTA_OBJ_HANDLE: i32 = 6;
+/// `NFT_OBJECT_COUNTER`.
+pub(super) const NFT_OBJECT_COUNTER: u32 = 1;
 
 pub(super) const NFTA_GEN_ID: i32 = 1;
 pub(super) const NFTA_GEN_PROC_PID: i32 = 2;

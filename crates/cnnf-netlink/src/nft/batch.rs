@@ -214,6 +214,26 @@ impl Batch {
         });
     }
 
+    /// Creates a counter that rules share and that outlives them, at 0; no error if it is there, and it goes on then.
+    pub fn add_counter(&mut self, name: &str) {
+        self.name("counter", name);
+        self.message(libc::NFT_MSG_NEWOBJ, libc::NLM_F_CREATE, "add counter", name.to_owned(), |w, table| {
+            w.strz(abi::NFTA_OBJ_TABLE, table).strz(abi::NFTA_OBJ_NAME, name);
+            w.be32(abi::NFTA_OBJ_TYPE, abi::NFT_OBJECT_COUNTER);
+            let nothing = w.nest_begin(abi::NFTA_OBJ_DATA);
+            w.nest_end(nothing);
+        });
+    }
+
+    /// Deletes a counter that no rule uses.
+    pub fn delete_counter(&mut self, name: &str) {
+        self.name("counter", name);
+        self.message(libc::NFT_MSG_DELOBJ, 0, "delete counter", name.to_owned(), |w, table| {
+            w.strz(abi::NFTA_OBJ_TABLE, table).strz(abi::NFTA_OBJ_NAME, name);
+            w.be32(abi::NFTA_OBJ_TYPE, abi::NFT_OBJECT_COUNTER);
+        });
+    }
+
     /// Deletes all elements of a set.
     pub fn flush_set(&mut self, name: &str) {
         self.name("set", name);

@@ -36,6 +36,8 @@ pub struct TableHead {
     pub persist: bool,
     /// Port id of the owning socket; `None` without one, or for an orphan.
     pub owner: Option<u32>,
+    /// The kernel's name for it, never used twice in a network namespace.
+    pub handle: u64,
 }
 
 /// What is in a table.
@@ -49,6 +51,20 @@ pub struct TableDump {
     pub chains: Vec<ChainDump>,
     /// Sets and maps.
     pub sets: Vec<SetDump>,
+    /// Names of counters that outlive their rules.
+    pub counters: Vec<String>,
+}
+
+/// A counter that outlives the rules that count by it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedCounter {
+    /// Its name.
+    pub name: String,
+    /// The kernel's names for its table (of the network namespace) and for it (of the table): as long as both are the same, the counter
+    /// is, and only grows.
+    pub handle: (u64, u64),
+    /// What it has counted.
+    pub value: Counter,
 }
 
 impl TableHead {
@@ -226,10 +242,66 @@ pub(super) fn table(channel: &mut Channel, family: u8, name: &str) -> Result<Opt
         changed |= ask(channel, what, family, libc::NFT_MSG_GETSET, libc::NLM_F_DUMP, ours, |m| {
             sets.extend(set(m).filter(|(table, _)| table == name).map(|(_, s)| s));
         })?;
-        dump = Some(TableDump { head, generation: 0, chains, sets });
+        let mut counters = Vec::new();
+        changed |= ask(channel, what, family, libc::NFT_MSG_GETOBJ, libc::NLM_F_DUMP, counters_of(name), |m| {
+            counters.extend(counter(m).filter(|(table, ..)| table == name).map(|(_, name, ..)| name));
+        })?;
+        dump = Some(TableDump { head, generation: 0, chains, sets, counters });
         Ok(changed)
     })?;
     Ok(dump.map(|d| TableDump { generation, ..d }))
+}
+
+fn counters_of(table: &str) -> impl FnOnce(&mut Writer) + use<'_> {
+    move |w| {
+        w.strz(abi::NFTA_OBJ_TABLE, table).be32(abi::NFTA_OBJ_TYPE, abi::NFT_OBJECT_COUNTER);
+    }
+}
+
+/// The counters of a table of family inet that outlive their rules; none if there is no such table.
+///
+/// Not of one generation: each counter is itself, and one that a change meanwhile hides from this dump is in the next.
+pub(super) fn named_counters(channel: &mut Channel, table: &str) -> Result<Vec<NamedCounter>, Error> {
+    let what = "dump counters";
+    let mut head = None;
+    ask(
+        channel,
+        what,
+        INET,
+        libc::NFT_MSG_GETTABLE,
+        libc::NLM_F_DUMP,
+        |_| {},
+        |m| {
+            head = head.take().or_else(|| table_head(m).filter(|head| head.name == table));
+        },
+    )?;
+    let Some(head) = head else { return Ok(Vec::new()) };
+    let mut counters = Vec::new();
+    ask(channel, what, INET, libc::NFT_MSG_GETOBJ, libc::NLM_F_DUMP, counters_of(table), |m| {
+        let ours = counter(m).filter(|(of, ..)| of == table);
+        counters.extend(ours.map(|(_, name, handle, value)| NamedCounter {
+            name,
+            handle: (head.handle, handle),
+            value,
+        }));
+    })?;
+    Ok(counters)
+}
+
+/// Table, name, handle and value.
+pub(super) fn counter(m: Message<'_>) -> Option<(String, String, u64, Counter)> {
+    let attrs = m.attrs(NFGEN);
+    if attrs.find(abi::NFTA_OBJ_TYPE)?.be32()? != abi::NFT_OBJECT_COUNTER {
+        return None;
+    }
+    let inner = attrs.find(abi::NFTA_OBJ_DATA)?.nested();
+    let value = |ty| inner.find(ty).and_then(|a| a.be64()).unwrap_or(0);
+    Some((
+        attrs.find(abi::NFTA_OBJ_TABLE)?.text(),
+        attrs.find(abi::NFTA_OBJ_NAME)?.text(),
+        attrs.find(abi::NFTA_OBJ_HANDLE)?.be64()?,
+        Counter { packets: value(abi::NFTA_COUNTER_PACKETS), bytes: value(abi::NFTA_COUNTER_BYTES) },
+    ))
 }
 
 /// A hash set's dump of several messages can miss elements although the generation stays: each
@@ -309,6 +381,7 @@ pub(super) fn table_head(m: Message<'_>) -> Option<TableHead> {
         name: attrs.find(abi::NFTA_TABLE_NAME)?.text(),
         owned: flags & abi::NFT_TABLE_F_OWNER != 0,
         persist: flags & abi::NFT_TABLE_F_PERSIST != 0,
+        handle: attrs.find(abi::NFTA_TABLE_HANDLE).and_then(|a| a.be64()).unwrap_or(0),
         owner: attrs.find(abi::NFTA_TABLE_OWNER).and_then(|a| a.be32()).filter(|o| *o != 0),
     })
 }

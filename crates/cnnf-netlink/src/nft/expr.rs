@@ -307,6 +307,8 @@ pub enum Expr {
     Verdict(Verdict),
     /// Counts packets and bytes.
     Counter,
+    /// Counts packets and bytes by a counter of the table's ([`Batch::add_counter`](super::Batch::add_counter)), which outlives the rule.
+    CountBy(String),
     /// Matches while the rate is not exceeded (or while it is, with `invert`).
     Limit {
         /// Packets a second.
@@ -401,6 +403,7 @@ impl Expr {
             }
             Self::Bitwise { mask, .. } => value_fault(mask),
             Self::Lookup { set, .. } => name_fault("set", set),
+            Self::CountBy(counter) => name_fault("counter", counter),
             Self::Verdict(v) => v.chain().and_then(|c| name_fault("chain", c)),
             Self::Log { prefix, .. } if prefix.len() > abi::LOG_PREFIX_MAX || prefix.contains('\0') => {
                 Some(format!("log prefix {prefix:?}: at most {} bytes, no NUL", abi::LOG_PREFIX_MAX))

@@ -223,6 +223,9 @@ impl Expression for Encoded<'_> {
                 }
             }
             Expr::Counter => Raw::new(c"counter"),
+            Expr::CountBy(counter) => Raw::new(c"objref")
+                .u32(sys::NFTNL_EXPR_OBJREF_IMM_TYPE, abi::NFT_OBJECT_COUNTER)
+                .text(sys::NFTNL_EXPR_OBJREF_IMM_NAME, counter),
             Expr::Limit { per_second, burst, invert } => Raw::new(c"limit")
                 .u64(sys::NFTNL_EXPR_LIMIT_RATE, *per_second)
                 .u64(sys::NFTNL_EXPR_LIMIT_UNIT, 1)

@@ -65,7 +65,7 @@ use channel::Channel;
 pub use batch::{BaseHook, Batch, Hook, TableFlags};
 pub use changes::{Change, Changes};
 pub use commit::CommitError;
-pub use dump::{ChainDump, Counter, RuleDump, SetDump, TableDump, TableHead};
+pub use dump::{ChainDump, Counter, NamedCounter, RuleDump, SetDump, TableDump, TableHead};
 pub use element::{Element, Value};
 pub use expr::{
     CmpOp, CtDir, CtKey, Expr, MetaKey, PayloadBase, QueueTarget, Reg, Reject, SocketKey, Verdict, ct_state,
@@ -153,6 +153,14 @@ impl Nft {
     /// As [`dump`](Self::dump); `ENOENT` if there is no such set.
     pub fn elements(&mut self, table: &str, set: &str) -> Result<Vec<Element>, Error> {
         dump::elements(&mut self.channel, table, set)
+    }
+
+    /// Counters of a table of family inet that outlive their rules; none if there is no such table.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn named_counters(&mut self, table: &str) -> Result<Vec<NamedCounter>, Error> {
+        dump::named_counters(&mut self.channel, table)
     }
 
     /// Tries what the kernel can do, in tables that are made and deleted in one batch each: it

@@ -16,6 +16,8 @@ pub struct Features {
     pub ct_labels: bool,
     /// Matching a socket's cgroup.
     pub socket_cgroup: bool,
+    /// Counters that outlive their rules ([`Expr::CountBy`]).
+    pub named_counters: bool,
     /// Tables that belong to a socket.
     pub owner: bool,
     /// Tables that belong to a socket and outlive it.
@@ -32,9 +34,21 @@ pub(super) fn probe(nft: &mut Nft) -> Result<Features, CommitError> {
         xt_queue: rule(&[Expr::XtQueue(queue)]),
         ct_labels: rule(&[Expr::ct(CtKey::Labels, word), Expr::CtSet { key: CtKey::Labels, sreg: word }]),
         socket_cgroup: rule(&[Expr::Socket { key: SocketKey::Cgroup { level: 1 }, dreg: word }]),
+        named_counters: counts_by_name(nft),
         owner: accepts(nft, TableFlags { owner: true, persist: false }, &[]).is_ok(),
         owner_persist: accepts(nft, TableFlags { owner: true, persist: true }, &[]).is_ok(),
     })
+}
+
+/// Whether a rule can count by a counter of its table's.
+fn counts_by_name(nft: &mut Nft) -> bool {
+    let mut b = Batch::new(&format!("cnnf_probe_{}", nft.port_id()));
+    b.add_table(TableFlags::default());
+    b.add_chain("probe", None);
+    b.add_counter("probe");
+    b.add_rule("probe", &[Expr::CountBy("probe".into())], None);
+    b.delete_table();
+    nft.commit(&b, None).is_ok()
 }
 
 /// Makes a table with a rule in a chain without hook, and deletes it in the same batch.

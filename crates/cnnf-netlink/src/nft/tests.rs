@@ -161,6 +161,7 @@ pub(crate) fn read_all(bytes: &[u8]) {
     let mut elements = Vec::new();
     for m in Messages(bytes) {
         let _ = (dump::table_head(m), dump::chain(m), dump::rule(m), dump::set(m), changes::change(m), m.answer());
+        let _ = dump::counter(m);
         dump::element_list(m, &mut elements);
     }
 }

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use cnnf_core::directory::{Endpoint, Instance};
 use cnnf_core::flow::{FlowKey, FlowRecord, FlowStats};
 use cnnf_core::id::ServiceKey;
+use cnnf_core::policy::{RuleHits, RuleId};
 use cnnf_core::time::Timestamp;
 
 use super::common::{cut, port, timestamp};
@@ -65,6 +66,23 @@ pub fn flows(message: v1::FlowReport) -> Result<Vec<FlowRecord>, ConvertError> {
 /// The message of flows.
 pub fn flow_report<'a>(flows: impl IntoIterator<Item = &'a FlowRecord>) -> v1::FlowReport {
     v1::FlowReport { flows: flows.into_iter().map(Into::into).collect() }
+}
+
+impl From<&RuleHits> for v1::RuleHits {
+    fn from(hits: &RuleHits) -> Self {
+        Self { rule_id: hits.rule.0, connections: hits.connections, last_ms: hits.last.0 }
+    }
+}
+
+/// How often rules decided.
+///
+/// # Errors
+/// If there are more than [`limits::MAX_RULES`], or the first one that is wrong.
+pub fn hits(message: v1::HitReport) -> Result<Vec<RuleHits>, ConvertError> {
+    list("hits", message.hits, limits::MAX_RULES, |hits| {
+        let last = timestamp("last_ms", hits.last_ms)?;
+        Ok(RuleHits { rule: RuleId(hits.rule_id), connections: hits.connections, last })
+    })
 }
 
 /// What a host is and runs.

@@ -90,6 +90,7 @@ pub(crate) fn report(host: &str, epoch: &str, seq: u64) -> Intake {
         counted: vec![(edge("unit:a", "unit:b", 80), stats(1, 100, 100 + seq))],
         models: Vec::new(),
         events: Vec::new(),
+        hits: Vec::new(),
     }
 }
 

@@ -4,11 +4,13 @@ use cnnf_core::event::EventKind;
 use cnnf_core::id::ServiceKey;
 use cnnf_core::identity::Definition;
 use cnnf_core::net::Ports;
-use cnnf_core::policy::{AddressObject, Effect, End, Mode, OnFailure, Rule, RuleId, ServicePattern};
+use cnnf_core::policy::{AddressObject, Effect, End, Mode, OnFailure, Rule, RuleHits, RuleId, ServicePattern};
 use cnnf_core::time::Timestamp;
-use cnnf_store::{DefinitionRow, DefinitionState, NewEvent, PolicyState, RuleUse, StoreError, Subject, Unconfirmed};
+use cnnf_store::{
+    DefinitionRow, DefinitionState, Intake, NewEvent, PolicyState, RuleUse, StoreError, Subject, Taken, Unconfirmed,
+};
 
-use crate::place::{Place, audit, author, event};
+use crate::place::{Place, audit, author, enrol, report};
 
 pub(crate) fn rule(id: u64, name: &str) -> Rule {
     Rule {
@@ -68,7 +70,13 @@ fn uses_are_counted_and_survive_changes() {
     let empty = PolicyState::default();
     let one = state(1, vec![rule(1, "a"), rule(2, "b")]);
     store.save_policy(&empty, &one, author(), Vec::new(), audit()).wait().expect("saved");
-    store.add_events(vec![event(500, 1), event(400, 2)]).wait().expect("events");
+    let hits = |last| RuleHits { rule: RuleId(1), connections: 1, last: Timestamp(last) };
+    let gone = RuleHits { rule: RuleId(77), ..hits(9) };
+    enrol(&store, "h-1");
+    let take = |seq| store.take_in(Intake { hits: vec![hits(501 - seq), gone], ..report("h-1", "a", seq) }).wait();
+    assert_eq!(take(1).expect("taken"), Taken::Fresh(Vec::new()));
+    assert_eq!(take(100).expect("taken"), Taken::Fresh(Vec::new()));
+    assert_eq!(take(100).expect("taken"), Taken::Again);
     let two = state(2, vec![rule(2, "b"), Rule { enabled: false, ..rule(1, "a") }]);
     store.save_policy(&one, &two, author(), Vec::new(), audit()).wait().expect("saved");
     let uses = store.rule_uses().expect("uses");

@@ -12,9 +12,9 @@ fn end(text: &str, scope: &std::collections::BTreeMap<String, String>) -> String
 
 /// A table, a rule a row.
 pub(super) fn list(rules: &[v1::Rule], out: &Output) -> String {
-    let mut header = vec!["#", "NAME", "FROM", "TO", "PORTS", "EFFECT", "HITS", "EXPIRES"];
+    let mut header = vec!["#", "NAME", "FROM", "TO", "PORTS", "EFFECT", "HITS", "LAST USED", "EXPIRES"];
     if out.wide() {
-        header.extend(["ID", "ON FAILURE", "LEARNED", "LAST USED", "OWNER", "TICKET", "REVISION"]);
+        header.extend(["ID", "ON FAILURE", "LEARNED", "OWNER", "TICKET", "REVISION"]);
     }
     let mut sheet = Sheet::new(out, &header);
     for rule in rules {
@@ -31,11 +31,12 @@ pub(super) fn list(rules: &[v1::Rule], out: &Output) -> String {
             Cell::from(rule.ports.join(" ")),
             effect,
             Cell::number(rule.hits),
+            Cell::from(&rule.last_used),
             Cell::from(&rule.expires),
         ];
         if out.wide() {
             row.push(Cell::number(rule.id));
-            row.extend([&rule.on_failure, &rule.learned, &rule.last_used, &rule.owner, &rule.ticket].map(Cell::from));
+            row.extend([&rule.on_failure, &rule.learned, &rule.owner, &rule.ticket].map(Cell::from));
             row.push(Cell::number(rule.revision));
         }
         sheet.row(row);

@@ -34,7 +34,7 @@ pub(super) fn rule(groups: &mut Groups<'_>, rule: &Rule, effect: Effect, out: &m
             out.push(by_rule(rule, local, PeerMatch::Group(id), Effect::Allow, Reason::Model(key)));
         }
     }
-    if effect == Effect::Alert {
+    if effect != Effect::Prevent {
         let (meaning, hosts) = within(&wanted, groups.defended());
         let id = groups.keep(format!("defended{meaning}"), hosts);
         out.push(by_rule(rule, destination.clone(), PeerMatch::Group(id), Effect::Allow, Reason::OtherSide));

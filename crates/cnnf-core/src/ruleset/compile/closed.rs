@@ -62,6 +62,6 @@ impl Compiler<'_> {
     fn refuse(&mut self, way: Way, entry: &HostRule) -> Option<Action> {
         let reason = LogReason::of(&entry.reason)?;
         let prefix = LogPrefix { side: way.side(), slot: Slot::UNKNOWN.number(), reason, outcome: Outcome::Prevent };
-        Some(Action::Goto(self.tell(way, prefix, &comment(&entry.reason))))
+        Some(Action::Goto(self.tell(way, prefix, &entry.reason)))
     }
 }

@@ -69,11 +69,10 @@ impl Compiler<'_> {
                 continue;
             }
             let actions = match Outcome::of(entry.effect, mode).zip(LogReason::of(&entry.reason)) {
-                None if matches!(entry.reason, Reason::Rule { .. }) => vec![Action::Counter, Action::Return],
-                None => vec![Action::Return],
+                None => vec![self.counted(way, &entry.reason).map_or(Action::Return, Action::Goto)],
                 Some((outcome, reason)) => {
                     let prefix = LogPrefix { side: way.side(), slot: slot.number(), reason, outcome };
-                    vec![Action::Goto(self.tell(way, prefix, &comment(&entry.reason)))]
+                    vec![Action::Goto(self.tell(way, prefix, &entry.reason))]
                 }
             };
             let everything = alternatives.iter().any(Vec::is_empty);
@@ -112,8 +111,26 @@ impl Compiler<'_> {
         alternatives
     }
 
-    /// The chain that alerts or prevents for one reason; its counter counts connections.
-    pub(super) fn tell(&mut self, way: Way, prefix: LogPrefix, comment: &str) -> String {
+    /// The chain that counts a connection for the rule that lets it pass, once, and goes back; `None` if a model does, or nobody can count.
+    fn counted(&mut self, way: Way, reason: &Reason) -> Option<Name> {
+        let Action::Count(counter) = self.count(reason) else { return None };
+        let chain = format!("{}_{counter}", way.letter());
+        if self.ruleset.chains.contains_key(&chain) {
+            return Some(chain);
+        }
+        let counted = way.counted();
+        let was = Match::LabelBits { word: 2, mask: counted, set: true };
+        self.rule(&chain, vec![was], vec![Action::Return], "");
+        for matches in self.ports(&way.passes(self.facts).clone(), Some(way.failsafes)) {
+            self.rule(&chain, matches, vec![Action::Return], "failsafe");
+        }
+        let actions = vec![Action::Count(counter), Action::SetLabel([0, 0, counted, 0])];
+        self.rule(&chain, vec![], actions, &comment(reason));
+        Some(chain)
+    }
+
+    /// The chain that alerts or prevents for one reason, and counts connections.
+    pub(super) fn tell(&mut self, way: Way, prefix: LogPrefix, reason: &Reason) -> Name {
         let outcome = match prefix.outcome {
             Outcome::Alert => 'a',
             Outcome::Would => 'w',
@@ -134,11 +151,12 @@ impl Compiler<'_> {
         let (alerted, prevented) = way.told();
         let flag = if prevent { prevented } else { alerted };
         let log = Action::Log { group: self.facts.log_group, prefix: prefix.to_string() };
+        let count = self.count(reason);
         self.rule(
             &chain,
             vec![Match::LabelBits { word: 2, mask: flag, set: false }],
-            vec![Action::Counter, log, Action::SetLabel([0, 0, flag, 0])],
-            comment,
+            vec![count, log, Action::SetLabel([0, 0, flag, 0])],
+            &comment(reason),
         );
         if prevent {
             self.rule(&chain, vec![], vec![Action::Goto(way.deny.into())], "");

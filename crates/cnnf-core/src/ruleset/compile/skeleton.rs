@@ -187,7 +187,11 @@ impl Compiler<'_> {
         self.ruleset.chains.insert(late.into(), Chain { base: Some((way.hook, -4)), rules: Vec::new() });
         let related = Match::StateAny(state::RELATED);
         self.rule(late, vec![related], vec![Action::Jump("answers".into())], "");
-        let bare = [way.word, 2].map(|word| Match::LabelWord { word, value: 0, equal: true });
+        let bare = [
+            Match::LabelWord { word: way.word, value: 0, equal: true },
+            // the other flags may be those of the connection's other half
+            Match::LabelBits { word: 2, mask: Flags::MIDSTREAM, set: false },
+        ];
         let matches: Vec<Match> = [Match::StateAny(state::NEW | state::RELATED)].into_iter().chain(bare).collect();
         if self.is_closed(way) {
             self.rule(late, matches.clone(), vec![Action::Jump(way.closed.into())], "");
@@ -246,6 +250,14 @@ impl Way {
         match self.hook {
             Hook::Output => Side::Client,
             Hook::Input => Side::Server,
+        }
+    }
+
+    /// The flag that says that it was counted for the rule that let it pass.
+    pub(super) fn counted(self) -> u32 {
+        match self.hook {
+            Hook::Output => Flags::COUNTED_OUT,
+            Hook::Input => Flags::COUNTED_IN,
         }
     }
 

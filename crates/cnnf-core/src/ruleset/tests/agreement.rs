@@ -9,9 +9,12 @@ use proptest::test_runner::TestRunner;
 
 use super::world::{CASES, Case, NOW, World, cases, slot_of};
 use crate::id::ServiceKey;
-use crate::policy::{Connection, Effect, LocalMatch, Mode, OnFailure, Party, PolicySet, Vantage, evaluate, resolve};
+use crate::policy::{
+    Connection, Effect, LocalMatch, Mode, OnFailure, Party, PolicySet, Reason, Vantage, evaluate, resolve,
+};
 use crate::ruleset::{
-    FlowState, LogPrefix, LogReason, Opening, Outcome, Outcomes, Ruleset, Verdict, compile, judge_connection,
+    FlowState, Label, LogPrefix, LogReason, Name, Opening, Outcome, Outcomes, Ruleset, Verdict, compile, counter_of,
+    judge_connection,
 };
 
 fn table(world: &World, case: &Case) -> Ruleset {
@@ -41,6 +44,17 @@ fn expected(world: &World, case: &Case, vantage: Vantage) -> Option<LogPrefix> {
     Some(LogPrefix { side: vantage, slot: slot_of(&case.service).number(), reason, outcome })
 }
 
+/// The counter that should count a connection at one side: of the rule that decides, whatever its effect.
+fn counter(world: &World, case: &Case, vantage: Vantage) -> Option<Name> {
+    let decision = evaluate(&world.policy, &world.directory, &connection(case, vantage), vantage, NOW);
+    match decision.reason {
+        Reason::Rule { id, .. } if !world.failsafes.pass(vantage == Vantage::Client, case.protocol, case.port) => {
+            Some(counter_of(id))
+        }
+        _ => None,
+    }
+}
+
 fn opening(world: &World, case: &Case, vantage: Vantage) -> Opening {
     let end = Some(world.end_of(&case.service));
     let (client, server, local_client, local_server) = match vantage {
@@ -49,6 +63,12 @@ fn opening(world: &World, case: &Case, vantage: Vantage) -> Opening {
     };
     let (protocol, server_port) = (case.protocol, case.port);
     Opening { client, server, protocol, client_port: 40_000, server_port, local_client, local_server }
+}
+
+/// The label under another epoch.
+fn unsealed(flow: &FlowState) -> Label {
+    let Label([client, server, flags, _]) = flow.label;
+    Label([client, server, flags, 0])
 }
 
 fn refused(verdict: Verdict) -> bool {
@@ -84,9 +104,13 @@ proptest! {
             let mut flow = FlowState::default();
             let first = judge_connection(&table, &opening, &mut flow);
             check(&first, &expected).map_err(|e| TestCaseError::fail(format!("{vantage:?} {case:?}: {e}\n{table}")))?;
+            let counted: Vec<_> = counter(&world, case, vantage).into_iter().collect();
+            prop_assert_eq!(&first.counted, &counted, "{:?} {:?}\n{}", vantage, case, table);
             if !refused(first.verdict) {
                 let sealed = judge_connection(&table, &opening, &mut flow);
                 prop_assert!(sealed.logs.is_empty() && !refused(sealed.verdict), "told of once, then sealed");
+                let judged_again = judge_connection(&table, &opening, &mut FlowState { label: unsealed(&flow), ..flow });
+                prop_assert_eq!(judged_again.counted, Vec::<Name>::new(), "counted once, also if it is judged again");
             }
         }
     }
@@ -112,7 +136,13 @@ proptest! {
                 local_server: Some(world.end_of(&reverse.service)),
                 ..opening(&world, &case, Vantage::Client)
             };
-            check(&judge_connection(&table, &opening, &mut FlowState::default()), &wanted)
+            let mut counted: Vec<_> = counter(&world, &case, Vantage::Client).into_iter().collect();
+            if !wanted.iter().any(|prefix| prefix.outcome == Outcome::Prevent && prefix.side == Vantage::Client) {
+                counted.extend(counter(&world, &reverse, Vantage::Server));
+            }
+            let seen = judge_connection(&table, &opening, &mut FlowState::default());
+            prop_assert_eq!(&seen.counted, &counted, "{:?}\n{}", case, table);
+            check(&seen, &wanted)
                 .map_err(|e| TestCaseError::fail(format!("{case:?}: {e}\n{table}")))?;
         }
     }

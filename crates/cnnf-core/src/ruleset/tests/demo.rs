@@ -63,6 +63,7 @@ fn table(host_name: &str, service: &str, rules: Vec<Rule>, queue: QueueBackend) 
         log_group: 86,
         identify_queue: 860,
         evidence_queue: 861,
+        counters: true,
     };
     compile(&resolve(&policy, &directory, &id, Timestamp(0), 1), &facts)
 }

@@ -365,6 +365,7 @@ impl World {
             log_group: 7,
             identify_queue: 1,
             evidence_queue: 2,
+            counters: true,
         }
     }
 

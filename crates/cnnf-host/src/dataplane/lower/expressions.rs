@@ -108,6 +108,7 @@ fn a_match(m: &Match, out: &mut Vec<Expr>) {
 fn action(a: &Action, queue: QueueBackend, out: &mut Vec<Expr>) {
     match a {
         Action::Counter => out.push(Expr::Counter),
+        Action::Count(name) => out.push(Expr::CountBy(name.clone())),
         Action::Log { group, prefix } => {
             out.push(Expr::Log { group: *group, prefix: prefix.clone(), snaplen: SNAPLEN, qthreshold: 1 });
         }

@@ -27,6 +27,8 @@ pub(crate) fn operation(batch: &mut Batch, operation: &Operation, queue: QueueBa
         Operation::AddElements(name, set) => batch.add_elements(name, elements(set)),
         Operation::DeleteElements(name, set) => batch.delete_elements(name, elements(set)),
         Operation::DeleteSet(name) => batch.delete_set(name),
+        Operation::AddCounter(name) => batch.add_counter(name),
+        Operation::DeleteCounter(name) => batch.delete_counter(name),
     }
 }
 

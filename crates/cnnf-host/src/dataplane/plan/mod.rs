@@ -23,6 +23,10 @@ pub enum Operation {
     DeleteElements(Name, Set),
     /// Deletes a set that no rule refers to, with its elements.
     DeleteSet(Name),
+    /// Makes a counter, at 0.
+    AddCounter(Name),
+    /// Deletes a counter that no rule counts by, with what it has counted.
+    DeleteCounter(Name),
 }
 
 /// The ordered operations that turn `applied` into `desired`; none if they are equal.
@@ -45,6 +49,7 @@ pub fn plan(applied: &Ruleset, desired: &Ruleset) -> Vec<Operation> {
             plan.push(Operation::AddChain(name.clone(), chain.base));
         }
     }
+    plan.extend(desired.counters.difference(&applied.counters).cloned().map(Operation::AddCounter));
     let mut refill = Vec::new();
     for (name, chain) in &applied.chains {
         let wanted = desired.chains.get(name).unwrap_or(&empty);
@@ -79,6 +84,7 @@ pub fn plan(applied: &Ruleset, desired: &Ruleset) -> Vec<Operation> {
             plan.push(Operation::DeleteChain(name.clone()));
         }
     }
+    plan.extend(applied.counters.difference(&desired.counters).cloned().map(Operation::DeleteCounter));
     plan
 }
 
@@ -126,6 +132,7 @@ pub fn rejudges(plan: &[Operation], was_known: impl Fn(u32) -> bool) -> bool {
         .collect();
     plan.iter().any(|op| match op {
         Operation::AddChain(..) | Operation::AddSet(..) => false,
+        Operation::AddCounter(_) | Operation::DeleteCounter(_) => false,
         Operation::AddRule(name, _) => !fresh.contains(name),
         Operation::AddElements(_, Set::Dispatch(chains)) => chains.keys().any(|word| was_known(*word)),
         Operation::AddElements(name, set) => !fresh.contains(name) && !matches!(set, Set::Cgroups(_) | Set::Ports(_)),
@@ -149,6 +156,14 @@ pub(crate) fn sets_of(rule: &Rule) -> impl Iterator<Item = &Name> {
         _ => None,
     });
     matched.chain(acted)
+}
+
+/// The counters that a rule counts by.
+pub(crate) fn counters_of(rule: &Rule) -> impl Iterator<Item = &Name> {
+    rule.actions.iter().filter_map(|a| match a {
+        Action::Count(name) => Some(name),
+        _ => None,
+    })
 }
 
 /// The chains that a rule refers to.

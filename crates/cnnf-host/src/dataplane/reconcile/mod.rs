@@ -84,6 +84,17 @@ pub struct Counted {
     pub packets: u64,
 }
 
+/// What one of the table's counters has counted. It outlives the rules that count by it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tally {
+    /// Its name.
+    pub name: Name,
+    /// As long as this is the same it has only grown since.
+    pub handle: (u64, u64),
+    /// Packets that it counted.
+    pub packets: u64,
+}
+
 /// Keeps the table. It belongs to the network namespace of the thread that made it.
 #[derive(Debug)]
 pub struct Reconciler {
@@ -230,6 +241,22 @@ impl Reconciler {
             }
         }
         Ok(counted)
+    }
+
+    /// What the table's own counters have counted.
+    ///
+    /// # Errors
+    /// The table could not be read.
+    pub fn tallies(&mut self) -> Result<Vec<Tally>, ReconcileError> {
+        let all = self.nft.named_counters(TABLE)?.into_iter();
+        Ok(all.map(|c| Tally { name: c.name, handle: c.handle, packets: c.value.packets }).collect())
+    }
+
+    /// Whether making the table what was asked for ends counters, with what they have counted.
+    #[must_use]
+    pub fn ends_counters(&self) -> bool {
+        let known = self.applied.as_ref().zip(self.desired.as_ref());
+        known.is_none_or(|(applied, desired)| applied.counters.iter().any(|name| !desired.counters.contains(name)))
     }
 
     /// Takes the table away, with everything in it: nothing is judged any more. Packets that wait in a queue are dropped.
@@ -402,6 +429,13 @@ fn empty(batch: &mut Batch, dump: Option<&TableDump>, desired: &Ruleset, right: 
             None => batch.delete_set(&set.name),
         }
     }
+    for name in &dump.counters {
+        if desired.counters.contains(name) {
+            kept.counters.insert(name.clone());
+        } else {
+            batch.delete_counter(name);
+        }
+    }
     for chain in &dump.chains {
         let wanted = desired.chains.get(&chain.name).map(|wanted| wanted.base);
         if let Some(base) = wanted
@@ -480,7 +514,9 @@ fn is_like(dump: &TableDump, applied: &Ruleset) -> bool {
     });
     let sets = applied.sets.iter().all(|(name, set)| dump.set(name).is_some_and(|s| is_of_kind(s, set)));
     let rules_elsewhere = dump.chains.iter().any(|c| !applied.chains.contains_key(&c.name) && !c.rules.is_empty());
-    chains && sets && !rules_elsewhere
+    let known: BTreeSet<&Name> = dump.counters.iter().collect();
+    let counters = applied.counters.iter().all(|name| known.contains(name));
+    chains && sets && counters && !rules_elsewhere
 }
 
 #[cfg(test)]

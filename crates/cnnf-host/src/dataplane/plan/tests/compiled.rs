@@ -105,6 +105,7 @@ prop_compose! {
             log_group: 7,
             identify_queue: 1,
             evidence_queue: 2,
+            counters: true,
         }
     }
 }
