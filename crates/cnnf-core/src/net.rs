@@ -1,5 +1,8 @@
 //! Protocols, ports and addresses.
 
+pub mod icmp;
+
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
@@ -14,7 +17,7 @@ pub enum Protocol {
     Udp,
     /// SCTP, IP protocol 132.
     Sctp,
-    /// ICMP (1) or ICMPv6 (58). Has no port: 0 stands in its place.
+    /// ICMP (1) or ICMPv6 (58). Has no port: in its place stands the [type](icmp) of a connection's request, and 0 where that does not matter.
     Icmp,
     /// Any other IP protocol, by number. Has no port.
     Other(u8),
@@ -106,7 +109,7 @@ impl From<Protocol> for String {
 #[error("{0}")]
 pub struct ParseError(pub String);
 
-/// An inclusive range of ports of one protocol; `0..=65535` where the protocol has none.
+/// An inclusive range of ports, or ICMP types, of one protocol; `0..=65535` where all are meant, or the protocol has none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PortRange {
     /// The protocol.
@@ -146,21 +149,22 @@ impl Ports {
         Self::Only(merged)
     }
 
-    /// Whether a connection to `port` over `protocol` is meant. `port` is ignored where the protocol has none.
+    /// Whether a connection to `port` over `protocol` is meant; of ICMP, one that this type of request opened. `port` is ignored where the protocol
+    /// has none.
     #[must_use]
     pub fn contains(&self, protocol: Protocol, port: u16) -> bool {
         match self {
             Self::Any => true,
-            Self::Only(ranges) => ranges
-                .iter()
-                .any(|r| r.protocol == protocol && (!protocol.has_ports() || (r.low..=r.high).contains(&port))),
+            Self::Only(ranges) => {
+                ranges.iter().any(|r| r.protocol == protocol && (r.is_whole() || (r.low..=r.high).contains(&port)))
+            }
         }
     }
 
-    /// Parses a list such as `["tcp/80,443,8000-8100", "udp/53", "icmp"]` or `["any"]`.
+    /// Parses a list such as `["tcp/80,443,8000-8100", "udp/53", "icmp/echo-request"]` or `["any"]`.
     ///
     /// # Errors
-    /// The first text that is not PROTOCOL, PROTOCOL/PORTS or `any`, and what it should be.
+    /// The first text that is not PROTOCOL, PROTOCOL/PORTS, icmp/TYPES, icmpv6/TYPES or `any`, and what it should be.
     pub fn parse<S: AsRef<str>>(items: &[S]) -> Result<Self, ParseError> {
         let mut ranges = Vec::new();
         for item in items.iter().map(|item| item.as_ref().trim()) {
@@ -170,11 +174,16 @@ impl Ports {
                 }
                 return Ok(Self::Any);
             }
-            let (protocol, list) = item.split_once('/').map_or((item, None), |(protocol, list)| (protocol, Some(list)));
-            let protocol: Protocol = protocol.parse()?;
+            let (word, list) = item.split_once('/').map_or((item, None), |(protocol, list)| (protocol, Some(list)));
+            let protocol: Protocol = word.parse()?;
             match list {
-                None if protocol.has_ports() => ranges.push(PortRange { protocol, low: 0, high: u16::MAX }),
                 None => ranges.push(PortRange { protocol, low: 0, high: u16::MAX }),
+                Some(list) if protocol == Protocol::Icmp => {
+                    for part in list.split(',') {
+                        let kinds = icmp::parse(word, part)?;
+                        ranges.extend(kinds.into_iter().map(|kind| PortRange { protocol, low: kind, high: kind }));
+                    }
+                }
                 Some(_) if !protocol.has_ports() => {
                     return Err(ParseError(format!("{protocol} has no ports: write '{protocol}'")));
                 }
@@ -201,8 +210,10 @@ impl Ports {
     pub fn to_texts(&self) -> Vec<String> {
         let Self::Only(ranges) = self else { return vec!["any".into()] };
         let mut texts: Vec<(Protocol, String)> = Vec::new();
-        for r in ranges {
-            let whole = !r.protocol.has_ports() || (r.low == 0 && r.high == u16::MAX);
+        let is_typed = |r: &&PortRange| r.protocol == Protocol::Icmp && !r.is_whole();
+        let kinds: BTreeSet<u16> = ranges.iter().filter(is_typed).flat_map(|r| r.low..=r.high).collect();
+        for r in ranges.iter().filter(|r| !is_typed(r)) {
+            let whole = r.is_whole();
             let part = if r.low == r.high { r.low.to_string() } else { format!("{}-{}", r.low, r.high) };
             match texts.last_mut() {
                 Some((protocol, text)) if *protocol == r.protocol && !whole => {
@@ -213,7 +224,18 @@ impl Ports {
                 _ => texts.push((r.protocol, format!("{}/{part}", r.protocol))),
             }
         }
+        let at = texts.partition_point(|(protocol, _)| *protocol < Protocol::Icmp);
+        let typed = icmp::to_texts(&kinds).into_iter().map(|text| (Protocol::Icmp, text));
+        texts.splice(at..at, typed);
         texts.into_iter().map(|(_, text)| text).collect()
+    }
+}
+
+impl PortRange {
+    /// Whether every port of the protocol is meant, as always where it has none.
+    #[must_use]
+    pub fn is_whole(self) -> bool {
+        (self.low == 0 && self.high == u16::MAX) || matches!(self.protocol, Protocol::Other(_))
     }
 }
 
@@ -404,12 +426,43 @@ mod tests {
     }
 
     #[test]
+    fn icmp_types_parse_and_print() {
+        for (texts, same) in [
+            (&["icmp/echo-request"][..], &["icmp/echo-request"][..]),
+            (&["icmp/8", "icmpv6/128"], &["icmp/echo-request"]),
+            (&["icmp/13,8"], &["icmp/8,13"]),
+            (&["icmpv6/echo-request,139", "ip47", "udp/53"], &["udp/53", "icmpv6/128,139", "ip47"]),
+            (
+                &["icmp/echo-request,timestamp-request", "icmpv6/node-information-query"],
+                &["icmp/echo-request,13", "icmpv6/139"],
+            ),
+            (&["icmp", "icmp/8"], &["icmp"]),
+        ] {
+            let ports = Ports::parse(texts).expect("types");
+            assert_eq!(ports.to_texts(), same);
+            assert_eq!(Ports::parse(&ports.to_texts()), Ok(ports));
+        }
+        let ping = Ports::parse(&["icmp/echo-request"]).expect("types");
+        assert!(ping.contains(Protocol::Icmp, 8) && ping.contains(Protocol::Icmp, 128));
+        assert!(!ping.contains(Protocol::Icmp, 13) && !ping.contains(Protocol::Icmp, 0));
+    }
+
+    #[test]
     fn bad_ports_say_what_is_wrong() {
         for (text, part) in [
             ("tcp/70000", "'70000' is not a port: a port is a number from 0 to 65535"),
             ("tcp/9-5", "runs backwards"),
             ("quic/443", "unknown protocol 'quic'"),
-            ("icmp/8", "icmp has no ports"),
+            ("ip47/8", "ip47 has no ports"),
+            (
+                "icmp/0",
+                "icmp type 0 opens no connection (answers and errors belong to the one that they are about): use echo-request",
+            ),
+            ("icmpv6/135", "icmpv6 type 135 opens no connection"),
+            ("icmp/128", "type 128 is not of icmp: write icmpv6/128"),
+            ("icmpv6/8", "type 8 is not of icmpv6: write icmp/8"),
+            ("icmpv6/timestamp-request", "ICMPv6 has no timestamp-request: write icmp/timestamp-request"),
+            ("icmp/ping", "'ping' is no icmp type: use echo-request"),
         ] {
             let error = Ports::parse(&[text]).expect_err(text).to_string();
             assert!(error.contains(part), "{error}");

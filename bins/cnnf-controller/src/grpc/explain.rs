@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use cnnf_core::id::{HostId, ServiceKey};
-use cnnf_core::net::Protocol;
+use cnnf_core::net::{Ports, Protocol, icmp};
 use cnnf_core::policy::{Connection, Considered, Party, Reason, Trail, Vantage, deciding, evaluate_trail};
 use cnnf_rpc::convert::ConvertError;
 use cnnf_rpc::convert::event::side_text;
@@ -27,7 +27,6 @@ enum Asked {
 pub(super) fn explain(state: &State, request: &v1::ExplainRequest) -> Result<v1::ExplainResponse, Status> {
     let from = asked(state, "from", &request.from)?;
     let to = asked(state, "to", &request.to)?;
-    let (protocol, port) = port(&request.port)?;
     let wanted_host = match request.host.as_str() {
         "" => None,
         name => Some(state.host_named(name).cloned().ok_or_else(|| {
@@ -38,6 +37,7 @@ pub(super) fn explain(state: &State, request: &v1::ExplainRequest) -> Result<v1:
     let mut steps = Vec::new();
     let server = party(state, &to, None, None, &mut steps);
     let client = party(state, &from, wanted_host.as_ref(), Some(server.address), &mut steps);
+    let (protocol, port) = port(&request.port, client.address.is_ipv6())?;
     let connection = Connection { client, server, protocol, port };
     let (side, trail, host) = judge(state, &connection);
     for step in &trail.steps {
@@ -124,7 +124,8 @@ fn party(
     }
 }
 
-fn port(text: &str) -> Result<(Protocol, u16), Status> {
+/// A protocol and port; of ICMP the type, a ping's if it is not said, where `v6` says of which.
+fn port(text: &str, v6: bool) -> Result<(Protocol, u16), Status> {
     let bad = |message: String| Status::from(ConvertError::new("port", message));
     let (protocol, port) = text.split_once('/').map_or((text, None), |(protocol, port)| (protocol, Some(port)));
     let protocol: Protocol = protocol.parse().map_err(|error| bad(format!("{error}")))?;
@@ -134,6 +135,15 @@ fn port(text: &str) -> Result<(Protocol, u16), Status> {
                 bad(format!("'{}' is not a port: a port is a number from 0 to 65535", port.escape_debug()))
             })?;
             Ok((protocol, number))
+        }
+        None if protocol == Protocol::Icmp => Ok((protocol, icmp::echo_request(v6))),
+        Some(_) if protocol == Protocol::Icmp => {
+            let Ports::Only(kinds) = Ports::parse(&[text]).map_err(|error| bad(format!("{error}")))? else {
+                return Err(bad("write one type, such as icmp/echo-request".into()));
+            };
+            let kind = kinds.iter().map(|range| range.low).find(|kind| icmp::is_v6(*kind) == v6);
+            let other = || bad(format!("'{text}' is of the other address family than the ends"));
+            Ok((protocol, kind.ok_or_else(other)?))
         }
         None if !protocol.has_ports() => Ok((protocol, 0)),
         Some(_) => Err(bad(format!("{protocol} has no ports: write '{protocol}'"))),

@@ -1,7 +1,7 @@
 //! `cnnfctl explain`.
 
 use clap::Args;
-use cnnf_core::net::Ports;
+use cnnf_core::net::{Ports, Protocol};
 use cnnf_rpc::v1;
 
 use super::{Asker, heading};
@@ -15,7 +15,7 @@ pub(super) struct Explain {
     from: String,
     /// The server: likewise.
     to: String,
-    /// The protocol and the server's port, such as tcp/443, udp/53 or icmp.
+    /// The protocol and the server's port, such as tcp/443, udp/53, icmp (a ping) or icmp/timestamp-request.
     #[arg(value_parser = one_port, value_name = "PROTO/PORT")]
     port: String,
     /// The client's host, where its service runs on several.
@@ -27,6 +27,10 @@ fn one_port(text: &str) -> Result<String, String> {
     match Ports::parse(&[text]).map_err(|error| error.to_string())? {
         Ports::Only(ranges) => match ranges.as_slice() {
             [range] if range.low == range.high || !range.protocol.has_ports() => Ok(text.to_owned()),
+            // a name that both families have
+            ranges if !text.contains(',') && ranges.iter().all(|range| range.protocol == Protocol::Icmp) => {
+                Ok(text.to_owned())
+            }
             _ => Err("one connection has one port: write for example tcp/443".into()),
         },
         Ports::Any => Err("one connection has one port: write for example tcp/443".into()),

@@ -85,8 +85,7 @@ impl<'a> Index<'a> {
                 Ports::Any => any_port.push(place),
                 Ports::Only(ranges) => {
                     for range in ranges {
-                        let (low, high) =
-                            if range.protocol.has_ports() { (range.low, range.high) } else { (0, u16::MAX) };
+                        let (low, high) = if range.is_whole() { (0, u16::MAX) } else { (range.low, range.high) };
                         ports.entry(range.protocol).or_default().push((low, high.checked_add(1), place));
                     }
                 }

@@ -12,7 +12,7 @@ use super::index::Index;
 use super::rule::{End, PolicySet};
 use crate::directory::{Directory, Host};
 use crate::id::{HostId, ServiceKey};
-use crate::net::{AddrRange, PortRange, Ports, Protocol};
+use crate::net::{AddrRange, PortRange, Ports, Protocol, icmp};
 use crate::topology::{Edge, Peer};
 
 /// Places of one end that are tried at most. With more, an answer speaks of these only.
@@ -81,11 +81,16 @@ impl<'a> Places<'a> {
         let all = |peer| self.found.get(peer).map_or(&[][..], Vec::as_slice);
         let pairs = all(&edge.client).iter().flat_map(|client| all(&edge.server).iter().map(move |s| (client, s)));
         let ports = if edge.is_dynamic() { self.ports(edge.ports()) } else { vec![edge.port] };
+        // which type of ICMP it was nobody wrote down: nearly always a ping
+        let port_to = |client: &Party, port| match edge.protocol {
+            Protocol::Icmp => icmp::echo_request(client.address.is_ipv6()),
+            _ => port,
+        };
         let connection = |((client, server), port): ((&Party, &Party), u16)| Connection {
+            port: port_to(client, port),
             client: client.clone(),
             server: server.clone(),
             protocol: edge.protocol,
-            port,
         };
         let pairs = pairs.flat_map(|pair| ports.iter().map(move |port| (pair, *port)));
         let one_family = pairs.clone().filter(|((c, s), _)| c.address.is_ipv4() == s.address.is_ipv4());

@@ -12,6 +12,7 @@ use crate::directory::Directory;
 use crate::failsafe::Failsafes;
 use crate::flow::FlowStats;
 use crate::id::{HostId, ServiceKey};
+use crate::net::Protocol;
 use crate::time::Timestamp;
 use crate::topology::{Edge, Peer};
 
@@ -198,9 +199,11 @@ impl<'a> Same<'a> {
     }
 
     fn concern(&mut self, old: &Index<'_>, new: &Index<'_>, edge: &Edge) -> Concern {
+        // one of many ports, or a type of ICMP that is each family's own
+        let of_many = edge.is_dynamic() || edge.protocol == Protocol::Icmp;
         for (places, index) in self.about.iter_mut().zip([old, new]) {
             places.clear();
-            let port = (!edge.is_dynamic()).then_some(edge.port);
+            let port = (!of_many).then_some(edge.port);
             places.extend(index.about(&edge.server, edge.protocol, port));
         }
         let [before, after] = &self.about;
@@ -223,7 +226,7 @@ impl<'a> Same<'a> {
         let learned_by_place = [&edge.client, &edge.server]
             .into_iter()
             .any(|peer| matches!(peer, Peer::Service(key) if self.by_address.contains(key)));
-        if services && !learned_by_place && !edge.is_dynamic() && !rules.into_iter().any(by_place) {
+        if services && !learned_by_place && !of_many && !rules.into_iter().any(by_place) {
             Concern::AllPlaces
         } else {
             Concern::SomePlaces

@@ -23,7 +23,7 @@ pub struct Packet {
     pub protocol: Protocol,
     /// The client's port.
     pub client_port: u16,
-    /// The server's port; 0 where the protocol has none.
+    /// The server's port; of ICMP the type of the request that opened the connection; 0 where the protocol has neither.
     pub server_port: u16,
     /// Whether the packet goes from server to client.
     pub reply: bool,
@@ -227,6 +227,12 @@ impl Run<'_> {
         match m {
             Match::StateAny(bits) => packet.state & bits != 0,
             Match::Protocol(family, protocol) => self.family() == *family && packet.protocol == *protocol,
+            Match::IcmpType(family, kind) => {
+                tracked
+                    && self.family() == *family
+                    && packet.protocol == Protocol::Icmp
+                    && packet.server_port == u16::from(*kind)
+            }
             Match::TcpFlags { mask, value, equal } => {
                 packet.protocol == Protocol::Tcp && (packet.tcp_flags & mask == *value) == *equal
             }
@@ -283,7 +289,7 @@ pub struct Opening {
     pub protocol: Protocol,
     /// The client's port.
     pub client_port: u16,
-    /// The server's port; 0 where the protocol has none.
+    /// The server's port, or the type of an ICMP request; 0 where the protocol has neither.
     pub server_port: u16,
     /// The end of a local client.
     pub local_client: Option<LocalEnd>,

@@ -123,6 +123,8 @@ pub enum Match {
     StateAny(u32),
     /// The packet's protocol.
     Protocol(Family, Protocol),
+    /// The type of the ICMP request that opened the connection.
+    IcmpType(Family, u8),
     /// A TCP packet's flags `& mask` equal (or do not equal) `value`.
     TcpFlags {
         /// Looked at.

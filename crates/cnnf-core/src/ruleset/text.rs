@@ -103,6 +103,7 @@ impl fmt::Display for Match {
                 write!(f, "state {}", named.join(","))
             }
             Self::Protocol(family, protocol) => write!(f, "{family} {protocol}"),
+            Self::IcmpType(family, kind) => write!(f, "{family} icmp/{kind}"),
             Self::TcpFlags { mask: 0, value: 0, equal: true } => f.write_str("tcp"),
             Self::TcpFlags { mask, value, equal } => write!(f, "tcp flags & {mask:#x} {} {value:#x}", sign(*equal)),
             Self::LabelWord { word, value, equal } => write!(f, "label[{word}] {} {value:#x}", sign(*equal)),

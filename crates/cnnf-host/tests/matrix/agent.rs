@@ -99,7 +99,7 @@ pub(crate) fn be(addresses: &[IpAddr], serves: &str, first: u16) -> Result<()> {
             let result = match protocol.parse().expect("protocol") {
                 Protocol::Tcp => tcp(from, to, patience),
                 Protocol::Udp => udp(from, to, patience),
-                Protocol::Icmp => echo(from, to.ip(), patience),
+                Protocol::Icmp => request(from, to, patience),
                 Protocol::Sctp => sctp(from, to, patience),
                 Protocol::Other(_) => panic!("cannot probe {line}"),
             };
@@ -218,15 +218,18 @@ fn unique() -> u16 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-fn echo(from: IpAddr, to: IpAddr, patience: Duration) -> Result<()> {
-    let (request, reply) = if to.is_ipv4() { (8, 0) } else { (128, 129) };
+/// An ICMP request of the type that stands in the port's place, a ping or a question for the time.
+fn request(from: IpAddr, to: SocketAddr, patience: Duration) -> Result<()> {
+    let request = u8::try_from(to.port()).expect("a type");
+    let reply = if request == 8 { 0 } else { request + 1 };
     let [high, low] = unique().to_be_bytes();
     let mut packet = vec![request, 0, 0, 0, high, low, 0, 1];
+    packet.resize(if request == 13 { 20 } else { 8 }, 0);
     // the kernel fills ICMPv6's checksum in
     let sum: u32 = packet.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum();
     let sum = !((sum & 0xffff) + (sum >> 16)) as u16;
     packet[2..4].copy_from_slice(&sum.to_be_bytes());
-    exchange(Protocol::Icmp, from, to, &packet, patience, |p| {
+    exchange(Protocol::Icmp, from, to.ip(), &packet, patience, |p| {
         p.first() == Some(&reply) && p.get(4..6) == Some(&[high, low])
     })
 }

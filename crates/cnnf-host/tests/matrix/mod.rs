@@ -82,6 +82,13 @@ fn ports(list: &str) -> impl Iterator<Item = (Protocol, u16)> {
     })
 }
 
+/// A ping, and in IPv4 a question for the time.
+fn requests(own: &str) -> impl Iterator<Item = (Protocol, u16)> {
+    let v6 = own.contains(':');
+    let kinds: &[u16] = if v6 { &[128] } else { &[8, 13] };
+    kinds.iter().map(|kind| (Protocol::Icmp, *kind))
+}
+
 /// Everything that is tried; SCTP where the kernel tracks it.
 pub(crate) fn cells() -> Vec<Cell> {
     let mut cells = Vec::new();
@@ -90,13 +97,12 @@ pub(crate) fn cells() -> Vec<Cell> {
         let to = SocketAddr::new(to.parse().expect("address"), port);
         cells.push(Cell { client, server, probe: Probe { protocol, from, to } });
     };
-    let ping = (Protocol::Icmp, 0);
     for (own, [loopback, far, stranger]) in
         [("10.98.0.1", ["127.0.0.1", "10.98.0.2", "10.98.0.3"]), ("fd98::1", ["::1", "fd98::2", "fd98::3"])]
     {
         for client in ["client", "other", "nobody"] {
             for to in [far, stranger] {
-                for (protocol, port) in ports(THERE).chain([ping]) {
+                for (protocol, port) in ports(THERE).chain(requests(own)) {
                     add(Some(client), None, protocol, own, to, port);
                 }
             }
@@ -107,14 +113,19 @@ pub(crate) fn cells() -> Vec<Cell> {
                     add(Some(client), Some(server), protocol, loopback, loopback, port);
                 }
             }
-            add(Some(client), Some("kernel"), ping.0, own, own, ping.1);
+            for (protocol, kind) in requests(own) {
+                add(Some(client), Some("kernel"), protocol, own, own, kind);
+            }
         }
         for from in [far, stranger] {
-            for (server, serves) in HERE.into_iter().chain([("kernel", "icmp/0")]) {
+            for (server, serves) in HERE {
                 for (protocol, port) in ports(serves) {
                     let server = if protocol == Protocol::Sctp { "kernel" } else { server };
                     add(None, Some(server), protocol, from, own, port);
                 }
+            }
+            for (protocol, kind) in requests(own) {
+                add(None, Some("kernel"), protocol, from, own, kind);
             }
         }
     }
@@ -224,6 +235,11 @@ fn policies() -> Vec<Case> {
         case("services to a service's ports", &["unit:* -> unit:db tcp/8080 udp/54 prevent"]),
         case("ranges that overlap", &["unit:client -> any tcp/1-81 tcp/75-84 udp/50-53 udp/53-55 prevent"]),
         case("echo and SCTP", &["unit:* -> far icmp sctp prevent", "unknown -> 10.98.0.0/30 sctp prevent"]),
+        case(
+            "types of ICMP",
+            &["unit:client -> any icmp/echo-request prevent", "unit:other -> far icmp/13 icmpv6/139 prevent"],
+        ),
+        case("no time for anybody", &["any -> kernel icmp/timestamp-request prevent"]),
         case("by the stranger's address", &["unit:client -> 10.98.0.3+fd98::3 any prevent"]),
         case("by the client's address", &["10.98.0.0/24+fd98::/64 -> unit:server tcp/82 udp/56 prevent"]),
         case("strangers to a service", &["far -> unit:server any prevent", "far -> unit:other tcp/85 prevent"]),

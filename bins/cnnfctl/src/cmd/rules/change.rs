@@ -24,7 +24,7 @@ struct Values {
     /// Labels that the host of the server's service must have; an empty text removes them.
     #[arg(long, value_name = "KEY=VALUE", value_parser = clap::value_parser!(Labels))]
     to_label: Vec<Labels>,
-    /// Server ports, such as tcp/80,443,8000-8100, udp/53, icmp, or any. Can be given several times.
+    /// Server ports, such as tcp/80,443,8000-8100, udp/53, icmp, icmp/echo-request, or any. Can be given several times.
     #[arg(long, value_name = "PORTS")]
     ports: Vec<String>,
     /// What happens to a first packet that needs user space when that cannot answer: open or closed.

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use crate::failsafe::Failsafes;
 use crate::flow::FlowStats;
 use crate::id::ServiceKey;
-use crate::net::Ports;
+use crate::net::{Ports, Protocol};
 use crate::policy::{Connection, Effect, Party, PolicySet, Vantage, deciding, evaluate, simulate};
 use crate::ruleset::tests::world::{NOW, World, rule, world};
 use crate::time::Timestamp;
@@ -95,7 +95,12 @@ proptest! {
                     if client.address.is_ipv4() != server.address.is_ipv4() {
                         continue;
                     }
-                    let ports: &[u16] = if edge.is_dynamic() { &[32_768, 40_000, 65_535] } else { &[edge.port] };
+                    let ports: &[u16] = match edge.protocol {
+                        Protocol::Icmp if client.address.is_ipv4() => &[8],
+                        Protocol::Icmp => &[128],
+                        _ if edge.is_dynamic() => &[32_768, 40_000, 65_535],
+                        _ => &[edge.port],
+                    };
                     for port in ports {
                         let (client, server) = (client.clone(), server.clone());
                         let connection = Connection { client, server, protocol: edge.protocol, port: *port };

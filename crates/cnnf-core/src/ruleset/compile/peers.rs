@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use super::super::{Endpoint, Endpoints, Family, Match, Set, Side};
 use super::Compiler;
-use crate::net::{AddrRange, PortRange, Ports, Protocol};
+use crate::net::{AddrRange, PortRange, Ports, Protocol, icmp};
 use crate::policy::{GroupId, fnv, overlap};
 use crate::topology::{DYNAMIC, ports_of};
 
@@ -32,7 +32,11 @@ impl Compiler<'_> {
         let mut single = BTreeSet::new();
         let mut alternatives = Vec::new();
         for PortRange { protocol, low, high } in ranges.iter().copied() {
-            if !protocol.has_ports() {
+            if protocol == Protocol::Icmp && !(PortRange { protocol, low, high }).is_whole() {
+                let kinds = (low..=high).filter_map(|kind| Some((icmp::is_v6(kind), u8::try_from(kind).ok()?)));
+                let family = |v6| if v6 { Family::V6 } else { Family::V4 };
+                alternatives.extend(kinds.map(|(v6, kind)| vec![Match::IcmpType(family(v6), kind)]));
+            } else if !protocol.has_ports() {
                 alternatives.extend([Family::V4, Family::V6].map(|family| vec![Match::Protocol(family, protocol)]));
             } else if high - low < SMALL_RANGE {
                 single.extend((low..=high).map(|port| (protocol, port)));
@@ -89,15 +93,18 @@ impl Compiler<'_> {
             alternatives.extend(by_port.iter().filter_map(|port| join(family, &endpoint, port)));
         }
         for (ranges, on) in &shape.on_ports {
-            let meant: BTreeSet<_> = on.iter().copied().filter(|(p, port)| ports.contains(*p, *port)).collect();
-            let name = name_of(ranges);
-            let (with, without): (BTreeSet<_>, BTreeSet<_>) = meant.into_iter().partition(|(p, _)| p.has_ports());
-            let by_port: Vec<Match> = self.single_ports(with, None).into_iter().collect();
-            for (family, addresses) in self.address_sets(&name, side, ranges.clone()) {
-                let by_protocol = without.iter().map(|(protocol, _)| Match::Protocol(family, *protocol));
-                for port in by_protocol.chain(by_port.iter().cloned()) {
-                    alternatives.extend(join(family, &addresses, &[port]));
-                }
+            let (with, without): (BTreeSet<_>, BTreeSet<_>) = on.iter().copied().partition(|(p, _)| p.has_ports());
+            let with = with.into_iter().filter(|(p, port)| ports.contains(*p, *port)).collect();
+            // what is known of such a protocol is known of all its types
+            let without = without.into_iter().flat_map(|(protocol, _)| match meet(ports, ports_of(protocol, 0)) {
+                Ports::Only(ranges) => ranges,
+                Ports::Any => Vec::new(),
+            });
+            let by_protocol = self.ports(&Ports::only(without), None);
+            let by_port = self.single_ports(with, None).map(|port| vec![port]);
+            for (family, addresses) in self.address_sets(&name_of(ranges), side, ranges.clone()) {
+                let all = by_protocol.iter().chain(&by_port);
+                alternatives.extend(all.filter_map(|port| join(family, &addresses, port)));
             }
         }
         for (protocol, ranges) in shape.dynamic.clone() {
@@ -187,6 +194,6 @@ fn meet(ports: &Ports, range: PortRange) -> Ports {
 
 /// Both matches together; `None` if they speak of different families.
 pub(super) fn join(family: Family, a: &[Match], b: &[Match]) -> Option<(Family, Vec<Match>)> {
-    let other = |m: &Match| matches!(m, Match::Protocol(of, _) if *of != family);
+    let other = |m: &Match| matches!(m, Match::Protocol(of, _) | Match::IcmpType(of, _) if *of != family);
     (!b.iter().any(other)).then(|| (family, a.iter().chain(b).cloned().collect()))
 }

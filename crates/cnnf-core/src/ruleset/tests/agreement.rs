@@ -9,6 +9,7 @@ use proptest::test_runner::TestRunner;
 
 use super::world::{CASES, Case, NOW, World, cases, slot_of};
 use crate::id::ServiceKey;
+use crate::net::{Protocol, icmp};
 use crate::policy::{
     Connection, Effect, LocalMatch, Mode, OnFailure, Party, PolicySet, Reason, Vantage, evaluate, resolve,
 };
@@ -124,6 +125,9 @@ proptest! {
             let own = |a: IpAddr| a.is_loopback() || host.addresses.contains(&a);
             if !(own(case.near) && own(case.far)) {
                 (case.near, case.far) = (Ipv4Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into());
+                if case.protocol == Protocol::Icmp {
+                    case.port = icmp::echo_request(false);
+                }
             }
             case.inside = true;
             let service = server.get(&servers).clone();

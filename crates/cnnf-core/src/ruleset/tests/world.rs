@@ -12,7 +12,7 @@ use crate::failsafe::Failsafes;
 use crate::id::{HostId, ServiceKey};
 use crate::label::Labels;
 use crate::model::{Model, Phase, Seen};
-use crate::net::{AddrRange, PortRange, Ports, Protocol};
+use crate::net::{AddrRange, PortRange, Ports, Protocol, icmp};
 use crate::policy::{
     AddressObject, Connection, Effect, End, Mode, OnFailure, Party, PolicySet, Rule, RuleId, ServicePattern,
 };
@@ -37,7 +37,7 @@ const PORTS: [(Protocol, u16); 8] = [
 ];
 /// What only a model knows: ports that are chosen anew each time.
 const DYNAMICS: [(Protocol, u16); 2] = [(Protocol::Tcp, DYNAMIC), (Protocol::Udp, DYNAMIC)];
-const PORT_TEXTS: [&str; 12] = [
+const PORT_TEXTS: [&str; 14] = [
     "any",
     "tcp/80",
     "tcp/443,5432",
@@ -51,6 +51,8 @@ const PORT_TEXTS: [&str; 12] = [
     // ranges that overlap, of a few ports and of many
     "tcp/79-81,80-90,400-500,443-5432",
     "sctp udp/50-60,53 ip47",
+    "icmp/echo-request",
+    "icmp/13 icmpv6/128,139 tcp/80",
 ];
 const RANGES: [&str; 9] = [
     "10.0.0.1",
@@ -267,7 +269,8 @@ pub(crate) fn meetings() -> impl Strategy<Value = (World, Vec<Connection>)> {
                 address,
             })
         };
-        let ports = PORTS.into_iter().chain([(Protocol::Tcp, 5433), (Protocol::Other(47), 0)]).collect::<Vec<_>>();
+        let more = [(Protocol::Tcp, 5433), (Protocol::Other(47), 0), (Protocol::Icmp, 8), (Protocol::Icmp, 139)];
+        let ports = PORTS.into_iter().chain(more).collect::<Vec<_>>();
         let meeting = (party(&world.directory), party(&world.directory), select(ports))
             .prop_map(|(client, server, (protocol, port))| Connection { client, server, protocol, port });
         (Just(world), vec(meeting, CASES))
@@ -312,7 +315,8 @@ fn case_on(directory: &Directory, id: HostId, queue: QueueBackend) -> impl Strat
         let at = |address: IpAddr| endpoints.iter().map(move |e| Far { address, inside, at: (e.protocol, e.port) });
         host.addresses.iter().flat_map(|address| at(*address)).collect()
     };
-    let usual: Vec<_> = PORTS.into_iter().chain([(Protocol::Udp, 50_000), (Protocol::Other(47), 0)]).collect();
+    let more = [(Protocol::Udp, 50_000), (Protocol::Other(47), 0), (Protocol::Icmp, 13)];
+    let usual: Vec<_> = PORTS.into_iter().chain(more).collect();
     let edges: Vec<_> = edges().into_iter().collect();
     let elsewhere: Vec<&Host> = directory.hosts.iter().filter(|(of, _)| **of != id).map(|(_, host)| host).collect();
     let away = elsewhere.iter().flat_map(|host| host.addresses.iter().copied()).filter(|far| !own.contains(far));
@@ -340,7 +344,18 @@ fn case_on(directory: &Directory, id: HostId, queue: QueueBackend) -> impl Strat
             far: far.address,
             inside: far.inside,
             protocol: far.at.0,
-            port: far.at.1,
+            port: match far.at {
+                // a type that is a request of this family
+                (Protocol::Icmp, 0) => icmp::echo_request(near.is_ipv6()),
+                (Protocol::Icmp, kind) => {
+                    if near.is_ipv6() {
+                        139
+                    } else {
+                        kind
+                    }
+                }
+                (_, port) => port,
+            },
         }
     })
 }

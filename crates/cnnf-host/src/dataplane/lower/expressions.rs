@@ -3,6 +3,7 @@
 //! Registers are sixteen words. Matches use the lower ones and leave nothing behind; a label to be ORed in lies in 4 to 7, one that was
 //! looked up by its flow in 12 to 15.
 
+use cnnf_core::net::Protocol;
 use cnnf_core::ruleset::{Action, Family, Match, QueueBackend, Rule, Side};
 use cnnf_netlink::nft::{
     CmpOp, CtDir, CtKey, Expr, MetaKey, PayloadBase, QueueTarget, Reg, Reject, SocketKey, Verdict,
@@ -42,13 +43,11 @@ fn a_match(m: &Match, out: &mut Vec<Expr>) {
             Expr::and(word(0), bits.to_ne_bytes()),
             Expr::neq(word(0), [0; 4]),
         ]),
-        Match::Protocol(family, protocol) => {
-            let (nfproto, v6) = match family {
-                Family::V4 => (NFPROTO_IPV4, false),
-                Family::V6 => (NFPROTO_IPV6, true),
-            };
-            out.extend([Expr::meta(MetaKey::NfProto, word(0)), Expr::eq(word(0), [nfproto])]);
-            l4(protocol.number(v6), out);
+        Match::Protocol(family, protocol) => of_protocol(*family, *protocol, out),
+        Match::IcmpType(family, kind) => {
+            of_protocol(*family, Protocol::Icmp, out);
+            // type and code stand where other protocols have the server's port
+            out.extend([Expr::ct_dir(CtKey::ProtoDst, CtDir::Original, word(0)), Expr::eq(word(0), [*kind])]);
         }
         Match::TcpFlags { mask, value, equal } => {
             l4(TCP, out);
@@ -153,6 +152,15 @@ fn or_label(words: [u32; 4], out: &mut Vec<Expr>) {
         Expr::Immediate { dreg: word(4), data: label_bytes(words) },
         Expr::CtSet { key: CtKey::Labels, sreg: word(4) },
     ]);
+}
+
+fn of_protocol(family: Family, protocol: Protocol, out: &mut Vec<Expr>) {
+    let (nfproto, v6) = match family {
+        Family::V4 => (NFPROTO_IPV4, false),
+        Family::V6 => (NFPROTO_IPV6, true),
+    };
+    out.extend([Expr::meta(MetaKey::NfProto, word(0)), Expr::eq(word(0), [nfproto])]);
+    l4(protocol.number(v6), out);
 }
 
 fn l4(number: u8, out: &mut Vec<Expr>) {
