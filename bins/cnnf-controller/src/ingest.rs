@@ -114,6 +114,7 @@ impl Content {
                 shift(&mut notice.at);
                 notice.process.started.iter_mut().for_each(shift);
             }
+            Self::Hits(hits) => hits.iter_mut().for_each(|hits| shift(&mut hits.last)),
             Self::Inventory(_) | Self::Gap(_) => {}
         }
         self
