@@ -5,7 +5,8 @@ mod definition;
 mod fleet;
 mod model;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -111,7 +112,17 @@ impl Draft {
 
     /// All rules of a policy.
     pub(crate) fn read_all(&self, messages: Vec<cnnf_rpc::v1::Rule>) -> Result<Vec<Rule>, ConvertError> {
-        convert::policy::rules(messages, &self.new.objects, &|name| self.resolve(name))
+        // many rules name few services
+        let known: RefCell<HashMap<String, Result<ServiceKey, NameError>>> = RefCell::default();
+        let resolve = |name: &str| {
+            if let Some(known) = known.borrow().get(name) {
+                return known.clone();
+            }
+            let found = self.resolve(name);
+            known.borrow_mut().insert(name.to_owned(), found.clone());
+            found
+        };
+        convert::policy::rules(messages, &self.new.objects, &resolve)
     }
 
     /// The place of the rule with this name or number.

@@ -416,7 +416,7 @@ pub(crate) fn fnv(bytes: &[u8]) -> u32 {
 }
 
 /// Ports as a group's meaning names them.
-pub(super) fn text_of(ports: &BTreeSet<(Protocol, u16)>) -> String {
+pub(crate) fn text_of(ports: &BTreeSet<(Protocol, u16)>) -> String {
     Ports::only(ports.iter().map(|(protocol, port)| ports_of(*protocol, *port))).to_string()
 }
 

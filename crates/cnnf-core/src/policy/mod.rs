@@ -26,7 +26,7 @@ pub use evaluate::{
     Connection, Considered, Decision, Party, Reason, Step, Trail, Vantage, deciding, evaluate, evaluate_trail,
 };
 pub use expiry::{WARNING, expiries, next_expiry};
-pub(crate) use group::{fnv, overlap};
+pub(crate) use group::{fnv, overlap, text_of};
 pub use host_policy::{Group, GroupEntry, GroupId, HostPolicy, HostRule, LocalMatch, PeerMatch};
 pub use index::Index;
 pub use lint::{Fault, Finding, Findings, MAX_PAIRS, lint};

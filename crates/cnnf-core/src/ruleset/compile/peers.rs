@@ -7,7 +7,7 @@ use std::rc::Rc;
 use super::super::{Endpoint, Endpoints, Family, Match, Set, Side};
 use super::Compiler;
 use crate::net::{AddrRange, PortRange, Ports, Protocol, icmp};
-use crate::policy::{GroupId, fnv, overlap};
+use crate::policy::{GroupId, fnv, overlap, text_of};
 use crate::topology::{DYNAMIC, ports_of};
 
 /// Ranges of at most so many ports become elements of a set instead of a rule of their own.
@@ -102,7 +102,9 @@ impl Compiler<'_> {
             });
             let by_protocol = self.ports(&Ports::only(without), None);
             let by_port = self.single_ports(with, None).map(|port| vec![port]);
-            for (family, addresses) in self.address_sets(&name_of(ranges), side, ranges.clone()) {
+            // by what it is for and not by its content, so that another member is another element
+            let name = format!("{name}p{:08x}", fnv(text_of(on).as_bytes()));
+            for (family, addresses) in self.address_sets(&name, side, ranges.clone()) {
                 let all = by_protocol.iter().chain(&by_port);
                 alternatives.extend(all.filter_map(|port| join(family, &addresses, port)));
             }
@@ -112,7 +114,7 @@ impl Compiler<'_> {
                 Ports::Only(none) if none.is_empty() => continue,
                 meant => self.ports(&meant, None),
             };
-            for (family, addresses) in self.address_sets(&name_of(&ranges), side, ranges) {
+            for (family, addresses) in self.address_sets(&format!("{name}d{}", protocol.number(false)), side, ranges) {
                 alternatives.extend(by_port.iter().filter_map(|port| join(family, &addresses, port)));
             }
         }
@@ -176,12 +178,6 @@ impl Compiler<'_> {
         }
         shape
     }
-}
-
-/// The name of a set of addresses, by its content.
-fn name_of(ranges: &[AddrRange]) -> String {
-    let text = ranges.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
-    format!("r{:08x}", fnv(text.as_bytes()))
 }
 
 /// Those of `ports` that are in `range`.

@@ -129,19 +129,27 @@ proptest! {
         prop_assert_eq!(fake.ruleset(), &b);
     }
 
-    /// Groups that had members of a family and kind and have some still: no chain is touched, and no live connection judged again.
+    /// Groups that had members of a family and kind and have some still, be they addresses, endpoints or networks on a port or on ephemeral
+    /// ones: no chain is touched, and no live connection judged again.
     #[test]
     fn other_members_are_only_elements(
         policy in policy(), facts in facts(),
-        before in (endpoints(&[80]), vec(addresses(), GROUPS as usize)), after in (endpoints(&[80]), vec(addresses(), GROUPS as usize)),
+        before in (endpoints(&[80]), vec((addresses(), addresses()), GROUPS as usize)),
+        after in (endpoints(&[80]), vec((addresses(), addresses()), GROUPS as usize)),
     ) {
-        let table = |(exact, drawn): &(BTreeSet<GroupEntry>, Vec<BTreeSet<GroupEntry>>)| {
+        let dns = Some((Protocol::Udp, 53));
+        let dynamic = Some((Protocol::Tcp, cnnf_core::topology::DYNAMIC));
+        let table = |(exact, drawn): &(BTreeSet<GroupEntry>, Vec<(BTreeSet<GroupEntry>, BTreeSet<GroupEntry>)>)| {
             let mut policy = policy.clone();
-            for (group, drawn) in policy.groups.values_mut().zip(drawn) {
-                let ever = ["192.0.2.1", "2001:db8::1"].map(|text| GroupEntry {
-                    addresses: text.parse().expect("range"), own: false, port: None,
+            for (group, (anywhere, somewhere)) in policy.groups.values_mut().zip(drawn) {
+                let ever = [("192.0.2.1", None), ("2001:db8::1", None), ("192.0.2.1", dns), ("2001:db8::1", dns)];
+                let networks = ["198.51.100.0/25", "2001:db8:1::/64"].into_iter().flat_map(|net| [(net, dns), (net, dynamic)]);
+                let ever = ever.into_iter().chain(networks).map(|(text, port)| GroupEntry {
+                    addresses: text.parse().expect("range"), own: false, port,
                 });
-                group.entries = drawn.iter().chain(exact).copied().chain(ever).collect();
+                let on = |port| somewhere.iter().map(move |entry| GroupEntry { port, ..*entry });
+                let drawn = anywhere.iter().chain(exact).copied().chain(on(dns)).chain(on(dynamic));
+                group.entries = drawn.chain(ever).collect();
             }
             compile(&policy, &facts)
         };
