@@ -20,8 +20,8 @@ use cnnf_rpc::{limits, v1};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
 
-use super::older::Wishes;
 use super::hits::Hits;
+use super::older::Wishes;
 use super::shared::Shared;
 use crate::agent::{Agent, Culprit, EVIDENCE_QUEUE, Effect, Event, IDENTIFY_QUEUE, Standing};
 use crate::snapshot;

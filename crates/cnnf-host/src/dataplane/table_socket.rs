@@ -107,6 +107,7 @@ mod tests {
         in_namespace(|| {
             let (owning, plain) = (TableSocket::open(true).expect("open"), TableSocket::open(false).expect("open"));
             let found = |owner: Option<u32>, persist| TableHead {
+                handle: 1,
                 family: 1,
                 name: "cnnf".into(),
                 owned: owner.is_some(),

@@ -21,6 +21,8 @@ const PORTS: [&str; 6] = ["any", "tcp/80", "tcp/79-81,80-90,443-5432", "udp/53 i
 const RANGES: [&str; 6] = ["10.0.0.0/24", "10.0.0.128-10.0.1.9", "0.0.0.0/0", "fd00::/64", "fd00::9", "10.0.0.7"];
 const GROUPS: u32 = 3;
 
+type Members = BTreeSet<GroupEntry>;
+
 /// Members without ports: whatever they are, the group is one set a family.
 fn addresses() -> impl Strategy<Value = BTreeSet<GroupEntry>> {
     let entry = (select(&RANGES[..]), any::<bool>()).prop_map(|(text, own)| GroupEntry {
@@ -139,7 +141,7 @@ proptest! {
     ) {
         let dns = Some((Protocol::Udp, 53));
         let dynamic = Some((Protocol::Tcp, cnnf_core::topology::DYNAMIC));
-        let table = |(exact, drawn): &(BTreeSet<GroupEntry>, Vec<(BTreeSet<GroupEntry>, BTreeSet<GroupEntry>)>)| {
+        let table = |(exact, drawn): &(Members, Vec<(Members, Members)>)| {
             let mut policy = policy.clone();
             for (group, (anywhere, somewhere)) in policy.groups.values_mut().zip(drawn) {
                 let ever = [("192.0.2.1", None), ("2001:db8::1", None), ("192.0.2.1", dns), ("2001:db8::1", dns)];
