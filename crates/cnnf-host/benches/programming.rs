@@ -75,6 +75,7 @@ fn facts() -> Fallible<HostFacts> {
         epoch: 0,
         log_group: 6400,
         identify_queue: 6400,
+        identify_queues: 1,
         evidence_queue: 6401,
         counters: true,
     })

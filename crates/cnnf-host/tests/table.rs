@@ -20,7 +20,7 @@ use cnnf_core::policy::{
     ServicePattern,
 };
 use cnnf_core::ruleset::{HostFacts, LocalService, QueueBackend, Slot, compile};
-use cnnf_host::dataplane::{FirstPacket, Outcome, Reconciler, Released, TableSocket};
+use cnnf_host::dataplane::{FirstPacket, Outcome, Reconciler, Released, Resolved, TableSocket};
 use cnnf_host::kernel::Nft;
 use cnnf_host::observe::connections;
 
@@ -49,6 +49,7 @@ pub(crate) fn facts(bed: &Bed, epoch: u8) -> HostFacts {
         epoch,
         log_group: 6400,
         identify_queue: 6400,
+        identify_queues: 2,
         evidence_queue: 6401,
         counters: true,
     }
@@ -296,7 +297,7 @@ fn root_a_released_packet_is_stamped_and_judged() {
                 client: (own.parse::<std::net::IpAddr>().expect("address"), port).into(),
                 server: to.parse().expect("address"),
             };
-            released.resolved(&packet, Slot::new(16), None).expect("release");
+            released.resolved(&[Resolved { packet, client: Slot::new(16), server: None }]).expect("release");
             released.evident(&packet).expect("release");
             assert_eq!(bed.probe("nobody", &format!("udp {to} {port}")), want, "{to}");
         }

@@ -44,6 +44,16 @@ fn metrics(controller: &Controller) -> impl IntoResponse + use<> {
         })
         .collect();
     gauge("cnnf_models", "Models by phase.", &phases);
+    // what hosts are called is nothing for everybody: sums only
+    let sum = |counter: &str| state.hosts.values().filter_map(|host| host.counters.get(counter)).sum::<u64>();
+    let fates = [("passed", "fail_open"), ("lost", "queue_dropped"), ("lost_evidence", "evidence_dropped")];
+    let fates = fates.map(|(fate, counter)| (format!("{{fate=\"{fate}\"}}"), sum(counter)));
+    gauge(
+        "cnnf_unjudged_packets",
+        "Packets that got no verdict in time, on all hosts, since each defender's start.",
+        &fates,
+    );
+    gauge("cnnf_queued_packets", "Packets that waited for a name, likewise.", &[(String::new(), sum("queue_packets"))]);
     drop(state);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
 }

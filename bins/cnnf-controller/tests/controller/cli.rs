@@ -55,7 +55,7 @@ fn a_wrong_configuration_says_where_and_what_to_do() {
     assert!(text(&output.stderr).contains("run 'cnnf-controller init' first"), "{}", text(&output.stderr));
 }
 
-fn get(at: SocketAddr, path: &str) -> String {
+pub(crate) fn get(at: SocketAddr, path: &str) -> String {
     let mut stream = TcpStream::connect(at).expect("the web port is open");
     write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("sent");
     let mut answer = String::new();

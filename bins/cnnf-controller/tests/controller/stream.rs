@@ -12,6 +12,7 @@ use cnnf_rpc::v1::report::Body;
 use cnnf_rpc::v1::topology_service_client::TopologyServiceClient;
 use tonic::Code;
 
+use crate::cli::get;
 use crate::place::{Place, flow, inventory, now_ms, rule, until};
 
 async fn edges(place: &Place) -> Vec<v1::ObservedEdge> {
@@ -48,9 +49,9 @@ async fn a_rule_is_pushed_within_a_second() {
     };
     stream.say(Up::ApplyStatus(status)).await;
     let not_covered = vec!["é".repeat(1000); 100];
-    stream
-        .say(Up::Heartbeat(v1::Heartbeat { counters: [("flows".to_owned(), 7)].into(), not_covered, now_ms: 0 }))
-        .await;
+    let counters = [("flows", 7), ("fail_open", 5), ("queue_dropped", 3), ("queue_packets", 11)];
+    let counters = counters.map(|(name, value)| (name.to_owned(), value)).into();
+    stream.say(Up::Heartbeat(v1::Heartbeat { counters, not_covered, now_ms: 0 })).await;
     let listed = until(
         || async {
             let mut fleet = FleetServiceClient::new(place.admin().await);
@@ -62,6 +63,16 @@ async fn a_rule_is_pushed_within_a_second() {
     assert_eq!((listed[0].connected, listed[0].desired_generation, listed[0].queue.as_str()), (true, 2, "native"));
     assert_eq!(listed[0].version, "1.2.3");
     assert_eq!(listed[0].not_covered, vec!["é".repeat(512); 64], "what a host says is bounded");
+    let web = place.web;
+    let metrics = tokio::task::spawn_blocking(move || get(web, "/metrics")).await.expect("the web port answers");
+    for line in [
+        "cnnf_unjudged_packets{fate=\"passed\"} 5",
+        "cnnf_unjudged_packets{fate=\"lost\"} 3",
+        "cnnf_unjudged_packets{fate=\"lost_evidence\"} 0",
+        "cnnf_queued_packets 11",
+    ] {
+        assert!(metrics.lines().any(|told| told == line), "{line}: {metrics}");
+    }
 
     let mut fleet = FleetServiceClient::new(place.admin().await);
     let mode = v1::SetDefenderModeRequest { host: "web".to_owned(), mode: "enforce".to_owned() };

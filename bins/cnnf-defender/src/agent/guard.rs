@@ -20,6 +20,7 @@ pub(super) struct Guard {
     repairs: VecDeque<Timestamp>,
     repair_at: Option<Timestamp>,
     passed: u64,
+    lost: u64,
     told_at: Timestamp,
 }
 
@@ -42,24 +43,25 @@ impl Guard {
         self.repair_at.take_if(|at| now >= *at || at.since(now) > LONGEST_WAIT).is_some()
     }
 
-    /// So many more packets passed without a verdict.
-    pub(super) fn passed(&mut self, packets: u64) {
-        self.passed += packets;
+    /// So many more packets passed without a verdict, or were lost while they waited for one.
+    pub(super) fn unjudged(&mut self, passed: u64, lost: u64) {
+        self.passed += passed;
+        self.lost += lost;
     }
 
     /// What passed without a verdict, if it is time to tell.
     pub(super) fn tell(&mut self, now: Timestamp) -> Option<Notice> {
-        if self.passed == 0 || (now >= self.told_at && now.since(self.told_at) < TELL_EVERY) {
+        if (self.passed == 0 && self.lost == 0) || (now >= self.told_at && now.since(self.told_at) < TELL_EVERY) {
             return None;
         }
         self.told_at = now;
-        Some(Notice {
-            at: now,
-            kind: EventKind::FailOpen,
-            message: "packets passed without a verdict: nobody answered for them in time".into(),
-            process: Process::default(),
-            count: std::mem::take(&mut self.passed),
-        })
+        let (passed, lost) = (std::mem::take(&mut self.passed), std::mem::take(&mut self.lost));
+        let message = match (passed, lost) {
+            (_, 0) => "packets passed without a verdict: nobody answered for them in time".into(),
+            (0, _) => "packets were lost while they waited for a verdict: the queue was full".into(),
+            _ => format!("packets had no verdict in time: {passed} passed, {lost} were lost in a full queue"),
+        };
+        Some(Notice { at: now, kind: EventKind::FailOpen, message, process: Process::default(), count: passed + lost })
     }
 }
 

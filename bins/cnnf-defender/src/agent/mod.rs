@@ -39,10 +39,10 @@ pub(crate) use trial::{Standing, Trial};
 
 /// The NFLOG group of copies.
 pub(crate) const LOG_GROUP: u16 = 6400;
-/// The queue of first packets without a stamp.
-pub(crate) const IDENTIFY_QUEUE: u16 = 6400;
 /// The queue of packets that wait for evidence.
 pub(crate) const EVIDENCE_QUEUE: u16 = 6401;
+/// The first of the queues of first packets without a stamp.
+pub(crate) const IDENTIFY_QUEUE: u16 = 6402;
 
 /// How often counted flows are reported.
 const FLOWS_EVERY: Duration = Duration::from_millis(500);
@@ -76,8 +76,8 @@ pub(crate) enum Event {
     Applied(Result<(), String>),
     /// Somebody else changed the table.
     Tampered { by: Vec<Culprit> },
-    /// So many more packets passed without a verdict.
-    PassedUnjudged(u64),
+    /// So many more packets passed without a verdict, or were lost while they waited for one.
+    Unjudged { passed: u64, lost: u64 },
     /// The controller was reached anew while this generation was in force.
     Proved { generation: u64 },
     /// The host has shown what it is made of, so a table can be made that lacks nothing. Comes once.
@@ -141,6 +141,8 @@ pub(crate) struct Agent {
     aggregator: Aggregator,
     policy: HostPolicy,
     queue: QueueBackend,
+    /// How many queues share the first packets without a stamp.
+    queues: u16,
     failsafes: Failsafes,
     own: BTreeSet<IpAddr>,
     /// Whether the kernel can stamp by control group; else every new connection waits for its name.
@@ -198,6 +200,7 @@ impl Agent {
             aggregator: Aggregator::new(Bounds::default()),
             policy,
             queue,
+            queues: 1,
             failsafes,
             own: BTreeSet::new(),
             stamps: true,
@@ -227,6 +230,11 @@ impl Agent {
             inventory: Inventory::default(),
             counts: Counts::default(),
         }
+    }
+
+    /// One whose first packets without a stamp are shared by so many queues.
+    pub(crate) fn with_queues(self, queues: u16) -> Self {
+        Self { queues, ..self }
     }
 
     /// One whose policies are so long on trial; where it stood when an earlier run ended.
@@ -340,7 +348,7 @@ impl Agent {
                     effects.push(Effect::Report(Body::Notice((&notice).into())));
                 }
             }
-            Event::PassedUnjudged(packets) => self.guard.passed(packets),
+            Event::Unjudged { passed, lost } => self.guard.unjudged(passed, lost),
             Event::Proved { generation } => {
                 if self.standing.on_trial() == Some(generation) {
                     self.stand(Standing::Good, &mut effects);
@@ -501,6 +509,7 @@ impl Agent {
             epoch: epoch::bit(self.epochs),
             log_group: LOG_GROUP,
             identify_queue: IDENTIFY_QUEUE,
+            identify_queues: self.queues,
             evidence_queue: EVIDENCE_QUEUE,
             counters: self.counters,
         }

@@ -338,12 +338,17 @@ fn a_changed_table_is_repaired_at_once_and_ever_later_where_somebody_keeps_on() 
 fn what_passed_without_a_verdict_is_told_with_its_number() {
     let mut a = agent();
     assert!(notices(&a.handle(Event::Tick, Timestamp(100_000))).is_empty());
-    a.handle(Event::PassedUnjudged(3), Timestamp(100_000));
-    a.handle(Event::PassedUnjudged(0), Timestamp(100_001));
+    a.handle(Event::Unjudged { passed: 3, lost: 0 }, Timestamp(100_000));
+    a.handle(Event::Unjudged { passed: 0, lost: 0 }, Timestamp(100_001));
     assert_eq!(notices(&a.handle(Event::Tick, Timestamp(100_002))), ["fail_open"]);
-    a.handle(Event::PassedUnjudged(4), Timestamp(100_003));
+    a.handle(Event::Unjudged { passed: 4, lost: 0 }, Timestamp(100_003));
     assert!(notices(&a.handle(Event::Tick, Timestamp(100_004))).is_empty(), "not too often");
     let effects = a.handle(Event::Tick, Timestamp(110_002));
     let count = effects.iter().find_map(|e| if let Effect::Report(Body::Notice(n)) = e { Some(n.count) } else { None });
     assert_eq!(count, Some(4));
+    a.handle(Event::Unjudged { passed: 2, lost: 5 }, Timestamp(110_003));
+    let effects = a.handle(Event::Tick, Timestamp(120_003));
+    let told = effects.iter().find_map(|e| if let Effect::Report(Body::Notice(n)) = e { Some(n) } else { None });
+    let told = told.expect("a notice");
+    assert!(told.count == 7 && told.message.contains("2 passed, 5 were lost"), "{told:?}");
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use cnnf_core::event;
 use cnnf_core::ruleset::{PASSED, Slot};
 use cnnf_host::dataplane::{Counted, Found, Outcome, Reconciler, epoch};
-use cnnf_host::kernel::{STATS_PATH, parse_stats};
+use cnnf_host::kernel::{QueueStats, STATS_PATH, parse_stats};
 use cnnf_host::observe::connections;
 use cnnf_host::observe::containers::Containers;
 use cnnf_host::observe::evidence::described;
@@ -68,6 +68,8 @@ pub(super) struct Others {
     pub(super) containers: Arc<Containers>,
     /// Who stamps connections that the table has not seen begin.
     pub(super) wishes: Wishes,
+    /// How many queues share the first packets without a stamp.
+    pub(super) queues: u16,
 }
 
 /// The agent's hands.
@@ -86,6 +88,9 @@ pub(super) struct Executor {
     trouble: Option<String>,
     counted: HashMap<(String, String), u64>,
     hits: Hits,
+    /// How many queues share the first packets without a stamp, and how many packets they have lost.
+    queues: u16,
+    lost: u64,
 }
 
 impl Executor {
@@ -95,7 +100,7 @@ impl Executor {
         boot: String,
         spool: Arc<Spool>,
         shared: Arc<Shared>,
-        Others { statuses, nudge, containers, wishes }: Others,
+        Others { statuses, nudge, containers, wishes, queues }: Others,
     ) -> Self {
         // what passed while nobody ran is counted in the table that is still there
         let passed = snapshot::load_passed(state_dir, &boot);
@@ -113,6 +118,8 @@ impl Executor {
             containers,
             wishes,
             trouble: None,
+            queues,
+            lost: 0,
             counted: HashMap::from([(("fail_open".into(), PASSED.into()), passed)]),
             hits,
         }
@@ -260,13 +267,24 @@ impl Executor {
 
     /// Adds what the table counted since the last time, as a refilled chain counts from 0 again; and reads the queues' counters.
     pub(super) fn read_counters(&mut self) -> Event {
-        let queues = parse_stats(&std::fs::read_to_string(STATS_PATH).unwrap_or_default());
-        let ours = || queues.iter().filter(|q| [IDENTIFY_QUEUE, EVIDENCE_QUEUE].contains(&q.num));
+        let all = parse_stats(&std::fs::read_to_string(STATS_PATH).unwrap_or_default());
+        let identify = IDENTIFY_QUEUE..IDENTIFY_QUEUE + self.queues;
+        let of = |is_one: &dyn Fn(u16) -> bool, number: fn(&QueueStats) -> u64| {
+            all.iter().filter(|queue| is_one(queue.num)).map(number).sum::<u64>()
+        };
+        let dropped = |queue: &QueueStats| u64::from(queue.dropped) + u64::from(queue.user_dropped);
+        let (first, evidence) = (|number| identify.contains(&number), |number| number == EVIDENCE_QUEUE);
+        let lost = of(&first, dropped);
         self.shared.count([
-            ("queue_packets", ours().map(|q| u64::from(q.last_id)).sum()),
-            ("queue_dropped", ours().map(|q| u64::from(q.dropped) + u64::from(q.user_dropped)).sum()),
+            ("queue_packets", of(&first, |queue| u64::from(queue.last_id))),
+            ("queue_waiting", of(&first, |queue| u64::from(queue.waiting))),
+            ("queue_dropped", lost),
+            ("evidence_packets", of(&evidence, |queue| u64::from(queue.last_id))),
+            ("evidence_dropped", of(&evidence, dropped)),
         ]);
-        Event::PassedUnjudged(self.count(|_| true))
+        let more = lost.saturating_sub(self.lost);
+        self.lost = lost;
+        Event::Unjudged { passed: self.count(|_| true), lost: more }
     }
 
     /// Tells how often rules decided since the last time.
@@ -286,7 +304,7 @@ impl Executor {
 
     /// What passed without a verdict since an earlier run told of it. Its table is still there.
     pub(super) fn passed_while_away(&mut self) -> Event {
-        Event::PassedUnjudged(self.count(|name| name == "fail_open"))
+        Event::Unjudged { passed: self.count(|name| name == "fail_open"), lost: 0 }
     }
 
     /// Adds what these of the table's counters have counted since the last time; says how much of it passed without a verdict.

@@ -2,10 +2,12 @@
 //!
 //! The table is in the kernel before anything else is begun, and stays there when the process ends.
 
+mod claims;
 mod executor;
 mod hits;
 mod older;
 mod packets;
+mod pulse;
 mod shared;
 mod watch;
 
@@ -37,6 +39,7 @@ use crate::snapshot;
 use crate::spool::Spool;
 use executor::{Executor, Others};
 use older::Wishes;
+use pulse::Pulses;
 pub(crate) use shared::{Shared, Status, queue_word};
 
 /// How long the agent waits for an event before time passes for it.
@@ -53,6 +56,10 @@ const LIST_SHARE: u32 = 50;
 const ALIVE: Duration = Duration::from_secs(1);
 /// Under which name the service manager keeps the socket of the table.
 const KEPT_TABLE: &str = "table";
+/// A thread that packets wait for, and that was not heard of for so long, hangs.
+const HANGS: Duration = Duration::from_millis(1200);
+/// More queues for first packets than this gain nothing, and each has fewer of those that may wait.
+const QUEUES_MAX: usize = 4;
 /// Events that are handled before the time is looked at again.
 const AT_ONCE: usize = 1000;
 
@@ -114,13 +121,16 @@ fn begin(config: Config, table_only: bool) -> Result<(), Failure> {
         tracing::warn!("how often rules decide is not known: the kernel has no counters that outlive their rules");
         agent = agent.without_counters();
     }
+    // each has a thread
+    let queues = std::thread::available_parallelism().map_or(1, |processors| processors.get().min(QUEUES_MAX) as u16);
+    agent = agent.with_queues(queues);
     let shared = Arc::new(Shared::new(enrolment.place.host_id.clone(), controller.clone(), &ability));
     let (events, inbox) = mpsc::channel();
     let (statuses, statuses_rx) = tokio::sync::mpsc::unbounded_channel();
 
     // listeners come before the table: its first packet may need them
     let conntrack = Connections::open().map_err(|error| Failure::refused(format_args!("conntrack: {error}")))?;
-    let sockets = packets::Sockets::open(queue)?;
+    let sockets = packets::Sockets::open(queue, queues)?;
     let (watcher, groups) = ability
         .groups
         .map(cgroups::Watcher::open)
@@ -133,10 +143,12 @@ fn begin(config: Config, table_only: bool) -> Result<(), Failure> {
     let (nudge, nudged) = mpsc::channel();
     let containers = Arc::new(Containers::new(config.containers.places()));
     let (wishes, wished) = Wishes::new();
-    let others = Others { statuses, nudge: nudge.clone(), containers: containers.clone(), wishes: wishes.clone() };
+    let others =
+        Others { statuses, nudge: nudge.clone(), containers: containers.clone(), wishes: wishes.clone(), queues };
     let executor = Executor::new(reconciler, &config.state_dir, boot, spool.clone(), shared.clone(), others);
     shared.set_naming(agent.resolver().naming().clone());
-    let mut main = Main { agent, executor, shared: shared.clone(), first: true };
+    let pulses = Arc::new(Pulses::new());
+    let mut main = Main { agent, executor, shared: shared.clone(), pulses: pulses.clone(), first: true };
 
     let passed = main.executor.passed_while_away();
     main.handle(passed);
@@ -171,7 +183,7 @@ fn begin(config: Config, table_only: bool) -> Result<(), Failure> {
         elsewhere: Arc::default(),
     };
     sockets
-        .start(&handles)
+        .start(&handles, &pulses)
         .and_then(|()| watch::start(handles, watcher, unnamed, conntrack, (nudge, nudged), (wishes, wished)))
         .map_err(|error| Failure::refused(format_args!("a thread: {error}")))?;
     main.carry_out(vec![Effect::Dump]);
@@ -273,6 +285,7 @@ struct Main {
     agent: Agent,
     executor: Executor,
     shared: Arc<Shared>,
+    pulses: Arc<Pulses>,
     first: bool,
 }
 
@@ -314,7 +327,12 @@ impl Main {
             }
             if told.is_none_or(|at: Instant| at.elapsed() >= ALIVE) {
                 told = Some(Instant::now());
-                notify("WATCHDOG=1");
+                match self.pulses.silent(HANGS) {
+                    None => notify("WATCHDOG=1"),
+                    Some(thread) => {
+                        tracing::error!("the thread {thread} hangs: the service manager shall start this anew")
+                    }
+                }
             }
         }
     }

@@ -11,20 +11,26 @@ use cnnf_core::id::ServiceKey;
 use cnnf_core::policy::Vantage;
 use cnnf_core::ruleset::{QueueBackend, Slot};
 use cnnf_host::dataplane::{
-    Answer, FirstPacket, LoggedCopies, LoggedCopy, OUR_THREADS, Released, WaitingPacket, WaitingPackets,
+    Answer, FirstPacket, LoggedCopies, LoggedCopy, OUR_THREADS, Released, Resolved, WAITING_MAX, WaitingPacket,
+    WaitingPackets,
 };
 use cnnf_host::kernel::wait_readable;
 use cnnf_host::observe::connections::now;
 use cnnf_host::observe::evidence::Descriptions;
 use cnnf_host::observe::owner::Owners;
 
+use super::claims::Claims;
 use super::executor::Answers;
+use super::pulse::{Pulse, Pulses};
 use super::watch::{Handles, spawn};
 use crate::agent::{EVIDENCE_QUEUE, Event, IDENTIFY_QUEUE, LOG_GROUP, LoggedPacket};
 use crate::evidence::{Connection, Evidence};
 use crate::failure::Failure;
 
-const WAIT: Duration = Duration::from_secs(1);
+/// How often a thread that waits for packets shows that it works.
+const WAIT: Duration = Duration::from_millis(500);
+/// Packets that are answered with one change of the table: more, and the first would wait for the last.
+const AT_ONCE: usize = 8;
 /// How long the agent may take to name a slot; then the packet goes on and the late chain decides.
 const NAMED_WITHIN: Duration = Duration::from_secs(1);
 /// A packet that was answered so often within this time, and waits again, is not recognised by the table. Twice is nothing strange: the
@@ -36,35 +42,40 @@ const REMEMBERED: usize = 1024;
 
 /// The sockets on which packets come. They are opened before the table is made that sends them.
 pub(super) struct Sockets {
-    identify: Option<WaitingPackets>,
+    identify: Vec<WaitingPackets>,
     evidence: Option<WaitingPackets>,
     copies: LoggedCopies,
 }
 
 impl Sockets {
-    pub(super) fn open(queue: QueueBackend) -> Result<Self, Failure> {
+    /// So many queues share the first packets without a stamp.
+    pub(super) fn open(queue: QueueBackend, among: u16) -> Result<Self, Failure> {
         let taken = |error: &dyn std::fmt::Display| {
             Failure::refused(format_args!("{error}: is another cnnf-defender running in this network namespace?"))
         };
         let queues = queue != QueueBackend::None;
-        let open = |number, fail_open| WaitingPackets::open(number, fail_open).map_err(|error| taken(&error));
+        let open =
+            |number, fail_open, length| WaitingPackets::open(number, fail_open, length).map_err(|error| taken(&error));
+        // one sender's packets may be in all of them
+        let length = WAITING_MAX / u32::from(among.max(1));
+        let identify = (0..if queues { among } else { 0 }).map(|n| open(IDENTIFY_QUEUE + n, true, length));
         Ok(Self {
-            identify: queues.then(|| open(IDENTIFY_QUEUE, true)).transpose()?,
-            evidence: queues.then(|| open(EVIDENCE_QUEUE, false)).transpose()?,
+            identify: identify.collect::<Result<_, _>>()?,
+            evidence: queues.then(|| open(EVIDENCE_QUEUE, false, WAITING_MAX)).transpose()?,
             copies: LoggedCopies::open(LOG_GROUP).map_err(|error| taken(&error))?,
         })
     }
 
     /// Starts the threads. They end with the process.
-    pub(super) fn start(self, handles: &Handles) -> std::io::Result<()> {
-        let evidence = Arc::new(Evidence::default());
-        if let Some(queue) = self.identify {
-            let desk = Desk::open(handles, &evidence)?;
-            spawn_urgent("cnnf:identify", move || desk.identify(queue))?;
+    pub(super) fn start(self, handles: &Handles, pulses: &Pulses) -> std::io::Result<()> {
+        let (evidence, claims) = (Arc::new(Evidence::default()), Arc::new(Claims::default()));
+        for queue in self.identify {
+            let (desk, claims, pulse) = (Desk::open(handles, &evidence)?, claims.clone(), pulses.of("cnnf:identify"));
+            spawn_urgent("cnnf:identify", move || desk.identify(queue, &claims, &pulse))?;
         }
         if let Some(queue) = self.evidence {
-            let desk = Desk::open(handles, &evidence)?;
-            spawn_urgent("cnnf:evidence", move || desk.wait_for_evidence(queue))?;
+            let (desk, pulse) = (Desk::open(handles, &evidence)?, pulses.of("cnnf:evidence"));
+            spawn_urgent("cnnf:evidence", move || desk.wait_for_evidence(queue, &pulse))?;
         }
         let desk = Desk::open(handles, &evidence)?;
         spawn_urgent("cnnf:copies", move || desk.read_copies(self.copies))
@@ -136,42 +147,66 @@ impl Desk {
     }
 
     /// Says whose packets are that the kernel could not stamp.
-    fn identify(mut self, mut queue: WaitingPackets) {
+    fn identify(mut self, mut queue: WaitingPackets, claims: &Claims, pulse: &Pulse) {
         loop {
-            let mut resolved = Vec::new();
-            for waiting in read(&mut queue) {
-                let answer = self.whose(&waiting);
-                match answer {
-                    Answer::Repeat => resolved.push(waiting.original),
-                    Answer::Accept => self.to.shared.add("unanswered", 1),
-                    Answer::Drop => {}
-                }
-                if let Err(error) = queue.answer(waiting.id, answer) {
-                    tracing::error!("{error}");
-                }
-            }
-            if !resolved.is_empty()
-                && let Err(error) = self.released.forget(&resolved)
-            {
-                tracing::debug!("{error}");
+            pulse.beat();
+            let mut waiting = VecDeque::from(read(&mut queue));
+            while let Some(first) = waiting.front() {
+                claims.wait(first.original);
+                let is_next = |(n, next): &(usize, &WaitingPacket)| *n == 0 || claims.take(next.original);
+                let number = waiting.iter().take(AT_ONCE).enumerate().take_while(is_next).count();
+                let together: Vec<WaitingPacket> = waiting.drain(..number).collect();
+                self.answer(&mut queue, &together, pulse);
+                claims.release(together.iter().map(|waiting| waiting.original));
             }
         }
     }
 
-    fn whose(&mut self, waiting: &WaitingPacket) -> Answer {
-        let known = self.answered.get(&waiting.original).filter(|(at, _)| at.elapsed() < AGAIN);
-        let times = known.map_or(0, |(_, times)| *times);
-        if times >= TIMES {
-            return Answer::Accept;
-        }
+    /// Answers packets of as many connections.
+    fn answer(&mut self, queue: &mut WaitingPackets, together: &[WaitingPacket], pulse: &Pulse) {
         self.owners.name_by(self.to.shared.naming());
-        let Some((client, server)) = self.slots_of(waiting) else { return Answer::Accept };
-        if let Err(error) = self.released.resolved(&waiting.original, client, server) {
-            tracing::warn!("{error}");
-            return Answer::Accept;
+        let mut known = Vec::with_capacity(together.len());
+        for waiting in together {
+            known.push(self.whose(waiting));
+            pulse.beat();
         }
-        self.remember(waiting.original, times + 1);
-        Answer::Repeat
+        let all: Vec<Resolved> = known.iter().flatten().copied().collect();
+        if !all.is_empty()
+            && let Err(error) = self.released.resolved(&all)
+        {
+            tracing::warn!("{error}");
+            // one that is refused takes all with it
+            let mut alone = |one: &Resolved| all.len() > 1 && self.released.resolved(std::slice::from_ref(one)).is_ok();
+            known = known.into_iter().map(|one| one.filter(&mut alone)).collect();
+        }
+        let (mut answers, mut resolved) = (Vec::with_capacity(together.len()), Vec::with_capacity(together.len()));
+        for (waiting, known) in together.iter().zip(&known) {
+            if known.is_some() {
+                self.remember(waiting.original);
+                resolved.push(waiting.original);
+            } else {
+                self.to.shared.add("unanswered", 1);
+            }
+            answers.push((waiting.id, if known.is_some() { Answer::Repeat } else { Answer::Accept }));
+        }
+        if let Err(error) = queue.answer(&answers) {
+            tracing::error!("{error}");
+        }
+        if !resolved.is_empty()
+            && let Err(error) = self.released.forget(&resolved)
+        {
+            tracing::debug!("{error}");
+        }
+    }
+
+    /// Who is at the ends of a packet's connection, if that can be said and was not said too often already.
+    fn whose(&mut self, waiting: &WaitingPacket) -> Option<Resolved> {
+        let known = self.answered.get(&waiting.original).filter(|(at, _)| at.elapsed() < AGAIN);
+        if known.is_some_and(|(_, times)| *times >= TIMES) {
+            return None;
+        }
+        let (client, server) = self.slots_of(waiting)?;
+        Some(Resolved { packet: waiting.original, client, server })
     }
 
     /// The slots of the client and of the server, as far as they are here. The packet waits but once: if both are, both are needed now.
@@ -210,7 +245,10 @@ impl Desk {
         self.slots.of(answer.key)
     }
 
-    fn remember(&mut self, packet: FirstPacket, times: u8) {
+    /// The packet was answered for once more.
+    fn remember(&mut self, packet: FirstPacket) {
+        let known = self.answered.get(&packet).filter(|(at, _)| at.elapsed() < AGAIN);
+        let times = known.map_or(0, |(_, times)| *times) + 1;
         if self.answered.insert(packet, (Instant::now(), times)).is_none() {
             self.order.push_back(packet);
         }
@@ -222,8 +260,9 @@ impl Desk {
     }
 
     /// Reads the evidence for packets that will be refused.
-    fn wait_for_evidence(mut self, mut queue: WaitingPackets) {
+    fn wait_for_evidence(mut self, mut queue: WaitingPackets, pulse: &Pulse) {
         loop {
+            pulse.beat();
             for waiting in read(&mut queue) {
                 let connection = connection(&waiting.packet);
                 if self.evidence.of(&connection).is_none() {
@@ -234,9 +273,10 @@ impl Desk {
                 let told = self.released.evident(&waiting.original);
                 // it is refused either way; without the element it would wait again
                 let answer = if told.is_ok() { Answer::Repeat } else { Answer::Drop };
-                if let Err(error) = queue.answer(waiting.id, answer) {
+                if let Err(error) = queue.answer(&[(waiting.id, answer)]) {
                     tracing::error!("{error}");
                 }
+                pulse.beat();
             }
         }
     }

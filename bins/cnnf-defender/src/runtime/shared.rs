@@ -246,6 +246,7 @@ impl Shared {
             ("midstream", "connections that were taken up mid-stream, which are judged and not learned from"),
             ("older_unclear", "connections that began before the table, and nobody can tell by whom"),
             ("fail_open", "packets that passed without a verdict"),
+            ("queue_dropped", "packets that were lost while they waited for a verdict"),
             ("foreign", "connections that were forwarded for others, such as containers with a network of their own"),
         ];
         let mut all: Vec<String> = passed

@@ -190,6 +190,7 @@ impl World {
                 epoch: 0,
                 log_group: 1,
                 identify_queue: QUEUE,
+                identify_queues: 1,
                 evidence_queue: 2,
                 counters: true,
             },

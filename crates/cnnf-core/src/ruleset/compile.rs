@@ -41,6 +41,8 @@ pub struct HostFacts {
     pub log_group: u16,
     /// The queue for first packets that the kernel cannot attribute; they may pass when user space is away.
     pub identify_queue: u16,
+    /// So many queues from that one on share them, each those of some of the processors; at least 1.
+    pub identify_queues: u16,
     /// The queue for packets that will be refused and wait for evidence; they never pass.
     pub evidence_queue: u16,
     /// Whether the kernel has counters that outlive their rules; without them nobody knows how often a rule decides.

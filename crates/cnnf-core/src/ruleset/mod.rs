@@ -244,8 +244,10 @@ pub enum Action {
     },
     /// Holds the packet for user space. Terminal.
     Queue {
-        /// The queue.
+        /// The first queue.
         number: u16,
+        /// How many queues from there on share the packets by the processor that they are on, at least 1.
+        among: u16,
         /// Lets it leave the base chain when nobody listens, instead of dropping it.
         bypass: bool,
     },

@@ -131,7 +131,13 @@ impl fmt::Display for Action {
             Self::Counter => f.write_str("counter"),
             Self::Count(name) => write!(f, "counter {name}"),
             Self::Log { group, prefix } => write!(f, "log group {group} \"{prefix}\""),
-            Self::Queue { number, bypass } => write!(f, "queue {number}{}", if *bypass { " bypass" } else { "" }),
+            Self::Queue { number, among, bypass } => {
+                write!(f, "queue {number}")?;
+                if *among > 1 {
+                    write!(f, "-{} by processor", number + (among - 1))?;
+                }
+                f.write_str(if *bypass { " bypass" } else { "" })
+            }
             Self::SetLabel(words) => {
                 write!(f, "label |= {:#x}:{:#x}:{:#x}:{:#x}", words[0], words[1], words[2], words[3])
             }

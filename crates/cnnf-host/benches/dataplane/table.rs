@@ -79,6 +79,7 @@ pub(crate) fn facts(cgroup: u64, levels: u8, queue: QueueBackend) -> Fallible<Ho
         epoch: 0,
         log_group: LOG_GROUP,
         identify_queue: IDENTIFY,
+        identify_queues: 1,
         evidence_queue: EVIDENCE,
         counters: true,
     })

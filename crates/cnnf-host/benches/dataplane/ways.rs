@@ -10,7 +10,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use cnnf_core::ruleset::{QueueBackend, compile};
-use cnnf_host::dataplane::{Answer, FirstPacket, Reconciler, Released, TableSocket, WaitingPacket, WaitingPackets};
+use cnnf_host::dataplane::{
+    Answer, FirstPacket, Reconciler, Released, Resolved, TableSocket, WAITING_MAX, WaitingPacket, WaitingPackets,
+};
 use cnnf_host::observe::connections::Connections;
 use cnnf_host::observe::containers::Containers;
 use cnnf_host::observe::evidence::Descriptions;
@@ -149,7 +151,7 @@ pub(crate) fn ours(lane: &Lane, groups: &Groups, queue: QueueBackend) -> Fallibl
             let (owners, containers) = (Owners::open(Arc::default(), Arc::default())?, Containers::default());
             let released = Released::over(socket);
             let desk = Desk { owners, released, descriptions: Descriptions::default(), containers };
-            Ok((WaitingPackets::open(table::IDENTIFY, true)?, desk, table::program_slot()?))
+            Ok((WaitingPackets::open(table::IDENTIFY, true, WAITING_MAX)?, desk, table::program_slot()?))
         };
         way.work(lane, open, |(queue, desk, slot)| {
             if !wait_readable(&*queue, WAIT)? {
@@ -163,8 +165,9 @@ pub(crate) fn ours(lane: &Lane, groups: &Groups, queue: QueueBackend) -> Fallibl
                     return Err(format!("nobody holds the socket: {}", owner.missing).into());
                 };
                 black_box(desk.descriptions.of(&holder, &desk.containers));
-                desk.released.resolved(&original, Some(*slot), None)?;
-                queue.answer(id, Answer::Repeat)?;
+                let client = Some(*slot);
+                desk.released.resolved(&[Resolved { packet: original, client, server: None }])?;
+                queue.answer(&[(id, Answer::Repeat)])?;
                 resolved.push(original);
             }
             Ok(desk.released.forget(&resolved)?)

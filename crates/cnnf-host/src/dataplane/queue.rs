@@ -12,8 +12,8 @@ use super::waiting::FirstPacket;
 
 /// The hook of packets that this host sends (`NF_INET_LOCAL_OUT`).
 pub(super) const LOCAL_OUT: u8 = 3;
-/// More would only wait behind these; a queue that is longer freezes its senders when its listener hangs.
-const MAX_LEN: u32 = 64;
+/// Packets that wait at most, in all queues together: more would only wait behind these, and freeze their senders when their listener hangs.
+pub const WAITING_MAX: u32 = 64;
 /// Offset of an echo's id in an ICMP or ICMPv6 header (RFC 792, RFC 4443).
 const ECHO_ID_AT: usize = 4;
 
@@ -51,14 +51,14 @@ pub struct WaitingPackets {
 }
 
 impl WaitingPackets {
-    /// Listens to queue `number`. With `fail_open` a full queue lets packets go on, as it does those that cannot be read; without, they are
-    /// lost.
+    /// Listens to queue `number`, in which so many packets may wait. With `fail_open` a full queue lets packets go on, as it does those that cannot
+    /// be read; without, they are lost.
     ///
     /// # Errors
     /// Somebody else listens, or no permission.
-    pub fn open(number: u16, fail_open: bool) -> Result<Self, Error> {
+    pub fn open(number: u16, fail_open: bool, max_len: u32) -> Result<Self, Error> {
         let conntrack = probe_glue_ct().unwrap_or(false);
-        let spec = QueueSpec { num: number, max_len: MAX_LEN, fail_open, conntrack, ..QueueSpec::default() };
+        let spec = QueueSpec { num: number, max_len, fail_open, conntrack, ..QueueSpec::default() };
         let otherwise = if fail_open { Verdict::Accept } else { Verdict::Drop };
         Ok(Self { queue: Queue::bind(&spec)?, otherwise })
     }
@@ -70,7 +70,7 @@ impl WaitingPackets {
     pub fn read(&mut self) -> Result<Vec<WaitingPacket>, Error> {
         let mut waiting = Vec::new();
         let mut unreadable = Vec::new();
-        self.queue.recv(MAX_LEN as usize, |p| {
+        self.queue.recv(WAITING_MAX as usize, |p| {
             let Some(packet) = first_packet(p.payload) else {
                 unreadable.push(Decision::new(p.id, self.otherwise));
                 return;
@@ -92,17 +92,27 @@ impl WaitingPackets {
         Ok(waiting)
     }
 
-    /// Answers a packet.
+    /// Answers these packets at once, in the order in which they were read. None that was read before them may wait still.
     ///
     /// # Errors
     /// The queue failed.
-    pub fn answer(&mut self, id: u32, answer: Answer) -> Result<(), Error> {
-        let verdict = match answer {
-            Answer::Repeat => Verdict::Repeat,
-            Answer::Accept => Verdict::Accept,
-            Answer::Drop => Verdict::Drop,
-        };
-        self.queue.decide(&[Decision::new(id, verdict)])
+    pub fn answer(&mut self, answers: &[(u32, Answer)]) -> Result<(), Error> {
+        let [.., (last, answer)] = answers else { return Ok(()) };
+        if answers.iter().all(|(_, other)| other == answer) {
+            return self.queue.decide_up_to(*last, answer.verdict());
+        }
+        let decisions: Vec<_> = answers.iter().map(|(id, answer)| Decision::new(*id, answer.verdict())).collect();
+        self.queue.decide(&decisions)
+    }
+}
+
+impl Answer {
+    fn verdict(self) -> Verdict {
+        match self {
+            Self::Repeat => Verdict::Repeat,
+            Self::Accept => Verdict::Accept,
+            Self::Drop => Verdict::Drop,
+        }
     }
 }
 

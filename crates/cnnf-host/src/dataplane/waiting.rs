@@ -40,6 +40,26 @@ impl FirstPacket {
     }
 }
 
+/// Who is at the ends of a connection, as far as they are here. A connection from this host to itself needs both at once: the element that one
+/// half found is what the other half finds too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resolved {
+    /// The connection's original tuple.
+    pub packet: FirstPacket,
+    /// Who opened it.
+    pub client: Option<Slot>,
+    /// Who is asked.
+    pub server: Option<Slot>,
+}
+
+impl Resolved {
+    fn element(&self) -> Element {
+        let [client, server] = [self.client, self.server].map(|slot| slot.map_or(0, Slot::word));
+        let label = Label([client, server, Flags::RESOLVED, 0]);
+        Element::map(self.packet.key(), label_bytes(label.0)).with_timeout(STAYS)
+    }
+}
+
 /// Writes those elements.
 #[derive(Clone, Debug)]
 pub struct Released {
@@ -53,21 +73,17 @@ impl Released {
         Self { table }
     }
 
-    /// Says who is at the ends of the connection, as far as they are here. A connection from this host to itself needs both at once: the
-    /// element that one half found is what the other half finds too.
+    /// Says who is at the ends of these connections, each of which is there once, in one change of the table.
     ///
     /// # Errors
-    /// The kernel's words; without the table there is nothing to tell.
-    pub fn resolved(
-        &self,
-        packet: &FirstPacket,
-        client: Option<Slot>,
-        server: Option<Slot>,
-    ) -> Result<(), CommitError> {
-        let [client, server] = [client, server].map(|slot| slot.map_or(0, Slot::word));
-        let label = Label([client, server, Flags::RESOLVED, 0]);
-        let element = Element::map(packet.key(), label_bytes(label.0)).with_timeout(STAYS);
-        self.add(PENDING[packet.family()], &element)
+    /// The kernel's words, and none of it was said; without the table there is nothing to tell.
+    pub fn resolved(&self, connections: &[Resolved]) -> Result<(), CommitError> {
+        let mut batch = Batch::new(TABLE);
+        for (family, map) in PENDING.into_iter().enumerate() {
+            let here = connections.iter().filter(|connection| connection.packet.family() == family);
+            batch.add_elements(map, here.map(Resolved::element));
+        }
+        self.table.commit(&batch, None)
     }
 
     /// Takes back what was said of these connections. Their packets have gone through once more by then: the kernel repeats the hook while it
@@ -79,10 +95,7 @@ impl Released {
         let mut batch = Batch::new(TABLE);
         for (family, set) in PENDING.into_iter().enumerate() {
             let here = packets.iter().filter(|packet| packet.family() == family);
-            let elements: Vec<Element> = here.map(|packet| Element::key(packet.key())).collect();
-            if !elements.is_empty() {
-                batch.delete_elements(set, elements);
-            }
+            batch.delete_elements(set, here.map(|packet| Element::key(packet.key())));
         }
         self.table.commit(&batch, None)
     }

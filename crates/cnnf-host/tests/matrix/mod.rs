@@ -296,6 +296,7 @@ impl World {
             epoch,
             log_group: 6402,
             identify_queue: 6402,
+            identify_queues: 1,
             evidence_queue: 6403,
             counters: true,
         };

@@ -40,6 +40,7 @@ pub use stats::{QueueStats, STATS_PATH, parse_stats};
 const NFQNL_MSG_PACKET: u16 = 0;
 const NFQNL_MSG_VERDICT: u16 = 1;
 const NFQNL_MSG_CONFIG: u16 = 2;
+const NFQNL_MSG_VERDICT_BATCH: u16 = 3;
 const NFQNL_CFG_CMD_BIND: u8 = 1;
 const NFQNL_COPY_PACKET: u8 = 2;
 const NF_REPEAT: u32 = 4;
@@ -230,6 +231,22 @@ impl Queue {
             self.socket.send(&w.buf).map_err(Error::system("give verdicts"))?;
         }
         Ok(())
+    }
+}
+
+impl Queue {
+    /// Gives one verdict on every packet that waits with this id or an earlier one, in one message; ids count up in the order in which packets come.
+    ///
+    /// # Errors
+    /// Those of send(2). Where nothing waits the next [`recv`](Self::recv) tells of a refusal.
+    pub fn decide_up_to(&mut self, id: u32, verdict: Verdict) -> Result<(), Error> {
+        let seq = self.socket.next_seq();
+        let mut w = Writer::new();
+        w.begin(message_type(NFQNL_MSG_VERDICT_BATCH), libc::NLM_F_REQUEST, seq)
+            .nfgen(libc::AF_UNSPEC as u8, self.num)
+            .attr(libc::NFQA_VERDICT_HDR, &[verdict.code().to_be_bytes(), id.to_be_bytes()].concat())
+            .end();
+        self.socket.send(&w.buf).map_err(Error::system("give verdicts"))
     }
 }
 

@@ -9,6 +9,9 @@ use cnnf_netlink::nft::*;
 use cnnf_netlink::packet::Head;
 use cnnf_netlink::wait_readable;
 
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
+
 use crate::bed::{at, eventually, in_netns};
 
 const T: &str = "cnnf_test";
@@ -16,8 +19,12 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// Queues new flows whose label is empty; a tuple in `pend4` gives it one.
 fn queueing(features: Features, num: u16) -> Batch {
+    queueing_to(features, QueueTarget { num, total: 1, bypass: false, fanout: false })
+}
+
+/// The same to this queue, or these.
+fn queueing_to(features: Features, target: QueueTarget) -> Batch {
     let w = Reg::word;
-    let target = QueueTarget { num, total: 1, bypass: false, fanout: false };
     let queue = if features.native_queue { Expr::Queue(target) } else { Expr::XtQueue(target) };
     let mut b = Batch::new(T);
     b.add_table(TableFlags::default());
@@ -140,6 +147,55 @@ fn root_verdicts_in_one_datagram() {
         });
         assert!(arrived.iter().all(|n| n % 2 == 0));
         assert_eq!(queue.recv(64, |_| {}).unwrap().refused, 1);
+    });
+}
+
+#[test]
+fn root_one_verdict_for_all_that_came_until_then() {
+    in_netns(|| {
+        let mut nft = Nft::open().unwrap();
+        let features = nft.probe().unwrap();
+        nft.commit(&queueing(features, 9), None).unwrap();
+        let mut queue = Queue::bind(&QueueSpec { num: 9, ..QueueSpec::default() }).unwrap();
+        let to = UdpSocket::bind(at("127.0.0.1:0")).unwrap();
+        to.set_nonblocking(true).unwrap();
+        for n in 0..10_u8 {
+            UdpSocket::bind(at("127.0.0.1:0")).unwrap().send_to(&[n], to.local_addr().unwrap()).unwrap();
+        }
+        let mut ids = Vec::new();
+        queue.recv(64, |p| ids.push(p.id)).unwrap();
+        let arrived = || {
+            let mut buf = [0];
+            std::iter::from_fn(|| to.recv(&mut buf).ok().map(|_| buf[0])).collect::<Vec<_>>()
+        };
+        queue.decide_up_to(ids[5], Fate::Accept).unwrap();
+        assert_eq!(arrived(), [0, 1, 2, 3, 4, 5], "later ones wait");
+        queue.decide_up_to(ids[7], Fate::Drop).unwrap();
+        queue.decide_up_to(ids[9], Fate::Accept).unwrap();
+        assert_eq!(arrived(), [8, 9]);
+        assert_eq!(queue.recv(64, |_| {}).unwrap().refused, 0);
+        queue.decide_up_to(ids[9], Fate::Accept).unwrap();
+        assert_eq!(queue.recv(64, |_| {}).unwrap().refused, 1, "nothing waits any more");
+    });
+}
+
+#[test]
+fn root_queues_share_packets_by_processor() {
+    in_netns(|| {
+        let mut nft = Nft::open().unwrap();
+        let features = nft.probe().unwrap();
+        let target = QueueTarget { num: 10, total: 2, bypass: false, fanout: true };
+        nft.commit(&queueing_to(features, target), None).unwrap();
+        let mut queues = [10, 11].map(|num| Queue::bind(&QueueSpec { num, ..QueueSpec::default() }).unwrap());
+        let allowed = sched_getaffinity(Pid::from_raw(0)).unwrap();
+        for cpu in (0..CpuSet::count()).filter(|cpu| allowed.is_set(*cpu).unwrap()) {
+            let mut one = CpuSet::new();
+            one.set(cpu).unwrap();
+            sched_setaffinity(Pid::from_raw(0), &one).unwrap();
+            UdpSocket::bind(at("127.0.0.1:0")).unwrap().send_to(b"x", at("127.0.0.1:9")).unwrap();
+            let came = queues.each_mut().map(|queue| queue.recv(64, |_| {}).unwrap().packets);
+            assert_eq!(came, if cpu % 2 == 0 { [1, 0] } else { [0, 1] }, "processor {cpu}");
+        }
     });
 }
 

@@ -170,7 +170,8 @@ impl Compiler<'_> {
             }
             self.rule(ask, vec![], vec![Action::Counter, self.write(way, Slot::UNKNOWN)], "");
         } else {
-            let queue = Action::Queue { number: self.facts.identify_queue, bypass: true };
+            let (number, among) = (self.facts.identify_queue, self.facts.identify_queues);
+            let queue = Action::Queue { number, among, bypass: true };
             self.rule(ask, vec![], vec![Action::Counter, queue], "user space finds out whose it is");
         }
     }
@@ -215,7 +216,7 @@ impl Compiler<'_> {
             self.rule(HOLD, vec![Match::Flow { family, set: set.into() }], vec![Action::Return], "");
         }
         let few = Match::Limit { rate: HOLD_RATE, burst: HOLD_BURST };
-        let queue = Action::Queue { number: self.facts.evidence_queue, bypass: false };
+        let queue = Action::Queue { number: self.facts.evidence_queue, among: 1, bypass: false };
         self.rule(HOLD, vec![few], vec![queue], "for evidence");
     }
 }

@@ -62,6 +62,7 @@ fn table(host_name: &str, service: &str, rules: Vec<Rule>, queue: QueueBackend) 
         epoch: 0,
         log_group: 86,
         identify_queue: 860,
+        identify_queues: 1,
         evidence_queue: 861,
         counters: true,
     };

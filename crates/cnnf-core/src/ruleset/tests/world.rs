@@ -379,6 +379,7 @@ impl World {
             epoch: 3,
             log_group: 7,
             identify_queue: 1,
+            identify_queues: 2,
             evidence_queue: 2,
             counters: true,
         }

@@ -111,8 +111,8 @@ fn action(a: &Action, queue: QueueBackend, out: &mut Vec<Expr>) {
         Action::Log { group, prefix } => {
             out.push(Expr::Log { group: *group, prefix: prefix.clone(), snaplen: SNAPLEN, qthreshold: 1 });
         }
-        Action::Queue { number, bypass } => {
-            let target = QueueTarget { num: *number, total: 1, bypass: *bypass, fanout: false };
+        Action::Queue { number, among, bypass } => {
+            let target = QueueTarget { num: *number, total: *among, bypass: *bypass, fanout: *among > 1 };
             out.push(if queue == QueueBackend::Native { Expr::Queue(target) } else { Expr::XtQueue(target) });
         }
         Action::SetLabel(words) => or_label(*words, out),

@@ -106,6 +106,7 @@ prop_compose! {
             epoch,
             log_group: 7,
             identify_queue: 1,
+            identify_queues: 2,
             evidence_queue: 2,
             counters: true,
         }
