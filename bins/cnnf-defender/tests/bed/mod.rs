@@ -236,11 +236,7 @@ pub(crate) fn told(group: &str, what: &str) -> Command {
 pub(crate) fn told_by(program: &Path, group: &str, what: &str) -> Command {
     let mut command = Command::new(program);
     command.args(["--exact", "probe", "--nocapture"]).env(PROBE, format!("{group}|{what}"));
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(if what.starts_with("sink") {
-        Stdio::inherit()
-    } else {
-        Stdio::null()
-    });
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     command
 }
 

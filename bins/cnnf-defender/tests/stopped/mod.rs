@@ -23,6 +23,7 @@ pub(crate) fn act(words: &[&str]) -> Option<std::io::Result<String>> {
     match words {
         ["numbers", to] => Some(send(to)),
         ["sink", ports @ ..] => Some(sink(ports)),
+        ["pour", to] => Some(pour(to)),
         _ => None,
     }
 }
@@ -48,6 +49,14 @@ fn send(to: &str) -> std::io::Result<String> {
     Ok(format!("{sent} {}", slowest.as_millis()))
 }
 
+/// Datagrams as fast as it goes, each of a connection of its own.
+fn pour(to: &str) -> std::io::Result<String> {
+    println!("probe:ready");
+    loop {
+        let _ = UdpSocket::bind("127.0.0.1:0")?.send_to(b"x", to);
+    }
+}
+
 /// How many numbers came to each port, until nothing comes any more.
 fn sink(ports: &[&str]) -> std::io::Result<String> {
     let sockets: Vec<UdpSocket> =
@@ -66,14 +75,6 @@ fn sink(ports: &[&str]) -> std::io::Result<String> {
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    eprintln!(
-        "{:?}",
-        came.last().map(|came: &HashSet<[u8; 4]>| came
-            .iter()
-            .map(|n| u32::from_be_bytes(*n))
-            .take(20)
-            .collect::<Vec<_>>())
-    );
     Ok(came.iter().map(|came| came.len().to_string()).collect::<Vec<_>>().join(" "))
 }
 
@@ -123,6 +124,36 @@ fn root_a_defender_that_hangs_under_load_loses_a_queue_of_packets_at_most() {
         assert!(sent.iter().all(|sent| sent[1] < 1000), "somebody was held up");
         let told = controller.wait("the notice", |heard| heard.notices.iter().find(|n| n.kind == "fail_open").cloned());
         assert!(told.count > 100, "{told:?}, before: {before}");
+    });
+}
+
+#[test]
+fn root_a_defender_that_is_killed_under_load_lets_nothing_prevented_through() {
+    let kills: u32 = std::env::var("CNNF_KILLS").map_or(10, |text| text.parse().expect("a number"));
+    with_bed(|bed| {
+        let controller = Controller::start();
+        enroll(bed, &controller);
+        bed.start();
+        let receiver = UdpSocket::bind("127.0.0.1:8300").expect("bind");
+        receiver.set_read_timeout(Some(Duration::from_millis(300))).expect("timeout");
+        let one = || receiver.recv(&mut [0]).is_ok();
+        bed.begin("evil.service", "pour 127.0.0.1:8300");
+        assert!(one(), "nothing prevents it yet");
+        apply(&controller, &policy(2, Mode::Enforce, &[(1, "unit:evil", "udp/8300", Effect::Prevent)]));
+        while one() {}
+        let mut through = 0;
+        for _ in 0..kills {
+            bed.signal(Signal::SIGKILL);
+            while one() {
+                through += 1;
+            }
+            bed.start();
+            while one() {
+                through += 1;
+            }
+        }
+        println!("{kills} kills under load: {through} prevented datagrams got through");
+        assert_eq!(through, 0, "{}", bed.log());
     });
 }
 
