@@ -1,6 +1,6 @@
 //! What holds when parts fail.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cnnf_lab::{Placement, World};
 use nix::sys::signal::Signal;
@@ -31,6 +31,19 @@ fn root_a_stopped_defender_holds_up_nobody_and_still_prevents() {
         world.unit(host, "cnnf-defender").kill(Signal::SIGCONT);
     }
     assert_eq!(text.matches("200 ").count(), 25, "allowed pages waited for a stopped defender: {text}");
+
+    // one that hangs for good is ended by the watchdog, and another takes its place
+    let defender = world.unit("app1", "cnnf-defender");
+    let (hung, begin) = (defender.report().pid, Instant::now());
+    defender.kill(Signal::SIGSTOP);
+    while defender.report().pid == hung {
+        assert!(begin.elapsed() < Duration::from_secs(30), "nobody ends it");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let ended = begin.elapsed();
+    println!("a defender that hangs is ended after {ended:?}");
+    assert!(ended <= Duration::from_secs(5), "{ended:?}");
+    within(SOON, "evil is refused by the next one too", || !page(&world, "app1", "evil", "http://web1/").success());
 }
 
 /// What must outlive a crash.
