@@ -15,6 +15,7 @@ use crate::ability::Ability;
 use crate::config::Config;
 use crate::enrolment::Enrolment;
 use crate::failure::Failure;
+use crate::local;
 use crate::namespaces::words;
 use crate::runtime::queue_word;
 use crate::sandbox;
@@ -26,6 +27,10 @@ const PRIORITY: i32 = -5;
 pub(crate) fn run(config: &Config) -> Result<(), Failure> {
     let ability = Ability::find(config)?;
     kernel(&ability);
+    match local::named(config) {
+        Some(named) => println!("  until now {named}"),
+        None => println!("  no defender runs, so none were given"),
+    }
     let mut not_covered = vec!["forwarded and bridged packets (containers with a network of their own)".to_owned()];
     let containers = Arc::new(Containers::new(config.containers.places()));
     match Owners::open(Arc::default(), containers).and_then(|owners| namespaces::read(&owners)) {

@@ -17,7 +17,7 @@ use cnnf_host::dataplane::{ReconcileError, Reconciler};
 use crate::agent::Event;
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::runtime::{Shared, Status};
+use crate::runtime::{Attribution, Shared, Status};
 
 /// How long a caller may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -111,11 +111,7 @@ pub(crate) fn status(config: &Config, json: bool) -> Result<(), Failure> {
     if !status.trouble.is_empty() {
         println!("trouble     {}", status.trouble);
     }
-    let named = status.attribution;
-    println!(
-        "names       {} by the kernel, {} by the queue ({} by asking processes); {} unknown, {} ambiguous",
-        named.kernel, named.queue, named.holders, named.unknown, named.ambiguous
-    );
+    println!("names       {}", words(status.attribution));
     for what in &status.not_covered {
         println!("not covered {what}");
     }
@@ -124,6 +120,17 @@ pub(crate) fn status(config: &Config, json: bool) -> Result<(), Failure> {
         println!("  {name:<15} {value}");
     }
     Ok(())
+}
+
+/// How the running defender named connections, in words; `None` if none runs.
+pub(crate) fn named(config: &Config) -> Option<String> {
+    ask(&config.socket, "status").ok().map(|status| words(status.attribution))
+}
+
+fn words(Attribution { kernel, queue, holders, unknown, ambiguous }: Attribution) -> String {
+    format!(
+        "{kernel} by the kernel, {queue} by the queue ({holders} by asking processes); {unknown} unknown, {ambiguous} ambiguous"
+    )
 }
 
 /// `release`.

@@ -162,6 +162,7 @@ fn names_from_the_queue(tree: Tree, config: &str, why: &str) {
         assert!(said().contains(" 0 by the kernel"), "{}", said());
         for answer in [text(&["status"]), text(&["doctor"])] {
             assert!(answer.contains(why) && answer.contains("every new connection waits"), "{answer}");
+            assert!(answer.contains(" 0 by the kernel") && answer.contains(" by asking processes); "), "{answer}");
         }
     });
 }

@@ -8,4 +8,5 @@ mod daring;
 mod enforcing;
 mod failing;
 mod learning;
+mod naming;
 mod trust;

@@ -40,7 +40,7 @@ use crate::spool::Spool;
 use executor::{Executor, Others};
 use older::Wishes;
 use pulse::Pulses;
-pub(crate) use shared::{Shared, Status, queue_word};
+pub(crate) use shared::{Attribution, Shared, Status, queue_word};
 
 /// How long the agent waits for an event before time passes for it.
 const TICK: Duration = Duration::from_millis(50);
