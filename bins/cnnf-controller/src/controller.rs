@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use cnnf_core::time::Timestamp;
 use cnnf_rpc::limits;
 use cnnf_store::{Pending, Store, StoreError, StoredEvent};
 use tokio::sync::{Notify, Semaphore, broadcast, watch};
@@ -51,8 +52,13 @@ pub(crate) struct Controller {
 
 impl Controller {
     /// With everything that the store has.
-    pub(crate) fn start(store: Store, trust: Arc<Trust>, certificate_life: Duration) -> Result<Arc<Self>, StoreError> {
-        let state = restore(&store, now())?;
+    pub(crate) fn start(
+        store: Store,
+        trust: Arc<Trust>,
+        certificate_life: Duration,
+        at: Timestamp,
+    ) -> Result<Arc<Self>, StoreError> {
+        let state = restore(&store, at)?;
         let people = People::restore(&store)?;
         Ok(Arc::new(Self {
             store,

@@ -358,9 +358,7 @@ impl Controller {
         let record = who.record("host.mode", &name, before, Some(json!(mode)));
         self.store.set_host_mode(id.clone(), mode, record).await.map_err(refuse)?;
         let mut state = self.state();
-        if let Some(host) = Arc::make_mut(&mut state.directory).hosts.get_mut(id) {
-            host.mode = mode;
-        }
+        Arc::make_mut(&mut state.directory).change(id, |host| host.mode = mode);
         if let Some(known) = state.hosts.get_mut(id) {
             known.row.mode = mode;
         }

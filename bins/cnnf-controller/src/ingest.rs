@@ -201,7 +201,7 @@ fn complete(event: ConnectionEvent, reporter: &HostId, directory: &Directory, no
         far.service = None;
     }
     let listens = |party: &EventParty| {
-        let host = directory.hosts.get(party.host.as_ref()?)?;
+        let host = directory.host(party.host.as_ref()?)?;
         host.service_at(protocol, party.address, party.port).cloned()
     };
     if server.service.is_none() {
@@ -220,5 +220,5 @@ fn complete(event: ConnectionEvent, reporter: &HostId, directory: &Directory, no
 }
 
 fn is_on(directory: &Directory, host: &HostId, address: IpAddr) -> bool {
-    address.is_loopback() || directory.hosts.get(host).is_some_and(|host| host.addresses.contains(&address))
+    address.is_loopback() || directory.host(host).is_some_and(|host| host.addresses.contains(&address))
 }

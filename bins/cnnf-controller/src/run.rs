@@ -11,6 +11,7 @@ use cnnf_store::Store;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::clock::now;
 use crate::config::Config;
 use crate::controller::Controller;
 use crate::failure::Failure;
@@ -43,7 +44,7 @@ async fn serve(config: &Config) -> Result<(), Failure> {
     let grpc = bind("listen", config.listen).await?;
     let web = bind("web", config.web).await?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::refused)?;
-    let controller = Controller::start(store, trust, config.certificate_life).map_err(Failure::refused)?;
+    let controller = Controller::start(store, trust, config.certificate_life, now()).map_err(Failure::refused)?;
     let (grpc_at, web_at) = (local(&grpc, config.listen), local(&web, config.web));
     let certificate = controller.trust().server.chain.first().cloned().unwrap_or_default();
     let names = tls::server_names(&certificate).unwrap_or_default();

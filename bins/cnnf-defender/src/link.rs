@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, SystemTime};
 
-use cnnf_core::policy::HostPolicy;
 use cnnf_core::time::Timestamp;
-use cnnf_rpc::v1::controller_message::Body as Down;
 use cnnf_rpc::v1::defender_message::Body as Up;
 use cnnf_rpc::v1::defender_service_client::DefenderServiceClient;
 use cnnf_rpc::{limits, tls, v1};
@@ -17,6 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use crate::agent::Event;
 use crate::credentials::Credentials;
 use crate::enroll::host_name;
+use crate::received::{Answer, Received};
 use crate::runtime::Shared;
 use crate::spool::Spool;
 
@@ -77,6 +76,8 @@ impl Link {
             generation: self.shared.generation(),
             labels: self.labels.clone(),
             now_ms: Timestamp::of(SystemTime::now()).0,
+            takes_deltas: true,
+            spool_past: self.spool.past().into_iter().map(Into::into).collect(),
         };
         send(Up::Hello(hello)).await?;
         let mut client = DefenderServiceClient::new(channel.clone()).max_decoding_message_size(limits::MAX_MESSAGE);
@@ -97,6 +98,7 @@ impl Link {
         };
         tokio::pin!(renewing);
         let (mut sent, mut acknowledged) = (0, 0);
+        let mut received = Received::default();
         let mut beat = tokio::time::interval(HEARTBEAT);
         loop {
             let room =
@@ -111,7 +113,14 @@ impl Link {
                     () = tokio::time::sleep(Duration::from_millis(100)), if room > 0 => {}
                     message = down.message() => match message.map_err(refused)? {
                         None => return Ok(()),
-                        Some(message) => acknowledged = self.take(message, acknowledged),
+                        Some(message) => match received.take(message, &self.spool) {
+                            // the agent ends only with the process
+                            Some(Answer::Event(event)) => drop(self.agent.send(event)),
+                            Some(Answer::Acknowledged(seq)) => acknowledged = acknowledged.max(seq),
+                            Some(Answer::Wanted(wanted)) => send(Up::SnapshotWanted(wanted)).await?,
+                            Some(Answer::Believe(cas)) => self.credentials.believe(cas),
+                            None => {}
+                        },
                     },
                     Some(status) = statuses.recv() => send(Up::ApplyStatus(status)).await?,
                     () = &mut renewing => {}
@@ -126,28 +135,5 @@ impl Link {
                 send(Up::Report(report)).await?;
             }
         }
-    }
-
-    /// Takes a message of the controller's; returns up to where reports are acknowledged.
-    fn take(&self, message: v1::ControllerMessage, acknowledged: u64) -> u64 {
-        match message.body {
-            Some(Down::Acknowledged(ack)) if ack.spool_epoch == self.spool.epoch() => {
-                self.spool.acknowledge(&ack.spool_epoch, ack.seq);
-                return acknowledged.max(ack.seq);
-            }
-            Some(Down::Policy(policy)) => {
-                let generation = policy.generation;
-                let event = match HostPolicy::try_from(policy) {
-                    Ok(policy) => Event::Policy(Box::new(policy)),
-                    Err(error) => Event::BadPolicy { generation, error: error.to_string() },
-                };
-                // the agent ends only with the process
-                let _ = self.agent.send(event);
-            }
-            Some(Down::Trust(trust)) => self.credentials.believe(trust.cas),
-            // an older epoch, or a message of a newer controller
-            Some(Down::Acknowledged(_)) | None => {}
-        }
-        acknowledged
     }
 }

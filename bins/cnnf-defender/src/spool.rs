@@ -1,14 +1,17 @@
 //! Reports on their way to the controller: kept on disk until it says that they are durable there.
 //!
-//! The file is a header line (`cnnf-spool 1 EPOCH BOOT NEXT`) and then reports, each as its length (4 bytes, little-endian) and its
+//! The file is a header line (`cnnf-spool 2 EPOCH BOOT NEXT PAST`) and then reports, each as its length (4 bytes, little-endian) and its
 //! message. It survives `kill -9`; after a power cut its end may be torn and is left out, and the epoch is a new one, so that no
-//! (epoch, seq) ever names two different reports.
+//! (epoch, seq) ever names two different reports. What a report was called in earlier epochs is kept as [`Past`], so that the controller
+//! counts none twice that it had taken in before the cut.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cnnf_core::time::Timestamp;
@@ -36,6 +39,7 @@ struct Inner {
     epoch: String,
     boot: String,
     next: u64,
+    past: Vec<Past>,
     queue: VecDeque<(u64, Vec<u8>)>,
     bytes: u64,
     max: u64,
@@ -44,6 +48,17 @@ struct Inner {
     dropped_ever: u64,
 }
 
+/// What reports of this spool were called in an earlier epoch: of the first `count` numbers, `seq` was `seq + offset` there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Past {
+    pub(crate) epoch: String,
+    pub(crate) offset: u64,
+    pub(crate) count: u64,
+}
+
+/// Earlier epochs that are remembered at most: boots without a word to the controller.
+const MAX_PAST: usize = 8;
+
 impl Spool {
     /// Opens the spool in `state_dir`, with what it still holds. `fresh_epoch` names it if it is new, or of another boot.
     ///
@@ -51,13 +66,14 @@ impl Spool {
     /// The file cannot be written.
     pub(crate) fn open(state_dir: &Path, max: u64, boot: &str, fresh_epoch: &str) -> io::Result<Self> {
         let path = state_dir.join("spool");
-        let (epoch, next, queue) = match fs::read(&path).ok().and_then(|bytes| parse(&bytes)) {
-            Some(kept) if kept.boot == boot => (kept.epoch, kept.next, kept.reports),
+        let (epoch, next, past, queue) = match fs::read(&path).ok().and_then(|bytes| parse(&bytes)) {
+            Some(kept) if kept.boot == boot => (kept.epoch, kept.next, kept.past, kept.reports),
             Some(kept) => {
+                let past = kept.renamed();
                 let reports: VecDeque<_> = (1..).zip(kept.reports.into_iter().map(|(_, bytes)| bytes)).collect();
-                (fresh_epoch.to_owned(), reports.len() as u64 + 1, renumbered(reports))
+                (fresh_epoch.to_owned(), reports.len() as u64 + 1, past, renumbered(reports))
             }
-            None => (fresh_epoch.to_owned(), 1, VecDeque::new()),
+            None => (fresh_epoch.to_owned(), 1, Vec::new(), VecDeque::new()),
         };
         let bytes = queue.iter().map(|(_, bytes)| bytes.len() as u64).sum();
         let mut inner = Inner {
@@ -67,6 +83,7 @@ impl Spool {
             epoch,
             boot: boot.to_owned(),
             next,
+            past,
             queue,
             bytes,
             max,
@@ -133,6 +150,11 @@ impl Spool {
         self.lock().epoch.clone()
     }
 
+    /// What its first reports were called in earlier epochs.
+    pub(crate) fn past(&self) -> Vec<Past> {
+        self.lock().past.clone()
+    }
+
     /// Waits until there may be a new report.
     pub(crate) async fn changed(&self) {
         self.more.notified().await;
@@ -180,7 +202,9 @@ impl Inner {
     fn rewrite(&mut self) -> io::Result<()> {
         let new = self.path.with_extension("new");
         let mut file = create(&new)?;
-        let mut text = format!("cnnf-spool 1 {} {} {}\n", self.epoch, self.boot, self.next).into_bytes();
+        let past: Vec<String> = self.past.iter().map(ToString::to_string).collect();
+        let (epoch, boot, next) = (&self.epoch, &self.boot, self.next);
+        let mut text = format!("cnnf-spool 2 {epoch} {boot} {next} {}\n", past.join(",")).into_bytes();
         for (_, bytes) in &self.queue {
             text.extend(framed(bytes)?);
         }
@@ -222,6 +246,46 @@ pub(crate) struct Kept {
     boot: String,
     pub(crate) next: u64,
     pub(crate) reports: VecDeque<(u64, Vec<u8>)>,
+    /// What the first of them were called earlier.
+    past: Vec<Past>,
+}
+
+impl Kept {
+    /// What its reports are called once they are numbered anew from 1.
+    fn renamed(&self) -> Vec<Past> {
+        let Some((first, _)) = self.reports.front() else { return Vec::new() };
+        let offset = first.saturating_sub(1);
+        let in_order = self.reports.iter().zip(*first..).take_while(|((seq, _), n)| seq == n).count() as u64;
+        let own = Past { epoch: self.epoch.clone(), offset, count: in_order };
+        let older = self.past.iter().filter(|past| past.count > offset).map(|past| Past {
+            epoch: past.epoch.clone(),
+            offset: past.offset.saturating_add(offset),
+            count: (past.count - offset).min(in_order),
+        });
+        std::iter::once(own).chain(older).take(MAX_PAST).collect()
+    }
+}
+
+impl fmt::Display for Past {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.epoch, self.offset, self.count)
+    }
+}
+
+impl FromStr for Past {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let [epoch, offset, count] = text.split(':').collect::<Vec<_>>()[..] else { return Err(()) };
+        let number = |text: &str| text.parse().map_err(|_| ());
+        Ok(Self { epoch: epoch.to_owned(), offset: number(offset)?, count: number(count)? })
+    }
+}
+
+impl From<Past> for v1::SpoolPast {
+    fn from(past: Past) -> Self {
+        Self { spool_epoch: past.epoch, offset: past.offset, count: past.count }
+    }
 }
 
 /// A report's number as it can be; the controller's store counts in 63 bits, and one more must fit.
@@ -233,8 +297,13 @@ fn number(seq: u64) -> Option<u64> {
 pub(crate) fn parse(bytes: &[u8]) -> Option<Kept> {
     let end = bytes.iter().position(|b| *b == b'\n')?;
     let header = std::str::from_utf8(&bytes[..end]).ok()?;
-    let ["cnnf-spool", "1", epoch, boot, next] = header.split(' ').collect::<Vec<_>>()[..] else { return None };
+    let (epoch, boot, next, past) = match header.split(' ').collect::<Vec<_>>()[..] {
+        ["cnnf-spool", "1", epoch, boot, next] => (epoch, boot, next, ""),
+        ["cnnf-spool", "2", epoch, boot, next, past] => (epoch, boot, next, past),
+        _ => return None,
+    };
     let mut kept = Kept {
+        past: past.split(',').filter_map(|text| text.parse().ok()).take(MAX_PAST).collect(),
         epoch: epoch.to_owned(),
         boot: boot.to_owned(),
         next: number(next.parse().ok()?)?,
@@ -301,7 +370,19 @@ mod tests {
         drop(spool);
         let spool = Spool::open(dir.path(), 1 << 20, "b2", "second").expect("spool");
         assert_eq!(spool.epoch(), "second");
-        assert!(seqs(&spool).iter().copied().eq(1..=seqs(&spool).len() as u64));
+        assert_eq!(seqs(&spool), [1, 2, 3], "what was acknowledged may still be in the file");
+        let past = |epoch: &str, offset, count| Past { epoch: epoch.into(), offset, count };
+        assert_eq!(spool.past(), [past("fresh", 0, 3)]);
+        spool.acknowledge("second", 2);
+        spool.push(body("y"), Timestamp(4));
+        spool.lock().rewrite().expect("rewritten");
+        drop(spool);
+        let again = Spool::open(dir.path(), 1 << 20, "b2", "unused").expect("spool");
+        assert_eq!((again.epoch(), again.past()), ("second".into(), vec![past("fresh", 0, 3)]));
+        drop(again);
+        let third = Spool::open(dir.path(), 1 << 20, "b3", "third").expect("spool");
+        assert_eq!(seqs(&third), [1, 2], "the third of the first boot and the first of the second");
+        assert_eq!(third.past(), [past("second", 2, 2), past("fresh", 2, 1)]);
     }
 
     #[test]

@@ -90,7 +90,7 @@ fn network(hosts: usize, services_each: usize) -> Directory {
         };
         (HostId::new(format!("h{n}")), host)
     };
-    Directory { hosts: (0..hosts).map(host).collect() }
+    (0..hosts).map(host).collect()
 }
 
 /// Seven in ten between services, two from the whole internet to public ones, one to a new address on a new port; and a scanner that

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::id::{HostId, ServiceKey};
 use crate::label::Labels;
@@ -59,13 +60,88 @@ pub struct Host {
 }
 
 /// All defended hosts.
+///
+/// A copy shares the hosts, so that what was a moment ago can be kept beside what is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Directory {
-    /// By id.
-    pub hosts: BTreeMap<HostId, Host>,
+    hosts: BTreeMap<HostId, Arc<Host>>,
+    /// Who claims each address, by id.
+    claims: BTreeMap<IpAddr, Vec<HostId>>,
 }
 
 impl Directory {
+    /// All hosts, by id.
+    pub fn hosts(&self) -> impl ExactSizeIterator<Item = (&HostId, &Host)> + Clone {
+        self.hosts.iter().map(|(id, host)| (id, &**host))
+    }
+
+    /// The ids of all hosts, in order.
+    pub fn ids(&self) -> impl ExactSizeIterator<Item = &HostId> {
+        self.hosts.keys()
+    }
+
+    /// A host.
+    #[must_use]
+    pub fn host(&self, id: &HostId) -> Option<&Host> {
+        self.hosts.get(id).map(|host| &**host)
+    }
+
+    /// Whether a host is here as it is in `other`; or in neither.
+    #[must_use]
+    pub fn is_same(&self, other: &Self, id: &HostId) -> bool {
+        match (self.hosts.get(id), other.hosts.get(id)) {
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b) || a == b,
+            (a, b) => a.is_none() && b.is_none(),
+        }
+    }
+
+    /// Puts a host in, in place of what had its id.
+    pub fn insert(&mut self, id: HostId, host: Host) {
+        self.remove(&id);
+        self.claim(&id, &host.addresses);
+        self.hosts.insert(id, Arc::new(host));
+    }
+
+    /// Takes a host out.
+    pub fn remove(&mut self, id: &HostId) -> Option<Arc<Host>> {
+        let host = self.hosts.remove(id)?;
+        self.release(id, &host.addresses);
+        Some(host)
+    }
+
+    /// Changes a host, and says what `change` says; `None` if there is no such host.
+    pub fn change<T>(&mut self, id: &HostId, change: impl FnOnce(&mut Host) -> T) -> Option<T> {
+        let host = Arc::make_mut(self.hosts.get_mut(id)?);
+        let before = host.addresses.clone();
+        let result = change(host);
+        if host.addresses != before {
+            let after = host.addresses.clone();
+            self.release(id, &before);
+            self.claim(id, &after);
+        }
+        Some(result)
+    }
+
+    fn claim(&mut self, id: &HostId, addresses: &BTreeSet<IpAddr>) {
+        for address in addresses {
+            let claims = self.claims.entry(*address).or_default();
+            if let Err(place) = claims.binary_search(id) {
+                claims.insert(place, id.clone());
+            }
+        }
+    }
+
+    fn release(&mut self, id: &HostId, addresses: &BTreeSet<IpAddr>) {
+        for address in addresses {
+            if let Some(claims) = self.claims.get_mut(address) {
+                claims.retain(|claimant| claimant != id);
+                if claims.is_empty() {
+                    self.claims.remove(address);
+                }
+            }
+        }
+    }
+
     /// The host that claims `address`; `None` if none does or two do (a conflict is not guessed).
     #[must_use]
     pub fn host_of(&self, address: IpAddr) -> Option<(&HostId, &Host)> {
@@ -73,9 +149,10 @@ impl Directory {
         claims.next().filter(|_| claims.next().is_none())
     }
 
-    /// Every host that claims `address`.
+    /// Every host that claims `address`, by id.
     pub fn claimants(&self, address: IpAddr) -> impl Iterator<Item = (&HostId, &Host)> {
-        self.hosts.iter().filter(move |(_, host)| host.addresses.contains(&address))
+        let claims = self.claims.get(&address).into_iter().flatten();
+        claims.filter_map(|id| Some((id, self.host(id)?)))
     }
 
     /// The service that listens on `address:port`, if a defended host claims the address and exactly one of its services
@@ -89,14 +166,18 @@ impl Directory {
     /// Addresses that two hosts claim, with the claimants.
     #[must_use]
     pub fn conflicts(&self) -> BTreeMap<IpAddr, Vec<&HostId>> {
-        let mut claims: BTreeMap<IpAddr, Vec<&HostId>> = BTreeMap::new();
-        for (id, host) in &self.hosts {
-            for address in &host.addresses {
-                claims.entry(*address).or_default().push(id);
-            }
+        let disputed = self.claims.iter().filter(|(_, ids)| ids.len() > 1);
+        disputed.map(|(address, ids)| (*address, ids.iter().collect())).collect()
+    }
+}
+
+impl FromIterator<(HostId, Host)> for Directory {
+    fn from_iter<I: IntoIterator<Item = (HostId, Host)>>(hosts: I) -> Self {
+        let mut directory = Self::default();
+        for (id, host) in hosts {
+            directory.insert(id, host);
         }
-        claims.retain(|_, ids| ids.len() > 1);
-        claims
+        directory
     }
 }
 
@@ -145,16 +226,25 @@ mod tests {
     #[test]
     fn an_address_leads_to_one_service_or_none() {
         let mut directory = Directory::default();
-        directory.hosts.insert(HostId::new("a"), host(&["10.0.0.1"], "nginx", 80));
-        directory.hosts.insert(HostId::new("b"), host(&["10.0.0.2"], "redis", 6379));
+        directory.insert(HostId::new("a"), host(&["10.0.0.1"], "nginx", 80));
+        directory.insert(HostId::new("b"), host(&["10.0.0.2"], "redis", 6379));
         let at = |d: &Directory, a: &str, port| {
             d.service_at(Protocol::Tcp, a.parse().expect("address"), port).map(|(_, key)| key.name().to_owned())
         };
         assert_eq!(at(&directory, "10.0.0.1", 80).as_deref(), Some("nginx"));
         assert_eq!(at(&directory, "10.0.0.1", 81), None);
-        directory.hosts.insert(HostId::new("c"), host(&["10.0.0.1"], "haproxy", 80));
+        directory.insert(HostId::new("c"), host(&["10.0.0.1"], "haproxy", 80));
         assert_eq!(at(&directory, "10.0.0.1", 80), None, "two claim it: never guess");
         assert_eq!(directory.conflicts().len(), 1);
+        let before = directory.clone();
+        let moved =
+            directory.change(&HostId::new("c"), |host| host.addresses = ["10.0.0.3".parse().expect("address")].into());
+        assert_eq!(moved, Some(()));
+        assert_eq!(at(&directory, "10.0.0.1", 80).as_deref(), Some("nginx"));
+        assert_eq!(at(&directory, "10.0.0.3", 80).as_deref(), Some("haproxy"));
+        assert_eq!((before.conflicts().len(), directory.conflicts().len()), (1, 0), "a copy stays as it was");
+        assert_eq!(directory.remove(&HostId::new("c")).map(|host| host.name.clone()).as_deref(), Some("h"));
+        assert_eq!((at(&directory, "10.0.0.3", 80), directory.hosts().len()), (None, 2));
     }
 
     #[test]

@@ -9,13 +9,14 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Instant;
 
 use cnnf_core::failsafe::Failsafes;
 use cnnf_core::id::ServiceKey;
 use cnnf_core::net::{AddrRange, Ports, Protocol};
 use cnnf_core::policy::{
-    Effect, Group, GroupEntry, GroupId, HostPolicy, HostRule, LocalMatch, Mode, OnFailure, PeerMatch, Reason, RuleId,
+    Effect, GroupEntry, GroupId, HostPolicy, HostRule, LocalMatch, Mode, OnFailure, PeerMatch, Reason, RuleId,
     ServicePattern,
 };
 use cnnf_core::ruleset::{HostFacts, LocalService, QueueBackend, Ruleset, Slot, compile};
@@ -58,7 +59,7 @@ fn policy(endpoints: u32) -> HostPolicy {
         generation: 1,
         mode: Mode::Enforce,
         egress: vec![rule],
-        groups: [(GROUP, Group { entries: (0..endpoints).map(endpoint).collect() })].into(),
+        groups: [(GROUP, (0..endpoints).map(endpoint).collect())].into(),
         ..HostPolicy::default()
     }
 }
@@ -99,10 +100,11 @@ fn ours(endpoints: u32) -> Fallible<()> {
     for n in 0..CHANGES {
         let group = policy.groups.get_mut(&GROUP).ok_or("the group")?;
         // a new member and, the next time, an old one less
+        let entries = Arc::make_mut(&mut group.entries);
         if n % 2 == 0 {
-            group.entries.insert(endpoint(endpoints + n));
+            entries.insert(endpoint(endpoints + n));
         } else {
-            group.entries.remove(&endpoint(n));
+            entries.remove(&endpoint(n));
         }
         let begin = Instant::now();
         reconciler.set_desired(table(&policy)?);

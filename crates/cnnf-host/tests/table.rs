@@ -57,7 +57,7 @@ pub(crate) fn facts(bed: &Bed, epoch: u8) -> HostFacts {
 
 pub(crate) fn group(addresses: &[&str]) -> Group {
     let entry = |a: &&str| GroupEntry { addresses: a.parse().expect("address"), own: false, port: None };
-    Group { entries: addresses.iter().map(entry).collect() }
+    addresses.iter().map(entry).collect()
 }
 
 pub(crate) fn rule(id: u64, local: &str, peer: u32, ports: &[&str], effect: Effect) -> HostRule {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use cnnf_core::event::Notice;
 use cnnf_core::flow::FlowRecord;
-use cnnf_core::policy::{AddressObject, HostPolicy};
+use cnnf_core::policy::{AddressObject, HostDelta, HostPolicy};
 use prost::Message;
 
 use crate::convert::{event, flow, policy};
@@ -19,6 +19,11 @@ use mutate::fuzz;
 #[test]
 fn fuzz_policy() {
     fuzz("corpus/policy", |bytes| {
+        if let Ok(message) = v1::HostPolicyDelta::decode(bytes)
+            && let Ok(delta) = HostDelta::try_from(message)
+        {
+            let _ = delta.apply(&HostPolicy::default());
+        }
         if let Ok(message) = v1::HostPolicy::decode(bytes) {
             let _ = HostPolicy::try_from(message);
         }

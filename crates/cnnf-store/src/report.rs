@@ -66,6 +66,11 @@ impl Store {
             event::add(connection, &intake.events).map(Taken::Fresh)
         })
     }
+
+    /// Says what the newest report of a host is called now that its reports are numbered anew.
+    pub fn move_cursor(&self, host: HostId, cursor: Cursor) -> Pending<()> {
+        self.writer.submit(Class::Observation, move |connection| set_cursor(connection, &host, &cursor))
+    }
 }
 
 /// Moves the host's cursor; `false` if the report is not beyond it.
@@ -85,11 +90,16 @@ fn advance(connection: &Connection, intake: &Intake) -> Result<bool, StoreError>
     if heard == 0 {
         return Err(StoreError::NotFound(format!("host {host}")));
     }
+    set_cursor(connection, &intake.host, &intake.cursor)?;
+    Ok(true)
+}
+
+fn set_cursor(connection: &Connection, host: &HostId, cursor: &Cursor) -> Result<(), StoreError> {
     connection
         .prepare_cached(
             "INSERT INTO cursors (host, epoch, seq) VALUES (?1, ?2, ?3)
              ON CONFLICT (host) DO UPDATE SET epoch = excluded.epoch, seq = excluded.seq",
         )?
-        .execute(params![host, intake.cursor.epoch, seq])?;
-    Ok(true)
+        .execute(params![host.as_str(), cursor.epoch, count(cursor.seq)])?;
+    Ok(())
 }

@@ -176,7 +176,7 @@ impl Replay {
 
     fn client_of(&mut self, address: IpAddr) -> ServiceKey {
         let key = ServiceKey::unit(&format!("client@{address}"));
-        self.seen(address, &key);
+        self.seen(address, &key, None);
         key
     }
 
@@ -187,23 +187,36 @@ impl Replay {
         }
         let key = ServiceKey::unit(&format!("{protocol}-{port}@{address}"));
         if connection.answered {
-            let instance = self.seen(address, &key);
-            instance.endpoints.insert(Endpoint { protocol, address: None, port });
+            self.seen(address, &key, Some(Endpoint { protocol, address: None, port }));
         }
         if self.live.contains_key(&key) { key } else { ServiceKey::kernel() }
     }
 
-    /// The instance of a service on a host; both are made if this is the first that is seen of them.
-    fn seen(&mut self, address: IpAddr, key: &ServiceKey) -> &mut Instance {
+    /// Notes a service on a host, and where it listens; both are made if this is the first that is seen of them.
+    fn seen(&mut self, address: IpAddr, key: &ServiceKey, endpoint: Option<Endpoint>) {
         self.live.entry(key.clone()).or_insert(1);
-        let host = self.directory.hosts.entry(host_id(address)).or_insert_with(|| Host {
-            name: address.to_string(),
-            labels: Labels::default(),
-            addresses: [address].into(),
-            mode: Mode::Observe,
-            instances: BTreeMap::new(),
+        let id = host_id(address);
+        let known = self.directory.host(&id).map(|host| host.instances.get(key));
+        let told = |known: &Instance| endpoint.is_none_or(|endpoint| known.endpoints.contains(&endpoint));
+        match known {
+            Some(Some(known)) if told(known) => return,
+            Some(_) => {}
+            None => self.directory.insert(
+                id.clone(),
+                Host {
+                    name: address.to_string(),
+                    labels: Labels::default(),
+                    addresses: [address].into(),
+                    mode: Mode::Observe,
+                    instances: BTreeMap::new(),
+                },
+            ),
+        }
+        self.directory.change(&id, |host| {
+            let instance = host.instances.entry(key.clone());
+            let instance = instance.or_insert_with(|| Instance { live: true, ..Instance::default() });
+            instance.endpoints.extend(endpoint);
         });
-        host.instances.entry(key.clone()).or_insert_with(|| Instance { live: true, ..Instance::default() })
     }
 }
 

@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use cnnf_core::id::HostId;
-use cnnf_core::policy::HostPolicy;
+use cnnf_core::policy::{HostDelta, HostPolicy};
+use cnnf_core::time::Timestamp;
 use cnnf_rpc::convert::{ConvertError, common};
 use cnnf_rpc::tls::{PeerConnection, PeerIdentity};
 use cnnf_rpc::v1::controller_message::Body as Down;
 use cnnf_rpc::v1::defender_message::Body as Up;
 use cnnf_rpc::v1::defender_service_server::DefenderService;
-use cnnf_rpc::v1::{Acknowledged, ControllerMessage, DefenderMessage, Hello, RenewRequest, RenewResponse};
+use cnnf_rpc::v1::{Acknowledged, ControllerMessage, DefenderMessage, Hello, RenewRequest, RenewResponse, SpoolPast};
 use cnnf_rpc::{limits, v1};
-use cnnf_store::{Pending, Taken};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use cnnf_store::{Cursor, Pending, Taken};
+use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -31,23 +32,29 @@ const DOWN_QUEUE: usize = 16;
 const MAX_COUNTERS: usize = 256;
 /// Lines of a heartbeat that are kept at most.
 const MAX_LINES: usize = 64;
+/// Earlier epochs of a spool that are looked at, at most.
+const MAX_PAST: usize = 8;
 /// Bytes of such a line that are kept at most.
 const MAX_LINE: usize = 1024;
 
 type Sender = mpsc::Sender<Result<ControllerMessage, Status>>;
 
 /// A report on its way to the store.
-struct Unacknowledged {
+pub(crate) struct Unacknowledged {
     seq: u64,
     taken: Pending<Taken>,
 }
 
 /// A stream's end of the controller.
-struct Stream {
+pub(crate) struct Stream {
     controller: Arc<Controller>,
     host: HostId,
     epoch: String,
     number: u64,
+    /// Whether the host applies deltas.
+    pub(crate) deltas: bool,
+    /// The host cannot apply a delta: its next policy goes whole.
+    pub(crate) whole: Arc<Notify>,
 }
 
 #[tonic::async_trait]
@@ -65,7 +72,7 @@ impl DefenderService for Api {
         let Some(Up::Hello(hello)) = first.and_then(|message| message.body) else {
             return Err(Status::invalid_argument("the first message must be Hello"));
         };
-        let (stream, policies) = begin(&self.0, host, hello).await?;
+        let (stream, policies) = begin(&self.0, host, hello, now()).await?;
         let (down, answers) = mpsc::channel(DOWN_QUEUE);
         tokio::spawn(stream.run(messages, policies, down));
         Ok(Response::new(ReceiverStream::new(answers)))
@@ -91,10 +98,15 @@ fn host_of<T>(request: &Request<T>) -> Result<HostId, Status> {
     }
 }
 
-type Policies = watch::Receiver<Option<Arc<HostPolicy>>>;
+pub(crate) type Policies = watch::Receiver<Option<Arc<HostPolicy>>>;
 
 /// Notes the host as connected; an older stream of its ends.
-async fn begin(controller: &Arc<Controller>, host: HostId, hello: Hello) -> Result<(Stream, Policies), Status> {
+pub(crate) async fn begin(
+    controller: &Arc<Controller>,
+    host: HostId,
+    hello: Hello,
+    at: Timestamp,
+) -> Result<(Stream, Policies), Status> {
     let version = common::text("version", hello.version)?;
     let epoch = common::text("spool_epoch", hello.spool_epoch)?;
     if epoch.is_empty() {
@@ -103,54 +115,71 @@ async fn begin(controller: &Arc<Controller>, host: HostId, hello: Hello) -> Resu
     let labels = common::labels("labels", hello.labels)?;
     let bound = controller.state().hosts.get(&host).map(|known| known.row.bound.clone()).unwrap_or_default();
     let labels = labels.with(&bound);
-    let at = now();
     controller.store.note_hosts(vec![(host.clone(), version.clone(), labels.clone(), at)]).await.map_err(refuse)?;
     let number = controller.next_stream();
-    let mut state = controller.state();
-    let mut changed = state.heard(&host, at);
-    if let Some(entry) = Arc::make_mut(&mut state.directory).hosts.get_mut(&host)
-        && entry.labels != labels
-    {
-        entry.labels.clone_from(&labels);
-        changed = true;
-    }
-    let Some(known) = state.hosts.get_mut(&host) else {
-        return Err(Status::permission_denied(format!(
-            "host {host} is not known here: enrol it again with a new token"
-        )));
+    let (receiver, changed, renamed) = {
+        let mut state = controller.state();
+        let mut changed = state.heard(&host, at);
+        if state.directory.host(&host).is_some_and(|entry| entry.labels != labels) {
+            Arc::make_mut(&mut state.directory).change(&host, |entry| entry.labels.clone_from(&labels));
+            changed = true;
+        }
+        let Some(known) = state.hosts.get_mut(&host) else {
+            return Err(Status::permission_denied(format!(
+                "host {host} is not known here: enrol it again with a new token"
+            )));
+        };
+        if known.row.revoked {
+            return Err(revoked(&host));
+        }
+        known.row.version = version;
+        known.row.labels = labels;
+        known.row.last_seen = at;
+        if hello.generation > known.desired.generation {
+            // The store was restored from a backup: go on from what the host has, so that a generation never goes back.
+            tracing::warn!(%host, theirs = hello.generation, ours = known.desired.generation, "a host has a newer generation");
+            known.desired.generation = hello.generation;
+            known.desired.content.clear();
+            known.desired.policy = None;
+        }
+        let past = hello.spool_past.iter().take(MAX_PAST).find_map(|past| renamed(known.cursor.as_ref()?, past));
+        let renamed = past.map(|seq| {
+            let cursor = Cursor { epoch: epoch.clone(), seq };
+            known.cursor = Some(cursor.clone());
+            // queued under the lock, so before any report of the new stream
+            controller.store.move_cursor(host.clone(), cursor)
+        });
+        changed |= known.desired.policy.is_none();
+        let (policies, receiver) = watch::channel(known.desired.policy.clone());
+        known.status = None;
+        known.skew_ms = skew(hello.now_ms, at);
+        if known.skew_ms != 0 {
+            tracing::warn!(%host, ms = known.skew_ms, "a host's clock is wrong: its times are corrected");
+        }
+        known.counters.clear();
+        known.not_covered.clear();
+        if known.live.replace(LiveStream { number, policies }).is_some() {
+            tracing::warn!(%host, "a second stream of a host ends the first");
+        }
+        (receiver, changed, renamed)
     };
-    if known.row.revoked {
-        return Err(revoked(&host));
-    }
-    known.row.version = version;
-    known.row.labels = labels;
-    known.row.last_seen = at;
-    if hello.generation > known.desired.generation {
-        // The store was restored from a backup: go on from what the host has, so that a generation never goes back.
-        tracing::warn!(%host, theirs = hello.generation, ours = known.desired.generation, "a host has a newer generation");
-        known.desired.generation = hello.generation;
-        known.desired.content.clear();
-        known.desired.policy = None;
-    }
-    changed |= known.desired.policy.is_none();
-    let (policies, receiver) = watch::channel(known.desired.policy.clone());
-    known.status = None;
-    known.skew_ms = skew(hello.now_ms, at);
-    if known.skew_ms != 0 {
-        tracing::warn!(%host, ms = known.skew_ms, "a host's clock is wrong: its times are corrected");
-    }
-    known.counters.clear();
-    known.not_covered.clear();
-    if known.live.replace(LiveStream { number, policies }).is_some() {
-        tracing::warn!(%host, "a second stream of a host ends the first");
-    }
-    drop(state);
     if changed {
         controller.resolve_now.notify_one();
     }
+    if let Some(renamed) = renamed {
+        renamed.await.map_err(refuse)?;
+    }
     tracing::info!(%host, "a defender is connected");
     controller.changes.note(Topic::Fleet);
-    Ok((Stream { controller: Arc::clone(controller), host, epoch, number }, receiver))
+    let whole = Arc::new(Notify::new());
+    let stream = Stream { controller: Arc::clone(controller), host, epoch, number, deltas: hello.takes_deltas, whole };
+    Ok((stream, receiver))
+}
+
+/// What the newest durable report is called now, if its host has had a new spool since.
+fn renamed(cursor: &Cursor, past: &SpoolPast) -> Option<u64> {
+    let seq = cursor.seq.saturating_sub(past.offset).min(past.count);
+    (cursor.epoch == past.spool_epoch && seq > 0).then_some(seq)
 }
 
 impl Stream {
@@ -164,17 +193,10 @@ impl Stream {
             () = ended => Err(self.replaced()),
             result = self.up(messages, queue) => result,
             result = self.acknowledge(waiting, &down) => result,
-            result = push(policies, &down) => result,
+            result = push(policies, self.deltas, &self.whole, &down) => result,
             result = tell_trust(self.controller.trust.subscribe(), &down) => result,
         };
-        {
-            let mut state = self.controller.state();
-            if let Some(known) = state.hosts.get_mut(&self.host)
-                && is_live(known, self.number)
-            {
-                known.live = None;
-            }
-        }
+        self.end();
         self.controller.changes.note(Topic::Fleet);
         match result {
             Ok(()) => tracing::info!(host = %self.host, "a defender has ended its stream"),
@@ -213,50 +235,67 @@ impl Stream {
                 .await
                 .map_err(|_| Status::deadline_exceeded(format!("silent for {} s", SILENCE.as_secs())))??;
             let Some(message) = message else { return Ok(()) };
-            let at = now();
-            let returned = self.controller.state().heard(&self.host, at);
-            if returned {
-                self.controller.resolve_now.notify_one();
-            }
-            match message.body {
-                Some(Up::Report(report)) => {
-                    let permit = Arc::clone(&self.controller.intakes)
+            let permit = match &message.body {
+                Some(Up::Report(_)) => Some(
+                    Arc::clone(&self.controller.intakes)
                         .acquire_owned()
                         .await
-                        .map_err(|_| Status::unavailable("the controller is ending"))?;
-                    let seq = report.seq;
-                    let taken = ingest::take_in(&self.controller, &self.host, &self.epoch, self.number, report, at)
-                        .ok_or_else(|| self.replaced())?;
-                    if queue.send((Unacknowledged { seq, taken }, permit)).await.is_err() {
-                        return Ok(());
-                    }
-                }
-                Some(Up::ApplyStatus(status)) => {
-                    let message = common::text("message", status.message.clone())?;
-                    if status.outcome != "applied" {
-                        tracing::warn!(host = %self.host, generation = status.generation, outcome = status.outcome, message, "a policy is not applied");
-                    }
-                    if let Some(known) = self.controller.state().hosts.get_mut(&self.host) {
-                        known.status = Some(status);
-                    }
-                    self.controller.changes.note(Topic::Fleet);
-                }
-                Some(Up::Heartbeat(beat)) => {
-                    if let Some(known) = self.controller.state().hosts.get_mut(&self.host) {
-                        known.counters = beat.counters.into_iter().take(MAX_COUNTERS).collect();
-                        known.skew_ms = skew(beat.now_ms, at);
-                        let lines: Vec<String> = beat.not_covered.into_iter().take(MAX_LINES).map(line).collect();
-                        if known.not_covered != lines {
-                            known.not_covered = lines;
-                            self.controller.changes.note(Topic::Fleet);
-                        }
-                    }
-                }
-                Some(Up::Hello(_)) => return Err(Status::invalid_argument("Hello comes first and only once")),
-                // A message of a newer defender.
-                None => {}
+                        .map_err(|_| Status::unavailable("the controller is ending"))?,
+                ),
+                _ => None,
+            };
+            if let (Some(report), Some(permit)) = (self.hear(message, now())?, permit)
+                && queue.send((report, permit)).await.is_err()
+            {
+                return Ok(());
             }
         }
+    }
+
+    /// Takes one message; a report is queued for the store.
+    pub(crate) fn hear(&self, message: DefenderMessage, at: Timestamp) -> Result<Option<Unacknowledged>, Status> {
+        let returned = self.controller.state().heard(&self.host, at);
+        if returned {
+            self.controller.resolve_now.notify_one();
+        }
+        match message.body {
+            Some(Up::Report(report)) => {
+                let seq = report.seq;
+                let taken = ingest::take_in(&self.controller, &self.host, &self.epoch, self.number, report, at)
+                    .ok_or_else(|| self.replaced())?;
+                return Ok(Some(Unacknowledged { seq, taken }));
+            }
+            Some(Up::ApplyStatus(status)) => {
+                let message = common::text("message", status.message.clone())?;
+                if status.outcome != "applied" {
+                    tracing::warn!(host = %self.host, generation = status.generation, outcome = status.outcome, message, "a policy is not applied");
+                }
+                if let Some(known) = self.controller.state().hosts.get_mut(&self.host) {
+                    known.status = Some(status);
+                }
+                self.controller.changes.note(Topic::Fleet);
+            }
+            Some(Up::Heartbeat(beat)) => {
+                if let Some(known) = self.controller.state().hosts.get_mut(&self.host) {
+                    known.counters = beat.counters.into_iter().take(MAX_COUNTERS).collect();
+                    known.skew_ms = skew(beat.now_ms, at);
+                    let lines: Vec<String> = beat.not_covered.into_iter().take(MAX_LINES).map(line).collect();
+                    if known.not_covered != lines {
+                        known.not_covered = lines;
+                        self.controller.changes.note(Topic::Fleet);
+                    }
+                }
+            }
+            Some(Up::SnapshotWanted(wanted)) => {
+                let reason = common::text("reason", wanted.reason)?;
+                tracing::info!(host = %self.host, generation = wanted.generation, reason, "a host wants its policy whole");
+                self.whole.notify_one();
+            }
+            Some(Up::Hello(_)) => return Err(Status::invalid_argument("Hello comes first and only once")),
+            // A message of a newer defender.
+            None => {}
+        }
+        Ok(None)
     }
 
     /// Acknowledges reports once they are durable, in their order.
@@ -266,26 +305,41 @@ impl Stream {
         down: &Sender,
     ) -> Result<(), Status> {
         while let Some((report, permit)) = waiting.recv().await {
-            match report.taken.await {
-                Ok(Taken::Fresh(events)) => self.controller.publish(events),
-                Ok(Taken::Again) => {}
-                Err(error) => {
-                    let status = refuse(error);
-                    // If the stream is not live any more, somebody else has taken back already.
-                    if self.is_live() {
-                        self.controller.take_back().await;
-                    }
-                    return Err(status);
-                }
-            }
+            let body = self.settle(report).await?;
             drop(permit);
-            let body = Down::Acknowledged(Acknowledged { spool_epoch: self.epoch.clone(), seq: report.seq });
             if down.send(Ok(ControllerMessage { body: Some(body) })).await.is_err() {
                 return Ok(());
             }
         }
         // The other half has ended and says why.
         std::future::pending().await
+    }
+
+    /// Waits until a report is durable; says what acknowledges it.
+    pub(crate) async fn settle(&self, report: Unacknowledged) -> Result<Down, Status> {
+        match report.taken.await {
+            Ok(Taken::Fresh(events)) => self.controller.publish(events),
+            Ok(Taken::Again) => {}
+            Err(error) => {
+                let status = refuse(error);
+                // If the stream is not live any more, somebody else has taken back already.
+                if self.is_live() {
+                    self.controller.take_back().await;
+                }
+                return Err(status);
+            }
+        }
+        Ok(Down::Acknowledged(Acknowledged { spool_epoch: self.epoch.clone(), seq: report.seq }))
+    }
+
+    /// Notes that the stream has ended.
+    pub(crate) fn end(&self) {
+        let mut state = self.controller.state();
+        if let Some(known) = state.hosts.get_mut(&self.host)
+            && is_live(known, self.number)
+        {
+            known.live = None;
+        }
     }
 }
 
@@ -297,21 +351,39 @@ fn revoked(host: &HostId) -> Status {
     Status::permission_denied(format!("host {host} is revoked: enrol it again with a new token"))
 }
 
-/// Sends the newest policy whenever there is one; those in between may be left out.
-async fn push(mut policies: Policies, down: &Sender) -> Result<(), Status> {
+/// Sends the newest policy whenever there is one, or what changed of the one that was sent before; those in between may be left out.
+async fn push(mut policies: Policies, deltas: bool, whole: &Notify, down: &Sender) -> Result<(), Status> {
+    let mut sent: Option<Arc<HostPolicy>> = None;
     loop {
         let policy = policies.borrow_and_update().clone();
         if let Some(policy) = policy {
-            let body = Down::Policy((&*policy).into());
+            let body = next_policy(sent.as_deref().filter(|_| deltas), &policy);
             if down.send(Ok(ControllerMessage { body: Some(body) })).await.is_err() {
                 return Ok(());
             }
+            sent = Some(policy);
         }
-        if policies.changed().await.is_err() {
-            // Whoever waits for this says why.
-            return std::future::pending().await;
+        tokio::select! {
+            changed = policies.changed() => {
+                if changed.is_err() {
+                    // Whoever waits for this says why.
+                    return std::future::pending().await;
+                }
+            }
+            () = whole.notified() => sent = None,
         }
     }
+}
+
+/// What changed since `sent`, if that is less than half of the whole.
+pub(crate) fn next_policy(sent: Option<&HostPolicy>, policy: &HostPolicy) -> Down {
+    if let Some(sent) = sent.filter(|sent| sent.generation < policy.generation) {
+        let delta = HostDelta::between(sent, policy);
+        if delta.size() <= policy.size() / 2 {
+            return Down::PolicyDelta((&delta).into());
+        }
+    }
+    Down::Policy(policy.into())
 }
 
 /// Tells whom to believe, at once and whenever it changes.

@@ -118,10 +118,10 @@ fn preview(state: &State, said: &Renaming, meant: Option<&Definition>, revision:
         trouble: trouble(state, host),
     });
     let fits = |id: &&HostId| {
-        let host = state.directory.hosts.get(*id);
+        let host = state.directory.host(id);
         host.zip(meant).is_some_and(|(host, meant)| host.labels.satisfy(&meant.labels))
     };
-    let hosts: BTreeSet<&HostId> = state.directory.hosts.keys().filter(fits).collect();
+    let hosts: BTreeSet<&HostId> = state.directory.ids().filter(fits).collect();
     let mut renamings: Vec<v1::Renaming> = renamings.collect();
     renamings.sort_by(|a, b| (&a.host, &a.old, &a.new).cmp(&(&b.host, &b.old, &b.new)));
     let names: BTreeSet<String> = hosts.iter().map(|id| state.host_name(id)).collect();

@@ -52,7 +52,7 @@ pub(super) fn explain(state: &State, request: &v1::ExplainRequest) -> Result<v1:
         Vantage::Client => &connection.client,
         Vantage::Server => &connection.server,
     };
-    let mode = host.as_ref().and_then(|id| state.directory.hosts.get(id)).map(|host| {
+    let mode = host.as_ref().and_then(|id| state.directory.host(id)).map(|host| {
         let mode = state.policy.mode_of(host.mode, local.service.as_ref());
         mode.to_string()
     });
@@ -107,8 +107,8 @@ fn party(
             Party { host: directory.host_of(*address).map(|(id, _)| id.clone()), service: None, address: *address }
         }
         Asked::Service(key) => {
-            let has = |id: &&HostId| directory.hosts.get(*id).is_some_and(|host| host.instances.contains_key(key));
-            let all: Vec<&HostId> = directory.hosts.keys().filter(has).collect();
+            let has = |id: &&HostId| directory.host(id).is_some_and(|host| host.instances.contains_key(key));
+            let all: Vec<&HostId> = directory.ids().filter(has).collect();
             let host = wanted.or_else(|| all.first().copied());
             if let Some(id) = host
                 && all.len() > 1
@@ -116,7 +116,7 @@ fn party(
                 let what = format!("{key} is on {} hosts; taken on {}", all.len(), state.host_name(id));
                 steps.push(v1::ExplainStep { what, matched: true });
             }
-            let addresses = host.and_then(|id| directory.hosts.get(id)).map(|host| &host.addresses);
+            let addresses = host.and_then(|id| directory.host(id)).map(|host| &host.addresses);
             let same_family = |address: &&IpAddr| like.is_none_or(|like| like.is_ipv4() == address.is_ipv4());
             let address = addresses.and_then(|all| all.iter().find(same_family).or_else(|| all.first())).copied();
             Party { host: host.cloned(), service: Some(key.clone()), address: address.unwrap_or(NOWHERE) }

@@ -2,7 +2,7 @@
 
 mod api_token;
 mod audit;
-mod defender;
+pub(crate) mod defender;
 mod definition;
 mod enrollment;
 mod event;

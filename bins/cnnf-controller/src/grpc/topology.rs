@@ -43,9 +43,8 @@ impl TopologyService for Api {
             let state = self.0.state();
             let keys: std::collections::BTreeSet<&ServiceKey> = state
                 .directory
-                .hosts
-                .values()
-                .flat_map(|host| host.instances.keys())
+                .hosts()
+                .flat_map(|(_, host)| host.instances.keys())
                 .chain(state.policy.models.keys())
                 .collect();
             keys.into_iter().map(|key| service_message(&state, key)).collect()
@@ -332,7 +331,7 @@ fn bucket(address: IpAddr) -> Option<AddrRange> {
 }
 
 fn service_message(state: &State, key: &ServiceKey) -> v1::Service {
-    let instances = state.directory.hosts.iter().filter_map(|(id, host)| {
+    let instances = state.directory.hosts().filter_map(|(id, host)| {
         let instance = host.instances.get(key)?;
         Some(v1::Instance {
             host: host.name.clone(),

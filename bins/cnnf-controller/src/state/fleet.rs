@@ -21,7 +21,7 @@ impl State {
             mode: row.mode,
             instances: BTreeMap::new(),
         };
-        Arc::make_mut(&mut self.directory).hosts.insert(row.id.clone(), host);
+        Arc::make_mut(&mut self.directory).insert(row.id.clone(), host);
         self.hosts.insert(row.id.clone(), KnownHost::new(row, now));
     }
 
@@ -32,9 +32,7 @@ impl State {
         if !std::mem::take(&mut known.silent) {
             return false;
         }
-        if let Some(host) = Arc::make_mut(&mut self.directory).hosts.get_mut(id) {
-            host.addresses.clone_from(&known.addresses);
-        }
+        Arc::make_mut(&mut self.directory).change(id, |host| host.addresses.clone_from(&known.addresses));
         true
     }
 
@@ -46,9 +44,7 @@ impl State {
                 continue;
             }
             known.silent = true;
-            if let Some(host) = Arc::make_mut(&mut self.directory).hosts.get_mut(id) {
-                host.addresses.clear();
-            }
+            Arc::make_mut(&mut self.directory).change(id, |host| host.addresses.clear());
             events.push(NewEvent {
                 kind: EventKind::DefenderOffline,
                 subject: Subject::System {
@@ -66,13 +62,14 @@ impl State {
     /// Replaces what is known of a host; `None` if it is what was known. Returns events about addresses that two hosts claim.
     pub(crate) fn replace_inventory(&mut self, id: &HostId, new: &Inventory, now: Timestamp) -> Option<Vec<NewEvent>> {
         let known = self.hosts.get_mut(id)?;
-        let host = Arc::make_mut(&mut self.directory).hosts.get_mut(id)?;
-        if host.instances == new.instances && known.addresses == new.addresses {
+        if self.directory.host(id)?.instances == new.instances && known.addresses == new.addresses {
             return None;
         }
         known.addresses.clone_from(&new.addresses);
-        host.addresses.clone_from(&new.addresses);
-        host.instances.clone_from(&new.instances);
+        Arc::make_mut(&mut self.directory).change(id, |host| {
+            host.addresses.clone_from(&new.addresses);
+            host.instances.clone_from(&new.instances);
+        });
         let conflicts = self.directory.conflicts();
         let events = conflicts
             .iter()
@@ -95,7 +92,7 @@ impl State {
 
     /// Takes a host that is no more out of the directory. An address that two hosts claimed may be one's alone now.
     pub(crate) fn take_from_directory(&mut self, id: &HostId, now: Timestamp) -> Learned {
-        Arc::make_mut(&mut self.directory).hosts.remove(id);
+        Arc::make_mut(&mut self.directory).remove(id);
         self.conflicts = self.directory.conflicts().into_keys().collect();
         self.reresolve(now)
     }
@@ -103,7 +100,7 @@ impl State {
     /// How many instances with a process each service has, on hosts that speak.
     pub(crate) fn live_instances(&self) -> BTreeMap<ServiceKey, u32> {
         let mut live = BTreeMap::new();
-        for (id, host) in &self.directory.hosts {
+        for (id, host) in self.directory.hosts() {
             if self.hosts.get(id).is_none_or(|known| known.silent) {
                 continue;
             }

@@ -26,7 +26,7 @@ pub(crate) use restore::restore;
 use crate::settings::Settings;
 
 /// A host that is silent for so long claims no addresses any more.
-pub(crate) const SILENCE: Duration = Duration::from_secs(60);
+pub const SILENCE: Duration = Duration::from_secs(60);
 
 /// All of it. The big values are shared: who needs one for long takes a reference and leaves the lock.
 pub(crate) struct State {
@@ -153,7 +153,7 @@ impl State {
 
     /// All services that were ever heard of.
     pub(crate) fn services(&self) -> BTreeSet<ServiceKey> {
-        let running = self.directory.hosts.values().flat_map(|host| host.instances.keys());
+        let running = self.directory.hosts().flat_map(|(_, host)| host.instances.keys());
         let on_edges =
             self.topology.edges().keys().flat_map(|edge| [&edge.client, &edge.server]).filter_map(|peer| match peer {
                 Peer::Service(key) => Some(key),

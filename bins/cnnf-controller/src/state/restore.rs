@@ -52,7 +52,7 @@ pub(crate) fn restore(store: &Store, now: Timestamp) -> Result<State, StoreError
                 mode: row.mode,
                 instances: inventory.instances,
             };
-            directory.hosts.insert(row.id.clone(), host);
+            directory.insert(row.id.clone(), host);
         }
         hosts.insert(row.id, known);
     }

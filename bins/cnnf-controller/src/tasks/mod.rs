@@ -6,6 +6,7 @@ mod expiry;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cnnf_core::time::Timestamp;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::clock::now;
@@ -39,15 +40,7 @@ pub(crate) async fn run(controller: Arc<Controller>) {
         let elapsed = last.elapsed();
         last = Instant::now();
         let at = now();
-        let queued = {
-            let mut state = controller.state();
-            let mut learned = state.tick_models(elapsed, at);
-            let silent = state.fall_silent(at);
-            learned.policy_changed |= !silent.is_empty();
-            learned.events.extend(silent);
-            controller.queue(&state, learned)
-        };
-        controller.settle(queued).await;
+        tick(&controller, elapsed, at).await;
         round = round.wrapping_add(1);
         if round.is_multiple_of(STORE_EVERY) {
             store_clocks(&controller).await;
@@ -57,6 +50,19 @@ pub(crate) async fn run(controller: Arc<Controller>) {
             age_edges(&controller).await;
         }
     }
+}
+
+/// Lets time pass for models and hosts.
+pub(crate) async fn tick(controller: &Arc<Controller>, elapsed: Duration, at: Timestamp) {
+    let queued = {
+        let mut state = controller.state();
+        let mut learned = state.tick_models(elapsed, at);
+        let silent = state.fall_silent(at);
+        learned.policy_changed |= !silent.is_empty();
+        learned.events.extend(silent);
+        controller.queue(&state, learned)
+    };
+    controller.settle(queued).await;
 }
 
 /// Stores the models' clocks and when hosts were last heard.

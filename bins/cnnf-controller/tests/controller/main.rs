@@ -5,6 +5,7 @@ mod backup;
 mod cli;
 mod confirm;
 mod definition;
+mod distribution;
 mod enrolment;
 mod expulsion;
 mod herd;

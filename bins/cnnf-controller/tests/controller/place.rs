@@ -223,16 +223,21 @@ impl Defender {
 
     /// A stream of a host that has this generation.
     pub(crate) async fn attach_having(&self, place: &Place, generation: u64) -> Stream {
-        self.begin(self.channel(place).await, generation).await.expect("attached")
+        self.begin(self.channel(place).await, generation, false).await.expect("attached")
+    }
+
+    /// A stream of a host that applies deltas.
+    pub(crate) async fn attach_for_deltas(&self, place: &Place) -> Stream {
+        self.begin(self.channel(place).await, 0, true).await.expect("attached")
     }
 
     /// A stream, unless the controller is gone.
     pub(crate) async fn try_attach(&self, place: &Place) -> Option<Stream> {
         let channel = tls::connect(&place.grpc.to_string(), &self.tls).await.ok()?;
-        self.begin(channel, 0).await.ok()
+        self.begin(channel, 0, false).await.ok()
     }
 
-    async fn begin(&self, channel: Channel, generation: u64) -> Result<Stream, Status> {
+    async fn begin(&self, channel: Channel, generation: u64, takes_deltas: bool) -> Result<Stream, Status> {
         let (up, receiver) = mpsc::channel(64);
         let hello = v1::Hello {
             version: "1.2.3".to_owned(),
@@ -241,6 +246,8 @@ impl Defender {
             generation,
             labels: [("env".to_owned(), "test".to_owned())].into(),
             now_ms: now_ms(),
+            takes_deltas,
+            ..v1::Hello::default()
         };
         up.send(v1::DefenderMessage { body: Some(Up::Hello(hello)) }).await.expect("room");
         let mut client = DefenderServiceClient::new(channel);
@@ -297,6 +304,17 @@ impl Stream {
         loop {
             if let Down::Policy(policy) = self.next().await {
                 return policy;
+            }
+        }
+    }
+
+    /// What comes next of the policy: a change, or the whole. May be dropped at any await.
+    pub(crate) async fn next_policy(&mut self) -> Result<v1::HostPolicyDelta, v1::HostPolicy> {
+        loop {
+            match self.next().await {
+                Down::PolicyDelta(delta) => return Ok(delta),
+                Down::Policy(policy) => return Err(policy),
+                Down::Acknowledged(_) | Down::Trust(_) => {}
             }
         }
     }

@@ -488,7 +488,7 @@ impl Agent {
         }
     }
 
-    fn facts(&self) -> HostFacts {
+    pub(crate) fn facts(&self) -> HostFacts {
         let udp_ports = self
             .resolver
             .endpoints()

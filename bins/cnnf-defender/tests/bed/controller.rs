@@ -31,6 +31,7 @@ pub(crate) struct Heard {
     pub(crate) notices: Vec<v1::Notice>,
     pub(crate) statuses: Vec<(Instant, v1::ApplyStatus)>,
     pub(crate) heartbeats: Vec<v1::Heartbeat>,
+    pub(crate) wanted: Vec<v1::SnapshotWanted>,
     pub(crate) seqs: Vec<u64>,
 }
 
@@ -197,6 +198,7 @@ impl Services {
             Up::Hello(hello) => heard.hellos.push(hello),
             Up::ApplyStatus(status) => heard.statuses.push((Instant::now(), status)),
             Up::Heartbeat(beat) => heard.heartbeats.push(beat),
+            Up::SnapshotWanted(wanted) => heard.wanted.push(wanted),
             Up::Report(report) => {
                 heard.seqs.push(report.seq);
                 match report.body? {

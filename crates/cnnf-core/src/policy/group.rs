@@ -1,81 +1,113 @@
 //! Groups of peers: where a service is, who may come from a host, what a model knows.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::host_policy::{Group, GroupEntry, GroupId};
-use super::rule::{PolicySet, ServicePattern};
+use super::rule::{End, PolicySet, is_glob, means};
 use super::sight::{may_run, stands_for_no_service};
 use crate::directory::{Directory, Host, Instance};
-use crate::id::{HostId, ServiceKey};
+use crate::id::ServiceKey;
 use crate::label::Labels;
 use crate::net::{AddrRange, Ports, Protocol, next};
 use crate::topology::{DYNAMIC, EPHEMERAL, Edge, Peer, ports_of};
 
 /// Members of a group while it is made.
 pub(super) type Entries = BTreeSet<GroupEntry>;
+/// Members that several groups, and hosts, share.
+pub(super) type Shared = Arc<Entries>;
+
+/// Every host.
+pub(super) static EVERYWHERE: Labels = Labels(BTreeMap::new());
 
 /// An instance and its host.
-type At<'a> = (&'a HostId, &'a Host, &'a Instance);
+type At<'a> = (&'a Host, &'a Instance);
 
-/// What is the same for every host: where each service is. Entries of services and hosts are made once and kept.
-pub(super) struct Whole<'a> {
-    policy: &'a PolicySet,
-    directory: &'a Directory,
-    /// Where each service is.
-    instances: BTreeMap<&'a ServiceKey, Vec<At<'a>>>,
-    /// Addresses that several hosts claim: nobody's.
-    disputed: BTreeSet<IpAddr>,
-    kept: RefCell<BTreeMap<Wanted, Rc<Entries>>>,
+/// A group that is the same for every host, but for what a host adds for itself.
+pub(super) struct Known {
+    /// What it means, in words that no other group has.
+    pub(super) meaning: String,
+    /// Its number, unless another meaning has it.
+    number: u32,
+    /// Its members.
+    pub(super) entries: Shared,
 }
 
-/// Whose entries are kept.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Wanted {
-    /// Where such services listen, as other hosts reach them.
-    Endpoints(ServicePattern, Labels),
-    /// The addresses of hosts that such services may open connections from.
-    Hosts(ServicePattern, Labels),
-    /// The addresses of all hosts.
-    Defended,
+impl Known {
+    pub(super) fn new(meaning: String, entries: Entries) -> Arc<Self> {
+        Self::of(meaning, Arc::new(entries))
+    }
+
+    pub(super) fn of(meaning: String, entries: Shared) -> Arc<Self> {
+        Arc::new(Self { number: fnv(meaning.as_bytes()).max(1), meaning, entries })
+    }
+}
+
+/// Services by pattern, on hosts with labels.
+type Wanted<'a> = (&'a str, &'a Labels);
+/// What was made once and is kept.
+type Kept<K> = RefCell<BTreeMap<K, Arc<Known>>>;
+
+/// What is the same for every host: where each service is. Groups of services and addresses are made once and shared.
+pub(super) struct Whole<'a> {
+    pub(super) policy: &'a PolicySet,
+    directory: &'a Directory,
+    /// Where each service is.
+    instances: BTreeMap<&'a str, (&'a ServiceKey, Vec<At<'a>>)>,
+    /// Addresses that several hosts claim: nobody's.
+    disputed: BTreeSet<IpAddr>,
+    /// The addresses of all hosts, in order.
+    addresses: Vec<IpAddr>,
+    endpoints: Kept<Wanted<'a>>,
+    hosts: Kept<Wanted<'a>>,
+    ranges: Kept<&'a [AddrRange]>,
+    objects: Kept<&'a str>,
+    /// Hosts with a defender, all or those within a rule's addresses.
+    defended: Kept<Option<&'a [AddrRange]>>,
 }
 
 impl<'a> Whole<'a> {
     pub(super) fn new(policy: &'a PolicySet, directory: &'a Directory) -> Self {
-        let mut instances: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for (id, host) in &directory.hosts {
+        let mut instances: BTreeMap<_, (_, Vec<_>)> = BTreeMap::new();
+        let mut addresses = Vec::new();
+        for (_, host) in directory.hosts() {
             for (key, instance) in &host.instances {
-                instances.entry(key).or_default().push((id, host, instance));
+                instances.entry(key.as_str()).or_insert_with(|| (key, Vec::new())).1.push((host, instance));
             }
+            addresses.extend(&host.addresses);
         }
-        let disputed = directory.conflicts().into_keys().collect();
-        Self { policy, directory, instances, disputed, kept: RefCell::default() }
-    }
-
-    fn keep(&self, wanted: Wanted, make: impl FnOnce(&Wanted) -> Entries) -> Rc<Entries> {
-        if let Some(known) = self.kept.borrow().get(&wanted) {
-            return Rc::clone(known);
+        addresses.sort_unstable();
+        addresses.dedup();
+        Self {
+            policy,
+            directory,
+            instances,
+            disputed: directory.conflicts().into_keys().collect(),
+            addresses,
+            endpoints: RefCell::default(),
+            hosts: RefCell::default(),
+            ranges: RefCell::default(),
+            objects: RefCell::default(),
+            defended: RefCell::default(),
         }
-        let made = Rc::new(make(&wanted));
-        self.kept.borrow_mut().insert(wanted, Rc::clone(&made));
-        made
     }
 
     /// Where such services run; one key is looked up, and only a glob asks every service.
-    fn running(&self, pattern: &ServicePattern) -> impl Iterator<Item = (&'a ServiceKey, At<'a>)> {
-        let one = (!pattern.is_glob()).then(|| pattern.0.parse::<ServiceKey>().ok()).flatten();
-        let one = one.and_then(|key| self.instances.get_key_value(&key));
-        let all = pattern.is_glob().then(|| self.instances.iter().filter(|(key, _)| pattern.matches(key)));
+    fn running(&self, pattern: &'a str) -> impl Iterator<Item = (&'a ServiceKey, At<'a>)> {
+        let glob = is_glob(pattern);
+        let one = (!glob).then(|| self.instances.get(pattern)).flatten();
+        let all = glob.then(|| self.instances.values().filter(move |(key, _)| means(pattern, key)));
         let found = one.into_iter().chain(all.into_iter().flatten());
         found.flat_map(|(key, all)| all.iter().map(move |at| (*key, *at)))
     }
 
-    fn endpoints(&self, pattern: &ServicePattern, labels: &Labels) -> Rc<Entries> {
-        self.keep(Wanted::Endpoints(pattern.clone(), labels.clone()), |_| {
+    /// Where such services listen, as other hosts reach them.
+    pub(super) fn endpoints(&self, pattern: &'a str, labels: &'a Labels) -> Arc<Known> {
+        keep(&self.endpoints, (pattern, labels), || {
             let mut entries = Entries::new();
-            for (key, (_, host, instance)) in self.running(pattern).filter(|(_, at)| at.1.labels.satisfy(labels)) {
+            for (key, (host, instance)) in self.running(pattern).filter(|(_, at)| at.0.labels.satisfy(labels)) {
                 for address in host.addresses.iter().filter(|address| !self.disputed.contains(*address)) {
                     let here = instance.endpoints.iter().filter(|e| {
                         e.accepts(e.protocol, *address, e.port)
@@ -88,93 +120,178 @@ impl<'a> Whole<'a> {
                     }));
                 }
             }
-            entries
+            Known::new(format!("endpoints {pattern} {labels}"), entries)
         })
     }
 
-    fn hosts(&self, wanted: Wanted) -> Rc<Entries> {
-        self.keep(wanted, |wanted| {
-            let addresses = |host: &Host| host.addresses.iter().map(|a| AddrRange::single(*a)).collect::<Vec<_>>();
-            let every = self.directory.hosts.values();
-            match wanted {
-                Wanted::Hosts(pattern, labels) if !stands_for_no_service(pattern) => {
-                    let running = self.running(pattern).map(|(_, (_, host, _))| host);
-                    of_addresses(running.filter(|host| host.labels.satisfy(labels)).flat_map(addresses))
-                }
-                Wanted::Hosts(_, labels) => {
-                    of_addresses(every.filter(|host| host.labels.satisfy(labels)).flat_map(addresses))
-                }
-                Wanted::Defended | Wanted::Endpoints(..) => of_addresses(every.flat_map(addresses)),
-            }
+    /// The addresses of hosts that such services may open connections from.
+    fn hosts(&self, pattern: &'a str, labels: &'a Labels) -> Arc<Known> {
+        keep(&self.hosts, (pattern, labels), || {
+            let addresses = |host: &'a Host| host.addresses.iter().map(|a| AddrRange::single(*a));
+            let entries = if stands_for_no_service(pattern) {
+                let every = self.directory.hosts().map(|(_, host)| host);
+                of_addresses(every.filter(|host| host.labels.satisfy(labels)).flat_map(addresses))
+            } else {
+                let running = self.running(pattern).map(|(_, (host, _))| host);
+                of_addresses(running.filter(|host| host.labels.satisfy(labels)).flat_map(addresses))
+            };
+            Known::new(format!("hosts of {pattern} {labels}"), entries)
         })
     }
+
+    /// The addresses of all hosts with a defender, or of those within `ranges`.
+    fn defended(&self, within: Option<&'a [AddrRange]>, meaning: impl FnOnce() -> String) -> Arc<Known> {
+        keep(&self.defended, within, || {
+            let all = match within {
+                None => of_addresses(self.addresses.iter().map(|a| AddrRange::single(*a))),
+                Some(ranges) => {
+                    let within = |range: &AddrRange| {
+                        let from = self.addresses.partition_point(|a| *a < range.low());
+                        let to = self.addresses.partition_point(|a| *a <= range.high());
+                        self.addresses[from..to].iter().map(|a| AddrRange::single(*a))
+                    };
+                    of_addresses(ranges.iter().flat_map(within))
+                }
+            };
+            Known::new(meaning(), all)
+        })
+    }
+
+    /// The group of an end that is addresses; `None` for other ends.
+    fn addresses(&self, end: &'a End) -> Option<(Arc<Known>, &'a [AddrRange])> {
+        let ranges = self.policy.addresses(end)?;
+        let make = |meaning: String| Known::new(meaning, of_addresses(ranges.iter().copied()));
+        let known = match end {
+            End::Object(name) => keep(&self.objects, name, || make(format!("object {name}"))),
+            End::Addresses(_) => keep(&self.ranges, ranges, || {
+                let texts: Vec<String> = ranges.iter().map(ToString::to_string).collect();
+                make(format!("addresses {}", texts.join(" ")))
+            }),
+            End::Any | End::Service { .. } => return None,
+        };
+        Some((known, ranges))
+    }
+}
+
+fn keep<K: Ord>(kept: &Kept<K>, wanted: K, make: impl FnOnce() -> Arc<Known>) -> Arc<Known> {
+    if let Some(known) = kept.borrow().get(&wanted) {
+        return Arc::clone(known);
+    }
+    let made = make();
+    kept.borrow_mut().insert(wanted, Arc::clone(&made));
+    made
 }
 
 /// What groups of one host are made from, and the groups made so far.
-pub(super) struct Groups<'a> {
+pub(super) struct Groups<'w, 'a> {
     pub(super) policy: &'a PolicySet,
     /// The host that the groups are for.
     pub(super) host: &'a Host,
-    whole: &'a Whole<'a>,
-    made: BTreeMap<GroupId, (String, Group)>,
+    pub(super) whole: &'w Whole<'a>,
+    made: BTreeMap<GroupId, (Arc<Known>, Shared)>,
+    /// Groups that are other ones on this host.
+    own_endpoints: RefCell<BTreeMap<Wanted<'a>, Shared>>,
+    defended: BTreeMap<Option<&'a [AddrRange]>, Shared>,
 }
 
-impl<'a> Groups<'a> {
-    pub(super) fn new(whole: &'a Whole<'a>, host: &'a Host) -> Self {
-        Self { policy: whole.policy, host, whole, made: BTreeMap::new() }
+impl<'w, 'a> Groups<'w, 'a> {
+    pub(super) fn new(whole: &'w Whole<'a>, host: &'a Host) -> Self {
+        Self {
+            policy: whole.policy,
+            host,
+            whole,
+            made: BTreeMap::new(),
+            own_endpoints: RefCell::default(),
+            defended: BTreeMap::new(),
+        }
     }
 
     /// The groups made so far.
     pub(super) fn into_map(self) -> BTreeMap<GroupId, Group> {
-        self.made.into_iter().map(|(id, (_, group))| (id, group)).collect()
+        self.made.into_iter().map(|(id, (_, entries))| (id, Group { entries })).collect()
     }
 
     /// Keeps a group under a number that depends on its meaning, so that a change of its members changes no entry.
     pub(super) fn keep(&mut self, meaning: String, entries: Entries) -> GroupId {
-        let mut number = fnv(meaning.as_bytes()).max(1);
-        let group = (meaning, Group { entries });
-        while self.made.get(&GroupId(number)).is_some_and(|known| *known != group) {
-            number = number.wrapping_add(1).max(1);
-        }
-        self.made.insert(GroupId(number), group);
-        GroupId(number)
+        self.keep_known(&Known::new(meaning, entries))
     }
 
-    /// Where such services listen: exact addresses and ports.
-    pub(super) fn endpoints(&self, pattern: &ServicePattern, labels: &Labels) -> Entries {
-        let mut entries = Entries::clone(&self.whole.endpoints(pattern, labels));
-        if self.host.labels.satisfy(labels) {
-            // what listens here is reached here in more ways than from elsewhere
-            for (key, instance) in self.host.instances.iter().filter(|(key, _)| pattern.matches(key)) {
-                for endpoint in &instance.endpoints {
-                    for address in &self.host.addresses {
-                        let port = Some((endpoint.protocol, endpoint.port));
-                        entries.remove(&GroupEntry { addresses: AddrRange::single(*address), own: false, port });
-                    }
+    /// The same, of one that is known.
+    pub(super) fn keep_known(&mut self, known: &Arc<Known>) -> GroupId {
+        self.keep_as(known, Arc::clone(&known.entries))
+    }
+
+    /// The same, with the members that it has on this host.
+    pub(super) fn keep_as(&mut self, known: &Arc<Known>, entries: Shared) -> GroupId {
+        let mut number = known.number;
+        loop {
+            match self.made.entry(GroupId(number)) {
+                btree_map::Entry::Vacant(free) => {
+                    free.insert((Arc::clone(known), entries));
+                    return GroupId(number);
                 }
-                own_endpoints(self.host, key, instance, &mut entries);
+                btree_map::Entry::Occupied(taken) => {
+                    let (other, members) = taken.get();
+                    let same = Arc::ptr_eq(other, known) || other.meaning == known.meaning;
+                    if same && *members == entries {
+                        return GroupId(number);
+                    }
+                    number = number.wrapping_add(1).max(1);
+                }
             }
         }
-        entries
+    }
+
+    /// Where such services listen: exact addresses and ports. What listens here is reached here in more ways than from elsewhere.
+    pub(super) fn endpoints(&self, pattern: &'a str, labels: &'a Labels) -> (Arc<Known>, Shared) {
+        let known = self.whole.endpoints(pattern, labels);
+        let here = || self.host.instances.iter().filter(|(key, _)| means(pattern, key));
+        if here().next().is_none() || !self.host.labels.satisfy(labels) {
+            let entries = Arc::clone(&known.entries);
+            return (known, entries);
+        }
+        if let Some(entries) = self.own_endpoints.borrow().get(&(pattern, labels)) {
+            return (known, Arc::clone(entries));
+        }
+        let mut entries = Entries::clone(&known.entries);
+        for (key, instance) in here() {
+            for endpoint in &instance.endpoints {
+                for address in &self.host.addresses {
+                    let port = Some((endpoint.protocol, endpoint.port));
+                    entries.remove(&GroupEntry { addresses: AddrRange::single(*address), own: false, port });
+                }
+            }
+            own_endpoints(self.host, key, instance, &mut entries);
+        }
+        let entries = Arc::new(entries);
+        self.own_endpoints.borrow_mut().insert((pattern, labels), Arc::clone(&entries));
+        (known, entries)
+    }
+
+    /// The group of an end that is addresses; `None` for other ends.
+    pub(super) fn keep_addresses(&mut self, end: &'a End) -> Option<(GroupId, Shared, &'a [AddrRange])> {
+        let (known, ranges) = self.whole.addresses(end)?;
+        Some((self.keep_known(&known), Arc::clone(&known.entries), ranges))
     }
 
     /// Addresses of hosts that such services may open connections from.
-    pub(super) fn hosts_running(&self, pattern: &ServicePattern, labels: &Labels) -> Entries {
-        let hosts = self.whole.hosts(Wanted::Hosts(pattern.clone(), labels.clone()));
-        self.with_own(&hosts, self.host.labels.satisfy(labels) && may_run(self.host, pattern))
+    pub(super) fn hosts_running(&self, pattern: &'a str, labels: &'a Labels) -> (Arc<Known>, Shared) {
+        let known = self.whole.hosts(pattern, labels);
+        let own = self.host.labels.satisfy(labels) && may_run(self.host, pattern);
+        let entries = if own { with_own(&known.entries, None) } else { Arc::clone(&known.entries) };
+        (known, entries)
     }
 
-    /// Addresses of all hosts with a defender.
-    pub(super) fn defended(&self) -> Entries {
-        self.with_own(&self.whole.hosts(Wanted::Defended), true)
-    }
-
-    fn with_own(&self, hosts: &Entries, own: bool) -> Entries {
-        let mut entries = hosts.clone();
-        if own {
-            entries.extend(everywhere().map(|addresses| GroupEntry { addresses, own: true, port: None }));
-        }
-        entries
+    /// Keeps the group of all hosts with a defender, or of those within a rule's addresses, whose group is `within`.
+    pub(super) fn keep_defended(&mut self, within: Option<(GroupId, &'a [AddrRange])>) -> GroupId {
+        let ranges = within.map(|(_, ranges)| ranges);
+        let known = self.whole.defended(ranges, || match within {
+            None => "defended".to_owned(),
+            Some((id, _)) => format!("defended in group {}", id.0),
+        });
+        let entries = self.defended.entry(ranges).or_insert_with(|| with_own(&known.entries, ranges));
+        let entries = Arc::clone(entries);
+        self.keep_as(&known, entries)
     }
 
     /// The servers that the model of `client` knows.
@@ -183,7 +300,7 @@ impl<'a> Groups<'a> {
         for edge in self.edges(client).filter(|edge| is(&edge.client, client)) {
             match &edge.server {
                 Peer::Service(server) => {
-                    let endpoints = self.endpoints(&ServicePattern::of(server), &Labels::default());
+                    let (_, endpoints) = self.endpoints(server.as_str(), &EVERYWHERE);
                     entries.extend(on_ports(&endpoints, &[(edge.protocol, edge.port)].into()));
                 }
                 peer => entries.extend(self.ranges(peer, edge)),
@@ -199,9 +316,9 @@ impl<'a> Groups<'a> {
         for edge in self.edges(server).filter(|edge| is(&edge.server, server)) {
             match &edge.client {
                 Peer::Service(client) if services => {
-                    let hosts = self.hosts_running(&ServicePattern::of(client), &Labels::default());
+                    let (_, hosts) = self.hosts_running(client.as_str(), &EVERYWHERE);
                     let port = Some((edge.protocol, port_of(edge)));
-                    entries.extend(hosts.into_iter().map(|e| GroupEntry { port, ..e }));
+                    entries.extend(hosts.iter().map(|e| GroupEntry { port, ..*e }));
                 }
                 Peer::Service(_) => {}
                 peer => entries.extend(self.ranges(peer, edge)),
@@ -212,12 +329,24 @@ impl<'a> Groups<'a> {
 
     /// The edges of a service's model.
     pub(super) fn edges(&self, key: &ServiceKey) -> impl Iterator<Item = &'a Edge> + use<'a> {
-        self.policy.models.get(key).into_iter().flat_map(|model| model.edges.keys())
+        self.whole.edges(key)
     }
 
     fn ranges(&self, peer: &Peer, edge: &Edge) -> Entries {
         let port = Some((edge.protocol, port_of(edge)));
         of_addresses(self.peer_ranges(peer)).into_iter().map(|e| GroupEntry { port, ..e }).collect()
+    }
+
+    /// The addresses of a peer that is no service.
+    pub(super) fn peer_ranges(&self, peer: &Peer) -> Vec<AddrRange> {
+        self.whole.peer_ranges(peer)
+    }
+}
+
+impl<'a> Whole<'a> {
+    /// The edges of a service's model.
+    pub(super) fn edges(&self, key: &ServiceKey) -> impl Iterator<Item = &'a Edge> + use<'a> {
+        self.policy.models.get(key).into_iter().flat_map(|model| model.edges.keys())
     }
 
     /// The addresses of a peer that is no service.
@@ -369,7 +498,20 @@ fn before(address: IpAddr) -> IpAddr {
 
 /// All addresses, by family.
 fn everywhere() -> impl Iterator<Item = AddrRange> {
-    ["0.0.0.0/0", "::/0"].into_iter().filter_map(|net| net.parse().ok())
+    let v4: (IpAddr, IpAddr) = (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::BROADCAST.into());
+    let v6: (IpAddr, IpAddr) = (Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::from(u128::MAX).into());
+    [v4, v6].into_iter().filter_map(|(low, high)| AddrRange::new(low, high))
+}
+
+/// `hosts` and what is this host's own, all of it or what is within `ranges`.
+fn with_own(hosts: &Shared, ranges: Option<&[AddrRange]>) -> Shared {
+    let mut entries = Entries::clone(hosts);
+    let own = |addresses| GroupEntry { addresses, own: true, port: None };
+    match ranges {
+        None => entries.extend(everywhere().map(own)),
+        Some(ranges) => entries.extend(ranges.iter().copied().map(own)),
+    }
+    Arc::new(entries)
 }
 
 /// What [`is_private`](crate::net::is_private) says yes to.

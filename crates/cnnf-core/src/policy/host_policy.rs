@@ -1,6 +1,7 @@
 //! The part of a policy that one host needs, as an ordered list that can be read without the rest of the world.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::evaluate::Reason;
 use super::rule::{Effect, Mode, OnFailure, ServicePattern};
@@ -76,8 +77,14 @@ pub enum PeerMatch {
 /// A set of peers or of local addresses. Membership changes without any entry changing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Group {
-    /// Its members; they may overlap.
-    pub entries: BTreeSet<GroupEntry>,
+    /// Its members; they may overlap. Shared, as what many hosts need is the same.
+    pub entries: Arc<BTreeSet<GroupEntry>>,
+}
+
+impl FromIterator<GroupEntry> for Group {
+    fn from_iter<I: IntoIterator<Item = GroupEntry>>(entries: I) -> Self {
+        Self { entries: Arc::new(entries.into_iter().collect()) }
+    }
 }
 
 /// Members of a group.

@@ -73,7 +73,7 @@ impl<'a> Index<'a> {
     #[must_use]
     pub fn new(policy: &'a PolicySet, directory: &'a Directory) -> Self {
         let mut claims: Map<IpAddr, Vec<&'a Host>> = Map::default();
-        for host in directory.hosts.values() {
+        for (_, host) in directory.hosts() {
             for address in &host.addresses {
                 claims.entry(*address).or_default().push(host);
             }
@@ -93,7 +93,7 @@ impl<'a> Index<'a> {
         }
         let (sources, source_of) = Ends::new(policy, |rule| &rule.source);
         let (destinations, destination_of) = Ends::new(policy, |rule| &rule.destination);
-        let running = directory.hosts.values().flat_map(|host| host.instances.keys()).cloned();
+        let running = directory.hosts().flat_map(|(_, host)| host.instances.keys()).cloned();
         let exact =
             policy.rules.iter().flat_map(|rule| [&rule.source, &rule.destination]).filter_map(|end| match end {
                 End::Service { pattern, .. } => pattern.0.parse().ok(),
@@ -113,7 +113,7 @@ impl<'a> Index<'a> {
         let (source, destination) = (source_of.of_strangers(), destination_of.of_strangers());
         Self {
             policy,
-            hosts: directory.hosts.iter().collect(),
+            hosts: directory.hosts().collect(),
             claims,
             sources,
             destinations,
@@ -248,7 +248,7 @@ impl<'a: 'b, 'b> Lookup<'b> for &'b Index<'a> {
 
 fn listeners(directory: &Directory) -> Map<(*const Host, Protocol, u16), Listener<'_>> {
     let mut listeners = Map::default();
-    for host in directory.hosts.values() {
+    for (_, host) in directory.hosts() {
         for (key, endpoint) in host.instances.iter().flat_map(|(key, i)| i.endpoints.iter().map(move |e| (key, e))) {
             let at = (std::ptr::from_ref(host), endpoint.protocol, endpoint.port);
             let sole = || if endpoint.address.is_none() { Listener::Sole(key) } else { Listener::Varied };

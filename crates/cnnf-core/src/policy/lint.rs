@@ -74,7 +74,7 @@ pub fn lint<'e>(
 ) -> Findings {
     let index = Index::new(policy, directory);
     let known: BTreeSet<&ServiceKey> =
-        directory.hosts.values().flat_map(|host| host.instances.keys()).chain(policy.models.keys()).collect();
+        directory.hosts().flat_map(|(_, host)| host.instances.keys()).chain(policy.models.keys()).collect();
     let used = uses(policy, directory, &index, failsafes, seen, now);
     let mut findings = Findings::default();
     let mut pairs = 0;
@@ -199,7 +199,7 @@ fn inert(
                     return Some((format!("no service is '{}'", pattern.0), fix));
                 }
                 if !labels.0.is_empty() {
-                    let mut hosts = directory.hosts.values().filter(|host| host.labels.satisfy(labels));
+                    let mut hosts = directory.hosts().map(|(_, host)| host).filter(|host| host.labels.satisfy(labels));
                     let runs = hosts.any(|host| host.instances.keys().any(|key| pattern.matches(key)));
                     if !runs {
                         let fix =

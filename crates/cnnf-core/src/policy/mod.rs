@@ -3,10 +3,13 @@
 //! [`evaluate`] is the one meaning of a policy; everything else agrees with it by test. [`resolve`] cuts from it the part that one
 //! host needs, as a [`HostPolicy`].
 
+mod concern;
 mod delta;
+mod digest;
 mod evaluate;
 mod expiry;
 mod group;
+mod host_delta;
 mod host_policy;
 mod index;
 mod lint;
@@ -21,12 +24,15 @@ mod suggest;
 mod tests;
 mod trial;
 
+pub use concern::{Concern, basis, concerned};
 pub use delta::{Delta, Misfit, ObjectDelta, Placed, RuleDelta};
+pub use digest::Digest;
 pub use evaluate::{
     Connection, Considered, Decision, Party, Reason, Step, Trail, Vantage, deciding, evaluate, evaluate_trail,
 };
 pub use expiry::{WARNING, expiries, next_expiry};
 pub(crate) use group::{fnv, overlap, text_of};
+pub use host_delta::{GroupDelta, HostDelta, Mismatch, Splice};
 pub use host_policy::{Group, GroupEntry, GroupId, HostPolicy, HostRule, LocalMatch, PeerMatch};
 pub use index::Index;
 pub use lint::{Fault, Finding, Findings, MAX_PAIRS, lint};

@@ -39,7 +39,7 @@ impl<'a> Places<'a> {
     /// Places that the rules of `policies` tell apart; `indices` are theirs.
     pub(super) fn new(directory: &'a Directory, policies: &[&PolicySet], indices: Vec<&'a Index<'a>>) -> Self {
         let mut running: HashMap<&ServiceKey, Vec<(&HostId, &Host)>> = HashMap::new();
-        for (id, host) in &directory.hosts {
+        for (id, host) in directory.hosts() {
             for key in host.instances.keys() {
                 running.entry(key).or_default().push((id, host));
             }

@@ -69,7 +69,7 @@ pub fn renaming(policy: &PolicySet, new: &[Definition], directory: &Directory) -
     let mut out = Renaming::default();
     // keys with what becomes of them: whether some of it certainly or maybe keeps the name, and what else it can become
     let mut fates: BTreeMap<ServiceKey, (Holds, BTreeSet<ServiceKey>)> = BTreeMap::new();
-    for (id, host) in &directory.hosts {
+    for (id, host) in directory.hosts() {
         let old: Vec<&Definition> = of_host(&policy.definitions, host);
         let new: Vec<&Definition> = of_host(new, host);
         for (key, instance) in host.instances.iter().filter(|(key, _)| key.is_named()) {

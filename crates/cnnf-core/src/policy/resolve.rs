@@ -6,9 +6,11 @@
 mod egress;
 mod ingress;
 
+use std::cell::OnceCell;
+
 use super::evaluate::Reason;
-use super::group::{Entries, Groups, Whole, of_addresses};
-use super::host_policy::{GroupId, HostPolicy, HostRule, LocalMatch, PeerMatch};
+use super::group::{Groups, Whole};
+use super::host_policy::{HostPolicy, HostRule, LocalMatch, PeerMatch};
 use super::rule::{Effect, End, OnFailure, PolicySet, Rule, ServicePattern};
 use crate::directory::Directory;
 use crate::id::{HostId, ServiceKey};
@@ -32,13 +34,14 @@ pub struct Resolver<'a> {
     policy: &'a PolicySet,
     directory: &'a Directory,
     whole: Whole<'a>,
+    servers: OnceCell<Vec<egress::Server<'a>>>,
 }
 
 impl<'a> Resolver<'a> {
     /// Takes time in the order of the instances of all hosts.
     #[must_use]
     pub fn new(policy: &'a PolicySet, directory: &'a Directory) -> Self {
-        Self { policy, directory, whole: Whole::new(policy, directory) }
+        Self { policy, directory, whole: Whole::new(policy, directory), servers: OnceCell::new() }
     }
 
     /// What `host` needs at `now`.
@@ -47,7 +50,7 @@ impl<'a> Resolver<'a> {
     /// for services that the directory has on this host; the models of servers for all.
     #[must_use]
     pub fn resolve(&self, host: &HostId, now: Timestamp, generation: u64) -> HostPolicy {
-        let Some(this) = self.directory.hosts.get(host) else {
+        let Some(this) = self.directory.host(host) else {
             return HostPolicy { generation, ..HostPolicy::default() };
         };
         let mut groups = Groups::new(&self.whole, this);
@@ -59,7 +62,8 @@ impl<'a> Resolver<'a> {
                 ingress::rule(&mut groups, rule, effect, &mut ingress);
             }
         }
-        egress::models(&mut groups, &mut egress);
+        let servers = self.servers.get_or_init(|| egress::servers(&self.whole));
+        egress::models(&mut groups, servers, &mut egress);
         ingress::models(&mut groups, &mut ingress);
         HostPolicy {
             generation,
@@ -74,32 +78,18 @@ impl<'a> Resolver<'a> {
 }
 
 /// How a rule's end selects local ends; `None` if it selects none on this host.
-fn local(groups: &mut Groups<'_>, end: &End) -> Option<LocalMatch> {
+fn local<'a>(groups: &mut Groups<'_, 'a>, end: &'a End) -> Option<LocalMatch> {
     match end {
         End::Any => Some(LocalMatch::Any),
         End::Service { pattern, labels } => {
             groups.host.labels.satisfy(labels).then(|| LocalMatch::Service(pattern.clone()))
         }
-        end => keep_addresses(groups, end).map(|(id, _)| LocalMatch::Addresses(id)),
+        end => groups.keep_addresses(end).map(|(id, ..)| LocalMatch::Addresses(id)),
     }
 }
 
-/// The group of an end that is addresses; `None` for other ends.
-fn keep_addresses(groups: &mut Groups<'_>, end: &End) -> Option<(GroupId, Entries)> {
-    let entries = of_addresses(groups.policy.addresses(end)?.iter().copied());
-    let meaning = match end {
-        End::Object(name) => format!("object {name}"),
-        End::Addresses(ranges) => {
-            let texts: Vec<String> = ranges.iter().map(ToString::to_string).collect();
-            format!("addresses {}", texts.join(" "))
-        }
-        End::Any | End::Service { .. } => return None,
-    };
-    Some((groups.keep(meaning, entries.clone()), entries))
-}
-
 /// Local services with a model that a rule's end selects, with the addresses that it selects them at.
-fn modelled(groups: &Groups<'_>, end: &LocalMatch) -> Vec<(ServiceKey, LocalMatch)> {
+fn modelled(groups: &Groups<'_, '_>, end: &LocalMatch) -> Vec<(ServiceKey, LocalMatch)> {
     let meant = |key: &&ServiceKey| match end {
         LocalMatch::Any | LocalMatch::Addresses(_) => true,
         LocalMatch::Service(pattern) | LocalMatch::ServiceAt(pattern, _) => pattern.matches(key),
@@ -118,7 +108,7 @@ fn modelled(groups: &Groups<'_>, end: &LocalMatch) -> Vec<(ServiceKey, LocalMatc
 }
 
 /// Local services whose model may object, with what that does.
-fn judging(groups: &Groups<'_>) -> Vec<(ServiceKey, Effect)> {
+fn judging(groups: &Groups<'_, '_>) -> Vec<(ServiceKey, Effect)> {
     let keys = groups.host.instances.keys();
     keys.filter_map(|key| Some((key.clone(), groups.policy.judges(key)?))).collect()
 }

@@ -118,7 +118,7 @@ impl ServicePattern {
     /// Whether `key` is meant. `*` stands for any run of characters, also none.
     #[must_use]
     pub fn matches(&self, key: &ServiceKey) -> bool {
-        self.0 == key.as_str() || (key.is_named() && glob(self.0.as_bytes(), key.as_str().as_bytes()))
+        means(&self.0, key)
     }
 
     /// Whether this glob means every named service that `narrow` means. A star of `narrow` stands for anything, so only a star here can
@@ -136,8 +136,18 @@ impl ServicePattern {
     /// Whether this is a glob rather than one key.
     #[must_use]
     pub fn is_glob(&self) -> bool {
-        self.0.contains('*')
+        is_glob(&self.0)
     }
+}
+
+/// Whether `key` is what a pattern of this text means.
+pub(super) fn means(pattern: &str, key: &ServiceKey) -> bool {
+    pattern == key.as_str() || (key.is_named() && glob(pattern.as_bytes(), key.as_str().as_bytes()))
+}
+
+/// Whether a pattern of this text is a glob rather than one key.
+pub(super) fn is_glob(pattern: &str) -> bool {
+    pattern.contains('*')
 }
 
 /// One end of a rule.

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::evaluate::{Connection, Party, Vantage};
-use super::rule::{Effect, PolicySet, Rule, ServicePattern};
+use super::rule::{Effect, PolicySet, Rule, ServicePattern, means};
 use crate::directory::{Directory, Host};
 use crate::id::{HostId, ServiceKey};
 use crate::label::Labels;
@@ -44,7 +44,7 @@ impl<'a> Lookup<'a> for Everything<'a> {
     }
 
     fn host(&self, id: &HostId) -> Option<&'a Host> {
-        self.directory.hosts.get(id)
+        self.directory.host(id)
     }
 
     fn claimants(&self, address: IpAddr) -> impl Iterator<Item = &'a Host> {
@@ -140,7 +140,7 @@ impl<'a> Sight<'a> {
                 self.client_service.is_some_and(|key| pattern.matches(key))
                     && (labels.0.is_empty() || hosts.next().is_some())
             }
-            Vantage::Server => effect != Effect::Prevent && hosts.any(|host| may_run(host, pattern)),
+            Vantage::Server => effect != Effect::Prevent && hosts.any(|host| may_run(host, &pattern.0)),
         }
     }
 
@@ -178,9 +178,7 @@ impl<'a> Sight<'a> {
     fn client_meets(&self, peer: &Peer) -> bool {
         match (peer, self.vantage) {
             (Peer::Service(key), Vantage::Client) => self.client_service == Some(key),
-            (Peer::Service(key), Vantage::Server) => {
-                self.client_hosts.iter().any(|host| may_run(host, &ServicePattern::of(key)))
-            }
+            (Peer::Service(key), Vantage::Server) => self.client_hosts.iter().any(|host| may_run(host, key.as_str())),
             _ => self.address_meets(&self.connection.client, peer),
         }
     }
@@ -205,11 +203,11 @@ fn is_on(party: &Party, host: Option<&HostId>) -> bool {
 }
 
 /// Whether traffic of such a service may come from `host`: it has an instance, or the name stands for what has no service.
-pub(super) fn may_run(host: &Host, pattern: &ServicePattern) -> bool {
-    host.instances.keys().any(|key| pattern.matches(key)) || stands_for_no_service(pattern)
+pub(super) fn may_run(host: &Host, pattern: &str) -> bool {
+    host.instances.keys().any(|key| means(pattern, key)) || stands_for_no_service(pattern)
 }
 
 /// Whether the name stands for what has no service: such traffic may come from any host.
-pub(super) fn stands_for_no_service(pattern: &ServicePattern) -> bool {
-    matches!(&*pattern.0, "kernel" | "unknown" | "ambiguous")
+pub(super) fn stands_for_no_service(pattern: &str) -> bool {
+    matches!(pattern, "kernel" | "unknown" | "ambiguous")
 }

@@ -281,7 +281,7 @@ impl Judge<'_> {
             Vantage::Client => &connection.client,
             Vantage::Server => &connection.server,
         };
-        let host = local.host.as_ref().and_then(|id| self.directory.hosts.get(id));
+        let host = local.host.as_ref().and_then(|id| self.directory.host(id));
         let mode = host.map(|host| self.index.policy().mode_of(host.mode, local.service.as_ref()));
         Fate { effect, reason, side, host: local.host.clone(), mode }
     }

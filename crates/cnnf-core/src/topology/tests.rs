@@ -21,13 +21,10 @@ fn host(address: &str, service: &str, port: Option<u16>) -> Host {
 }
 
 fn two_hosts() -> Directory {
-    Directory {
-        hosts: [
-            (HostId::new("a"), host("10.0.0.1", "client", None)),
-            (HostId::new("b"), host("10.0.0.2", "server", Some(80))),
-        ]
-        .into(),
-    }
+    Directory::from_iter([
+        (HostId::new("a"), host("10.0.0.1", "client", None)),
+        (HostId::new("b"), host("10.0.0.2", "server", Some(80))),
+    ])
 }
 
 fn record(client: (Option<&str>, &str), server: (Option<&str>, &str), port: u16) -> FlowRecord {
@@ -110,7 +107,7 @@ fn flows_without_any_service_are_nobodys_edge() {
 fn the_view_has_every_service_or_only_connected_ones() {
     let mut topology = Topology::default();
     let mut directory = two_hosts();
-    directory.hosts.insert(HostId::new("c"), host("10.0.0.3", "idle", Some(99)));
+    directory.insert(HostId::new("c"), host("10.0.0.3", "idle", Some(99)));
     let seen = record((Some("client"), "10.0.0.1"), (None, "10.0.0.2"), 80);
     let edge = topology.absorb(&HostId::new("a"), &seen, &directory, &BTreeMap::new()).expect("counts").edge;
     let policy = PolicySet::default();
@@ -196,7 +193,7 @@ fn ports_read_as_they_are_written() {
 fn the_view_is_filtered() {
     let mut topology = Topology::default();
     let mut directory = two_hosts();
-    directory.hosts.insert(HostId::new("c"), host("10.0.0.3", "idle", Some(99)));
+    directory.insert(HostId::new("c"), host("10.0.0.3", "idle", Some(99)));
     for (server, port) in [("10.0.0.2", 80), ("10.0.0.3", 99), ("192.0.2.1", 40_000)] {
         let seen = record((Some("client"), "10.0.0.1"), (None, server), port);
         topology.absorb(&HostId::new("a"), &seen, &directory, &BTreeMap::new());

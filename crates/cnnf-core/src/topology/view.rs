@@ -102,7 +102,7 @@ pub(super) struct Places<'a>(BTreeMap<&'a ServiceKey, Vec<(&'a HostId, &'a Host)
 impl<'a> Places<'a> {
     fn new(directory: &'a Directory) -> Self {
         let mut places: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for (id, host) in &directory.hosts {
+        for (id, host) in directory.hosts() {
             for key in host.instances.keys() {
                 places.entry(key).or_default().push((id, host));
             }

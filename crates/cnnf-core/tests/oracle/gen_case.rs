@@ -167,7 +167,7 @@ impl Case {
 
     pub(crate) fn to_core(&self) -> (PolicySet, Directory, Connection) {
         let hosts = self.hosts.iter().enumerate().map(|(n, host)| (id(n), core_host(host)));
-        let directory = Directory { hosts: hosts.collect() };
+        let directory = hosts.collect();
         let rules = self.rules.iter().enumerate().map(|(n, rule)| core_rule(n as u64 + 1, rule));
         let office = self.office.iter().map(|span| range(*span)).collect();
         let policy = PolicySet {

@@ -7,7 +7,7 @@ use cnnf_core::failsafe::Failsafes;
 use cnnf_core::id::ServiceKey;
 use cnnf_core::net::{AddrRange, Ports, Protocol};
 use cnnf_core::policy::{
-    Effect, Group, GroupEntry, GroupId, HostPolicy, HostRule, LocalMatch, Mode, OnFailure, PeerMatch, Reason, RuleId,
+    Effect, GroupEntry, GroupId, HostPolicy, HostRule, LocalMatch, Mode, OnFailure, PeerMatch, Reason, RuleId,
     ServicePattern,
 };
 use cnnf_core::ruleset::{HostFacts, LocalService, QueueBackend, Slot};
@@ -45,7 +45,7 @@ pub(crate) fn policy() -> Fallible<HostPolicy> {
             entries.extend(PORTS.map(|port| endpoint(server, Protocol::Tcp, port)));
             entries.extend(PORTS.map(|port| endpoint(server, Protocol::Udp, port)));
         }
-        policy.groups.insert(GroupId(n + 1), Group { entries });
+        policy.groups.insert(GroupId(n + 1), entries.into_iter().collect());
         policy.egress.push(HostRule {
             reason: Reason::Rule { id: RuleId(u64::from(n) + 1), name: format!("rule {}", n + 1), revision: 1 },
             local: LocalMatch::Service(ServicePattern::of(&key(service))),

@@ -300,7 +300,7 @@ impl World {
             evidence_queue: 6403,
             counters: true,
         };
-        let directory = Directory { hosts: [(this.clone(), here), (far, there)].into() };
+        let directory = Directory::from_iter([(this.clone(), here), (far, there)]);
         Self { policy, directory, facts, this, mode: case.mode }
     }
 

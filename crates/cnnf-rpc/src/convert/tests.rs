@@ -9,8 +9,8 @@ use cnnf_core::identity::Definition;
 use cnnf_core::label::Labels;
 use cnnf_core::net::{AddrRange, PortRange, Ports, Protocol};
 use cnnf_core::policy::{
-    AddressObject, Effect, End, Group, GroupEntry, GroupId, HostPolicy, HostRule, LocalMatch, Mode, OnFailure,
-    PeerMatch, Reason, Rule, RuleId, ServicePattern, Vantage,
+    AddressObject, Effect, End, Group, GroupEntry, GroupId, HostDelta, HostPolicy, HostRule, LocalMatch, Mode,
+    OnFailure, PeerMatch, Reason, Rule, RuleId, ServicePattern, Vantage,
 };
 use cnnf_core::time::Timestamp;
 use cnnf_core::topology::{Edge, Peer};
@@ -181,7 +181,7 @@ fn any_group() -> impl Strategy<Value = Group> {
     let port = (any_protocol(), any::<u16>()).prop_map(|(protocol, port)| (protocol, any_port(protocol, port)));
     let entry = (any_range(), any::<bool>(), option::of(port));
     let entry = entry.prop_map(|(addresses, own, port)| GroupEntry { addresses, own, port });
-    btree_set(entry, 0..5).prop_map(|entries| Group { entries })
+    btree_set(entry, 0..5).prop_map(Group::from_iter)
 }
 
 prop_compose! {
@@ -253,12 +253,14 @@ prop_compose! {
 proptest! {
     #[test]
     fn values_come_through(
-        policy in any_host_policy(), event in any_event(), flow in any_flow(), client in any_peer(), server in any_peer(),
+        policy in any_host_policy(), next in any_host_policy(), event in any_event(), flow in any_flow(), client in any_peer(), server in any_peer(),
         endpoint in any_endpoint(), addresses in btree_set(any_addr(), 0..5),
         instances in btree_map(any_key(), (btree_set(any_endpoint(), 0..4), any::<bool>(), btree_set(any_key(), 0..3)), 0..4),
         at in any_time(), lost: u64, what in ".{0,30}",
     ) {
-        prop_assert_eq!(through::<_, v1::HostPolicy>(&policy), policy);
+        prop_assert_eq!(through::<_, v1::HostPolicy>(&policy), policy.clone());
+        let delta = through::<_, v1::HostPolicyDelta>(&HostDelta::between(&policy, &next));
+        prop_assert_eq!(delta.apply(&policy), Ok(next));
         prop_assert_eq!(through::<_, v1::ConnectionEvent>(&event), event.clone());
         prop_assert_eq!(through::<_, v1::FlowRecord>(&flow), flow.clone());
         let edge = Edge { client, server, protocol: flow.key.protocol, port: flow.key.port };

@@ -49,7 +49,7 @@ fn directory() -> Directory {
         host("db1", "env=prod", "10.0.0.2", &[(DB, 5432)]),
         host("test1", "env=test", "10.0.0.3", &[(CURL, 0)]),
     ];
-    Directory { hosts: hosts.into() }
+    hosts.into_iter().collect()
 }
 
 pub(super) fn service(text: &str) -> End {
@@ -63,7 +63,7 @@ pub(super) fn rule(id: u64, source: End, destination: End, effect: Effect) -> Ru
 /// From a service of a host, or an address without a defender, to a database's port.
 fn to_db(from: &str, client: Option<&str>) -> Connection {
     let directory = directory();
-    let at = directory.hosts.get(&HostId::new(from)).map(|h| *h.addresses.first().expect("one"));
+    let at = directory.host(&HostId::new(from)).map(|h| *h.addresses.first().expect("one"));
     Connection {
         client: Party {
             host: at.map(|_| HostId::new(from)),
@@ -220,7 +220,8 @@ fn a_change_of_members_changes_no_entry() {
         rules([rule(1, service(SHOP), service(DB), Effect::Allow), rule(2, End::Any, service(DB), Effect::Prevent)]);
     let mut directory = directory();
     let before = resolve(&policy, &directory, &HostId::new("web1"), NOW, 1);
-    directory.hosts.extend([host("db2", "env=prod", "10.0.0.4", &[(DB, 5432)])]);
+    let (id, db2) = host("db2", "env=prod", "10.0.0.4", &[(DB, 5432)]);
+    directory.insert(id, db2);
     let after = resolve(&policy, &directory, &HostId::new("web1"), NOW, 2);
     assert_eq!((&before.egress, &before.ingress), (&after.egress, &after.ingress));
     let PeerMatch::Group(id) = before.egress[0].peer else { panic!("a group") };
@@ -229,8 +230,8 @@ fn a_change_of_members_changes_no_entry() {
         own: false,
         port: Some((Protocol::Tcp, 5432)),
     };
-    assert_eq!(before.groups[&id].entries, [entry("10.0.0.2")].into());
-    assert_eq!(after.groups[&id].entries, [entry("10.0.0.2"), entry("10.0.0.4")].into());
+    assert_eq!(*before.groups[&id].entries, [entry("10.0.0.2")].into());
+    assert_eq!(*after.groups[&id].entries, [entry("10.0.0.2"), entry("10.0.0.4")].into());
     assert_eq!(before.egress[0].local, LocalMatch::Service(ServicePattern(SHOP.into())));
 }
 

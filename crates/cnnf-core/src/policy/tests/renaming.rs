@@ -44,7 +44,7 @@ fn directory(hosts: &[(&str, &str, &[Runs])]) -> Directory {
         };
         (HostId::new(name), host)
     });
-    Directory { hosts: hosts.collect() }
+    hosts.collect()
 }
 
 fn rule(id: u64, pattern: &str) -> Rule {

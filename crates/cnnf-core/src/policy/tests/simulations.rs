@@ -32,7 +32,7 @@ fn edge() -> impl Strategy<Value = Edge> {
 fn everywhere(world: &World, peer: &Peer) -> Vec<Party> {
     match peer {
         Peer::Service(key) => {
-            let hosts = world.directory.hosts.iter().filter(|(_, host)| host.instances.contains_key(key));
+            let hosts = world.directory.hosts().filter(|(_, host)| host.instances.contains_key(key));
             let party = |(id, address): (&crate::id::HostId, &IpAddr)| Party {
                 host: Some(id.clone()),
                 service: Some(key.clone()),

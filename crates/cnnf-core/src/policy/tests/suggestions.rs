@@ -100,7 +100,7 @@ proptest! {
             mode: Mode::Enforce,
             instances: BTreeMap::new(),
         };
-        let directory = Directory { hosts: [(HostId::new("h"), host)].into() };
+        let directory = Directory::from_iter([(HostId::new("h"), host)]);
         let here = |service: ServiceKey| Party {
             host: Some(HostId::new("h")),
             service: Some(service),

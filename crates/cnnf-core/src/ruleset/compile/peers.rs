@@ -135,7 +135,7 @@ impl Compiler<'_> {
 
     /// A group's members, with the host's own addresses written out.
     fn members(&self, group: GroupId) -> impl Iterator<Item = (AddrRange, Option<(Protocol, u16)>)> {
-        let entries = self.policy.groups.get(&group).into_iter().flat_map(|group| &group.entries);
+        let entries = self.policy.groups.get(&group).into_iter().flat_map(|group| group.entries.iter());
         entries.flat_map(|entry| {
             let own = if entry.own { &self.own[..] } else { &[] };
             let own = own.iter().filter_map(|own| overlap(*own, entry.addresses));

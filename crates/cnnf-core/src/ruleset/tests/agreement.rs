@@ -36,7 +36,7 @@ fn connection(case: &Case, vantage: Vantage) -> Connection {
 /// What should be seen of a connection at one side, by the meaning of the policy, the host's mode and its failsafes.
 fn expected(world: &World, case: &Case, vantage: Vantage) -> Option<LogPrefix> {
     let decision = evaluate(&world.policy, &world.directory, &connection(case, vantage), vantage, NOW);
-    let mode = world.policy.mode_of(world.directory.hosts[&case.host].mode, Some(&case.service));
+    let mode = world.policy.mode_of(world.directory.host(&case.host).expect("there").mode, Some(&case.service));
     if world.failsafes.pass(vantage == Vantage::Client, case.protocol, case.port) {
         return None;
     }
@@ -119,7 +119,7 @@ proptest! {
     #[test]
     fn over_loopback_both_sides_judge((world, cases) in cases(), server: prop::sample::Index) {
         let table = table(&world, &cases[0]);
-        let host = &world.directory.hosts[&cases[0].host];
+        let host = world.directory.host(&cases[0].host).expect("there");
         let servers: Vec<_> = host.instances.keys().cloned().chain([ServiceKey::unknown()]).collect();
         for mut case in cases {
             let own = |a: IpAddr| a.is_loopback() || host.addresses.contains(&a);
@@ -169,8 +169,8 @@ proptest! {
     #[test]
     fn observing_and_alerting_never_hold_or_drop((world, cases) in cases(), nobody_listens: bool) {
         let mut observing = world.clone();
-        for host in observing.directory.hosts.values_mut() {
-            host.mode = Mode::Observe;
+        for id in world.directory.ids() {
+            observing.directory.change(id, |host| host.mode = Mode::Observe);
         }
         let mut alerting = world;
         alerting.policy = without_prevent(alerting.policy);

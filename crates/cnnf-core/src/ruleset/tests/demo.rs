@@ -45,7 +45,7 @@ fn rule(id: u64, source: &str, destination: &str, effect: Effect) -> Rule {
 
 fn table(host_name: &str, service: &str, rules: Vec<Rule>, queue: QueueBackend) -> Ruleset {
     let directory =
-        Directory { hosts: [host(1, "nginx", Some(80)), host(2, "fetch", None), host(3, "redis", Some(6379))].into() };
+        Directory::from_iter([host(1, "nginx", Some(80)), host(2, "fetch", None), host(3, "redis", Some(6379))]);
     let policy = PolicySet { rules, ..PolicySet::default() };
     let id = HostId::new(host_name);
     let facts = HostFacts {
@@ -57,7 +57,7 @@ fn table(host_name: &str, service: &str, rules: Vec<Rule>, queue: QueueBackend) 
         cgroup_levels: 3,
         queue,
         failsafes: Failsafes::with_controller(7443),
-        addresses: directory.hosts[&id].addresses.clone(),
+        addresses: directory.host(&id).expect("there").addresses.clone(),
         udp_ports: [68].into(),
         epoch: 0,
         log_group: 86,

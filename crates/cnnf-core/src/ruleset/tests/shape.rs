@@ -29,7 +29,7 @@ proptest! {
 
     #[test]
     fn every_table_is_well_formed(world in world()) {
-        for id in world.directory.hosts.keys() {
+        for id in world.directory.ids() {
             let policy = resolve(&world.policy, &world.directory, id, NOW, 1);
             let facts = world.facts(id);
             let table = compile(&policy, &facts);

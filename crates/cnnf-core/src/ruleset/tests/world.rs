@@ -243,7 +243,7 @@ pub(crate) fn world() -> impl Strategy<Value = World> {
                 definitions: Vec::new(),
             };
             let hosts = hosts.into_iter().enumerate();
-            let directory = Directory { hosts: hosts.map(|(n, h)| (HostId::new(format!("h{}", n + 1)), h)).collect() };
+            let directory = hosts.map(|(n, h)| (HostId::new(format!("h{}", n + 1)), h)).collect();
             let few = |ports: Option<Ports>| ports.filter(|p| *p != Ports::Any).unwrap_or(Ports::Only(Vec::new()));
             let failsafes = Failsafes { ingress: few(failsafes.0), egress: few(failsafes.1) };
             World { policy, directory, failsafes, queue }
@@ -255,7 +255,7 @@ pub(crate) fn world() -> impl Strategy<Value = World> {
 pub(crate) fn meetings() -> impl Strategy<Value = (World, Vec<Connection>)> {
     world().prop_flat_map(|world| {
         let party = |directory: &Directory| {
-            let hosts = directory.hosts.iter();
+            let hosts = directory.hosts();
             let own = hosts.flat_map(|(id, host)| host.addresses.iter().map(|address| (Some(id.clone()), *address)));
             let known: Vec<_> = own.clone().collect();
             let others = ["127.0.0.1", "::1"].into_iter().chain(OUTSIDE).map(address);
@@ -280,7 +280,7 @@ pub(crate) fn meetings() -> impl Strategy<Value = (World, Vec<Connection>)> {
 /// A world with connections that one of its hosts judges.
 pub(super) fn cases() -> impl Strategy<Value = (World, Vec<Case>)> {
     world().prop_flat_map(|world| {
-        let hosts: Vec<HostId> = world.directory.hosts.keys().cloned().collect();
+        let hosts: Vec<HostId> = world.directory.ids().cloned().collect();
         let (directory, queue) = (world.directory.clone(), world.queue);
         let cases = select(hosts).prop_flat_map(move |id| vec(case_on(&directory, id, queue), CASES));
         (Just(world), cases)
@@ -301,7 +301,7 @@ fn edges() -> BTreeSet<(Protocol, u16)> {
 }
 
 fn case_on(directory: &Directory, id: HostId, queue: QueueBackend) -> impl Strategy<Value = Case> + use<> {
-    let host = &directory.hosts[&id];
+    let host = directory.host(&id).expect("there");
     let special: &[&str] = match queue {
         QueueBackend::None => &["unknown", "kernel"], // nobody to find out that it is ambiguous
         _ => &["unknown", "kernel", "ambiguous"],
@@ -318,7 +318,7 @@ fn case_on(directory: &Directory, id: HostId, queue: QueueBackend) -> impl Strat
     let more = [(Protocol::Udp, 50_000), (Protocol::Other(47), 0), (Protocol::Icmp, 13)];
     let usual: Vec<_> = PORTS.into_iter().chain(more).collect();
     let edges: Vec<_> = edges().into_iter().collect();
-    let elsewhere: Vec<&Host> = directory.hosts.iter().filter(|(of, _)| **of != id).map(|(_, host)| host).collect();
+    let elsewhere: Vec<&Host> = directory.hosts().filter(|(of, _)| **of != id).map(|(_, host)| host).collect();
     let away = elsewhere.iter().flat_map(|host| host.addresses.iter().copied()).filter(|far| !own.contains(far));
     let places: Vec<(IpAddr, bool)> =
         away.chain(OUTSIDE.map(address)).map(|far| (far, false)).chain(inside.iter().map(|far| (*far, true))).collect();
@@ -363,7 +363,7 @@ fn case_on(directory: &Directory, id: HostId, queue: QueueBackend) -> impl Strat
 impl World {
     /// What a host knows of itself: odd services are known by cgroup, even ones must be asked for.
     pub(super) fn facts(&self, id: &HostId) -> HostFacts {
-        let host = &self.directory.hosts[id];
+        let host = self.directory.host(id).expect("there");
         let services = host.instances.keys().map(|key| LocalService {
             key: key.clone(),
             slot: slot_of(key),

@@ -81,7 +81,7 @@ prop_compose! {
         mode in select(&[Mode::Observe, Mode::Enforce][..]), egress in vec(entry(), 0..5), ingress in vec(entry(), 0..5),
         members in vec(members(), GROUPS as usize),
     ) -> HostPolicy {
-        let groups = (1..).map(GroupId).zip(members.into_iter().map(|entries| Group { entries })).collect();
+        let groups = (1..).map(GroupId).zip(members.into_iter().map(Group::from_iter)).collect();
         HostPolicy { generation: 1, mode, egress, ingress, groups, ..HostPolicy::default() }
     }
 }
@@ -152,7 +152,7 @@ proptest! {
                 });
                 let on = |port| somewhere.iter().map(move |entry| GroupEntry { port, ..*entry });
                 let drawn = anywhere.iter().chain(exact).copied().chain(on(dns)).chain(on(dynamic));
-                group.entries = drawn.chain(ever).collect();
+                *group = drawn.chain(ever).collect();
             }
             compile(&policy, &facts)
         };

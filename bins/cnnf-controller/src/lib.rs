@@ -1,0 +1,97 @@
+//! The controller: holds what was learned and what was decided, and tells each host what to enforce.
+
+mod auth;
+mod backup;
+mod changes;
+mod clock;
+mod config;
+mod controller;
+mod credential;
+mod distribute;
+mod edit;
+mod failure;
+mod grpc;
+mod ingest;
+mod init;
+#[path = "../../../packaging/manual.rs"]
+mod manual;
+mod notify;
+mod owner;
+mod people;
+mod pki;
+mod run;
+mod sandbox;
+mod settings;
+pub mod simulation;
+mod state;
+mod tasks;
+mod web;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use failure::Failure;
+
+#[derive(Parser)]
+#[command(
+    name = "cnnf-controller",
+    version,
+    about = "Holds what was learned of all hosts and the rules, and tells each host what to enforce"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Makes a CA, a server certificate, a database and an administrator's credential
+    Init(init::Args),
+    /// Serves until it is told to stop
+    Run(config::Args),
+    /// Goes from one CA to the next, without a host losing its connection
+    RotateCa(pki::rotation::Args),
+    /// Copies everything to one new file, also while the controller runs
+    Backup(backup::Args),
+    /// Makes an empty data directory what a backup says
+    Restore(backup::Args),
+    /// Checks a configuration file
+    CheckConfig {
+        /// The file
+        file: PathBuf,
+    },
+    /// Writes manual pages and completions
+    #[command(hide = true)]
+    Manual(manual::Args),
+}
+
+/// The program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match dispatch(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            failure.code.into()
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Init(args) => init::run(&args),
+        Command::Run(args) => run::run(config::load(&args)?),
+        Command::Backup(args) => backup::backup(&args),
+        Command::Restore(args) => backup::restore(&args),
+        Command::RotateCa(args) => pki::rotation::run(&args),
+        Command::Manual(args) => args.write(Cli::command(), "8").map_err(Failure::refused),
+        Command::CheckConfig { file } => {
+            config::check(&file)?;
+            println!("{} is good", file.display());
+            Ok(())
+        }
+    }
+}
