@@ -85,6 +85,7 @@ impl Defender {
         let groups = kernel.groups.iter().map(|(path, id)| Observation::CgroupSeen { path: path.clone(), id: *id });
         defender.handle(Event::Observed(groups.collect()), kernel, now);
         defender.look(kernel, now);
+        defender.handle(Event::Begun, kernel, now);
         defender.handle(Event::Dumped(Vec::new()), kernel, now);
         Ok(defender)
     }
