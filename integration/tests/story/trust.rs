@@ -45,7 +45,7 @@ fn root_certificates_are_renewed_and_the_ca_changes_on_one_stream() {
         world.exec("controller", cnnf_lab::Placement::Unit("rotation"), command)
     };
     assert!(rotate("").success());
-    within(SOON * 5, "the host has renewed by the new CA", || rotate("--status").success());
+    within(SOON * 10, "the host has renewed by the new CA", || rotate("--status").success());
     assert!(rotate("--finish").success());
     within(SOON, "the new credential is good", || world.ctl(&["status"]).success());
     assert!(said(&world, "web1", "the certificate is renewed") >= 3);
