@@ -54,8 +54,20 @@ event_of() { # event_of KIND SERVER FILTER
 }
 phase_is() { ask models show "$1" | jq -e --arg p "$2" '.phase == $p'; }
 
+# ---- the browser's way into the world
+VETH=cnnf-demo
+join() { # one end here as 10.86.0.254, the other on the world's bridge
+    local pid; pid=$(cnnf-lab status -o json | jq -e .bridge.pid)
+    ip link add "$VETH" type veth peer name demo netns "/proc/$pid/ns/net"
+    nsenter --net="/proc/$pid/ns/net" ip link set demo master br0 up
+    ip address add 10.86.0.254/24 dev "$VETH"
+    ip link set "$VETH" up
+}
+leave() { ip link delete "$VETH" 2>/dev/null || true; }
+served() { curl -sS -m 2 --cacert "$CNNF_LAB_DIR/controller/pki/ca.crt" https://10.86.0.250:8443/ | grep -q '<div id="root"'; }
+
 # ---- the story
-trap 'cnnf-lab down >/dev/null 2>&1 || true' EXIT
+trap 'leave; cnnf-lab down >/dev/null 2>&1 || true' EXIT
 trap 'exit 130' INT TERM
 
 chapter "Four hosts come up: a web server, a client of it, a database, and a machine without a defender"
@@ -119,12 +131,22 @@ chapter "Everything is seen"
 ctl status
 ctl radar
 
+chapter "The page shows all of it"
+leave
+join || fail "this machine cannot join the world's network 10.86.0.0/24: is it in use here?"
+within 5 "the page" served
+password=$(sed -n 's/.*one-time password: //p' "$CNNF_LAB_DIR/hosts/controller/log/cnnf-controller-init.service.log")
+[ -n "$password" ] || fail "init has printed no password"
+good "https://10.86.0.250:8443   sign in as admin with $password (once: you choose your own then)"
+say "Its certificate is of the world's own CA: a browser asks whether to trust it, or import $CNNF_LAB_DIR/controller/pki/ca.crt."
+
 if [ -n "${CHECK:-}" ]; then
+    leave
     cnnf-lab down
     trap - EXIT
     printf '\n%s%sall %d steps hold%s\n' "$bold" "$green" "$step" "$off"
 else
-    printf '\n%sThe world stays up.%s Try: CNNF_LAB_DIR=%s cnnf-lab ctl -- radar (binaries in %s). Ctrl-C ends it.\n' \
+    printf '\n%sThe world and its page stay up.%s Try: CNNF_LAB_DIR=%s cnnf-lab ctl -- radar (binaries in %s). Ctrl-C ends it.\n' \
         "$bold" "$off" "$CNNF_LAB_DIR" "$BIN"
     sleep infinity &
     wait $!
