@@ -177,7 +177,7 @@ impl<'a> Touched<'a> {
                 ends.push(&rule.source);
             }
             let by_client = effect != Effect::Prevent && moves.touch(&rule.source);
-            let by_defended = effect == Effect::Alert && moves.places && !rule.source.is_service();
+            let by_defended = effect != Effect::Prevent && moves.places && !rule.source.is_service();
             if by_client || by_defended {
                 ends.push(&rule.destination);
             }
