@@ -5,6 +5,8 @@ mod backup;
 mod changes;
 mod clock;
 mod config;
+#[path = "../../../packaging/confine.rs"]
+mod confine;
 mod controller;
 mod credential;
 mod distribute;
@@ -15,7 +17,6 @@ mod ingest;
 mod init;
 #[path = "../../../packaging/manual.rs"]
 mod manual;
-mod notify;
 mod owner;
 mod people;
 mod pki;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use cnnf_rpc::tls::{self, LiveTls, WebTls};
 use cnnf_store::Store;
+use sd_notify::NotifyState;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -15,7 +16,6 @@ use crate::clock::now;
 use crate::config::Config;
 use crate::controller::Controller;
 use crate::failure::Failure;
-use crate::notify::notify;
 use crate::pki::{Folder, Trust, rotation};
 use crate::{distribute, grpc, init, sandbox, tasks, web};
 
@@ -54,15 +54,23 @@ async fn serve(config: &Config) -> Result<(), Failure> {
     let service = start(&controller, grpc, &server_tls, web, &web_tls);
     tokio::spawn(rotation::watch(Arc::clone(&controller), config.data_dir.clone(), (server_tls, web_tls)));
     tracing::info!(listen = %grpc_at, web = %web_at, "the controller runs");
-    notify("READY=1");
+    tell(NotifyState::Ready);
     tokio::select! {
         _ = terminate.recv() => {}
         _ = tokio::signal::ctrl_c() => {}
     }
     tracing::info!("the controller ends");
-    notify("STOPPING=1");
+    tell(NotifyState::Stopping);
     stop(&controller, service).await;
     Ok(())
+}
+
+/// Tells the service manager, if there is one that wants to know.
+fn tell(state: NotifyState<'_>) {
+    let said = state.to_string();
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!("cannot tell the service manager {said}: {error}");
+    }
 }
 
 /// The tasks of a running controller.

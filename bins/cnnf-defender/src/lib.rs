@@ -3,6 +3,8 @@
 mod ability;
 mod agent;
 mod config;
+#[path = "../../../packaging/confine.rs"]
+mod confine;
 mod credentials;
 mod doctor;
 mod enroll;

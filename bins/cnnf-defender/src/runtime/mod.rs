@@ -32,7 +32,7 @@ use crate::enrolment::Enrolment;
 use crate::failure::Failure;
 use crate::link::Link;
 use crate::local;
-use crate::notify::{self, notify};
+use crate::notify::{self, NotifyState, notify};
 use crate::prove::Prover;
 use crate::sandbox;
 use crate::snapshot;
@@ -206,7 +206,7 @@ fn begin(config: Config, table_only: bool) -> Result<(), Failure> {
         .name("link".into())
         .spawn(move || talk(link, prover, statuses_rx, local, &state_dir))
         .map_err(|error| Failure::refused(format_args!("a thread: {error}")))?;
-    notify("READY=1");
+    notify(NotifyState::Ready);
     main.run(&inbox);
     Ok(())
 }
@@ -275,7 +275,7 @@ async fn stopped() {
 }
 
 fn leave(socket: &Path) -> ! {
-    notify("STOPPING=1");
+    notify(NotifyState::Stopping);
     let _ = std::fs::remove_file(socket);
     std::process::exit(0)
 }
@@ -328,7 +328,7 @@ impl Main {
             if told.is_none_or(|at: Instant| at.elapsed() >= ALIVE) {
                 told = Some(Instant::now());
                 match self.pulses.silent(HANGS) {
-                    None => notify("WATCHDOG=1"),
+                    None => notify(NotifyState::Watchdog),
                     Some(thread) => {
                         tracing::error!("the thread {thread} hangs: the service manager shall start this anew")
                     }
