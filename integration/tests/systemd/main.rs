@@ -217,16 +217,24 @@ fn root_a_defender_names_what_systemd_runs() {
         assert!(Instant::now() < end, "{missing:?} are not among {answer:#}");
         std::thread::sleep(Duration::from_millis(100));
     }
-    // from the first connection on: what waited for its name was named rightly
-    let answer = world.ctl_json(&["edges", "list", "--from", "unit:batch"]);
-    let edges = answer["edges"].as_array().unwrap().iter();
-    let edge =
-        |e: &Value| (e["port"].as_u64().unwrap(), e["server"]["service"].to_string(), e["connections"].to_string());
-    // a port that is refused over IPv6 is an edge to an address
-    let mut named: Vec<_> = edges.map(edge).filter(|(_, service, _)| service != "\"\"").collect();
-    named.sort();
+    // from the first connection on: what waited for its name was named rightly, once all of it is reported
+    let named = || {
+        let answer = world.ctl_json(&["edges", "list", "--from", "unit:batch"]);
+        let edge =
+            |e: &Value| (e["port"].as_u64().unwrap(), e["server"]["service"].to_string(), e["connections"].to_string());
+        // a port that is refused over IPv6 is an edge to an address
+        let edges = answer["edges"].as_array().unwrap().iter().map(edge);
+        let mut named: Vec<_> = edges.filter(|(_, service, _)| service != "\"\"").collect();
+        named.sort();
+        named
+    };
     let expected = [(80, "nginx", 1), (5432, "front@15-main", 1), (8080, "relay", 1), (8090, "greet@", 2)];
-    assert_eq!(named, expected.map(|(port, unit, n)| (port, format!("\"unit:{unit}\""), format!("\"{n}\""))));
+    let expected = expected.map(|(port, unit, n)| (port, format!("\"unit:{unit}\""), format!("\"{n}\"")));
+    let end = Instant::now() + Duration::from_secs(10);
+    while named() != expected && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(named(), expected);
 }
 
 #[test]
