@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use cnnf_core::event;
-use cnnf_core::ruleset::{PASSED, Slot};
-use cnnf_host::dataplane::{Counted, Found, Outcome, Reconciler, epoch};
+use cnnf_core::ruleset::Slot;
+use cnnf_host::dataplane::{Found, Outcome, Reconciler, epoch};
 use cnnf_host::kernel::{QueueStats, STATS_PATH, parse_stats};
 use cnnf_host::observe::connections;
 use cnnf_host::observe::containers::Containers;
@@ -20,6 +20,7 @@ use cnnf_rpc::{limits, v1};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
 
+use super::counted::{FAIL_OPEN, Seen};
 use super::hits::Hits;
 use super::older::Wishes;
 use super::shared::Shared;
@@ -86,7 +87,7 @@ pub(super) struct Executor {
     containers: Arc<Containers>,
     wishes: Wishes,
     trouble: Option<String>,
-    counted: HashMap<(String, String), u64>,
+    counted: Seen,
     hits: Hits,
     /// How many queues share the first packets without a stamp, and how many packets they have lost.
     queues: u16,
@@ -120,7 +121,7 @@ impl Executor {
             trouble: None,
             queues,
             lost: 0,
-            counted: HashMap::from([(("fail_open".into(), PASSED.into()), passed)]),
+            counted: Seen::resume(passed),
             hits,
         }
     }
@@ -265,7 +266,7 @@ impl Executor {
         }
     }
 
-    /// Adds what the table counted since the last time, as a refilled chain counts from 0 again; and reads the queues' counters.
+    /// Adds what the table counted since the last time, and reads the queues' counters.
     pub(super) fn read_counters(&mut self) -> Event {
         let all = parse_stats(&std::fs::read_to_string(STATS_PATH).unwrap_or_default());
         let identify = IDENTIFY_QUEUE..IDENTIFY_QUEUE + self.queues;
@@ -304,35 +305,22 @@ impl Executor {
 
     /// What passed without a verdict since an earlier run told of it. Its table is still there.
     pub(super) fn passed_while_away(&mut self) -> Event {
-        Event::Unjudged { passed: self.count(|name| name == "fail_open"), lost: 0 }
+        Event::Unjudged { passed: self.count(|name| name == FAIL_OPEN), lost: 0 }
     }
 
     /// Adds what these of the table's counters have counted since the last time; says how much of it passed without a verdict.
     fn count(&mut self, is_wanted: impl Fn(&str) -> bool) -> u64 {
         let mut passed = 0;
-        let all = self.reconciler.counters().unwrap_or_default();
-        for Counted { chain, comment, packets } in all {
-            let name = match chain.as_str() {
-                "fail_open" => "fail_open",
-                "untracked" => "untracked",
-                "ask_out" | "ask_in" => "asked",
-                "deny_out" | "deny_in" if comment == "failsafe" => "failsafe",
-                "deny_out" | "deny_in" => "refused",
-                _ => continue,
-            };
-            if !is_wanted(name) {
-                continue;
-            }
-            let before = self.counted.entry((chain, comment)).or_default();
-            let more = if packets >= *before { packets - *before } else { packets };
-            if name == "fail_open" && packets != *before {
-                passed += more;
-                if let Err(error) = snapshot::keep_passed(&self.state_dir, &self.boot, packets) {
-                    tracing::warn!("what passed without a verdict may be told of twice: {error}");
-                }
-            }
-            *before = packets;
+        let told = self.counted.passed();
+        for (name, more) in self.counted.more(self.reconciler.counters().unwrap_or_default(), is_wanted) {
+            passed += if name == FAIL_OPEN { more } else { 0 };
             self.shared.add(name, more);
+        }
+        let now = self.counted.passed();
+        if now != told
+            && let Err(error) = snapshot::keep_passed(&self.state_dir, &self.boot, now)
+        {
+            tracing::warn!("what passed without a verdict may be told of twice: {error}");
         }
         passed
     }

@@ -3,6 +3,7 @@
 //! The table is in the kernel before anything else is begun, and stays there when the process ends.
 
 mod claims;
+mod counted;
 mod executor;
 mod hits;
 mod older;
