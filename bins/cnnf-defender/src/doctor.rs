@@ -17,6 +17,7 @@ use crate::enrolment::Enrolment;
 use crate::failure::Failure;
 use crate::local;
 use crate::namespaces::words;
+use crate::output::say;
 use crate::runtime::queue_word;
 use crate::sandbox;
 
@@ -26,10 +27,10 @@ const PRIORITY: i32 = -5;
 /// Prints it. Fails if this host cannot be defended.
 pub(crate) fn run(config: &Config) -> Result<(), Failure> {
     let ability = Ability::find(config)?;
-    kernel(&ability);
+    kernel(&ability)?;
     match local::named(config) {
-        Some(named) => println!("  until now {named}"),
-        None => println!("  no defender runs, so none were given"),
+        Some(named) => say!("  until now {named}")?,
+        None => say!("  no defender runs, so none were given")?,
     }
     let mut not_covered = vec!["forwarded and bridged packets (containers with a network of their own)".to_owned()];
     let containers = Arc::new(Containers::new(config.containers.places()));
@@ -40,58 +41,58 @@ pub(crate) fn run(config: &Config) -> Result<(), Failure> {
     if ability.queue_is_missing() {
         not_covered.push("programs outside services: the kernel has no queue to find their owners from".into());
     }
-    println!("tables");
+    say!("tables")?;
     let mut nft = Nft::open().map_err(Failure::refused)?;
     for table in nft.list_all_tables().map_err(Failure::refused)? {
         if is_ours(&table) {
-            println!("  {} {}  (ours)", table.family_name(), table.name);
+            say!("  {} {}  (ours)", table.family_name(), table.name)?;
             continue;
         }
-        println!("  {} {}", table.family_name(), table.name);
+        say!("  {} {}", table.family_name(), table.name)?;
         // one that changes all the time, or goes away now, has nothing to say
         if let Ok(Some(dump)) = nft.dump_of(&table) {
-            not_covered.extend(foreign(&table, &dump));
+            not_covered.extend(foreign(&table, &dump)?);
         }
     }
     for file in files_with_our_table() {
-        println!("  {file} has our table in it: nft loads nothing of it; leave that table out, the defender makes it");
+        say!("  {file} has our table in it: nft loads nothing of it; leave that table out, the defender makes it")?;
     }
     not_covered.extend(legacy());
-    println!("always passes");
+    say!("always passes")?;
     let enrolment = Enrolment::load(&config.state_dir).ok().flatten();
     let controller = config.controller.clone().or(enrolment.map(|e| e.place.controller)).unwrap_or_default();
     let port = controller.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(0);
     let failsafes = config.failsafes(port).map_err(Failure::usage)?;
-    println!("  in   {}", failsafes.ingress);
-    println!("  out  {}", failsafes.egress);
-    println!("not covered");
+    say!("  in   {}", failsafes.ingress)?;
+    say!("  out  {}", failsafes.egress)?;
+    say!("not covered")?;
     for what in not_covered {
-        println!("  {what}");
+        say!("  {what}")?;
     }
     Ok(())
 }
 
-fn kernel(ability: &Ability) {
+fn kernel(ability: &Ability) -> Result<(), Failure> {
     let features = ability.features;
     let word = |has: bool| if has { "yes" } else { "no" };
-    println!("kernel");
-    println!("  connection labels     {}", word(features.ct_labels));
-    println!("  socket control group  {}", word(features.socket_cgroup));
-    println!("  native queue          {}", word(features.native_queue));
-    println!("  xt queue              {}", word(features.xt_queue));
-    println!("  counters of rules     {}", word(features.named_counters));
-    println!("  owned tables          {}", word(features.owner_persist));
+    say!("kernel")?;
+    say!("  connection labels     {}", word(features.ct_labels))?;
+    say!("  socket control group  {}", word(features.socket_cgroup))?;
+    say!("  native queue          {}", word(features.native_queue))?;
+    say!("  xt queue              {}", word(features.xt_queue))?;
+    say!("  counters of rules     {}", word(features.named_counters))?;
+    say!("  owned tables          {}", word(features.owner_persist))?;
     let number = |path: &str| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
-    println!("  counts bytes          {}", word(number("/proc/sys/net/netfilter/nf_conntrack_acct") == "1"));
+    say!("  counts bytes          {}", word(number("/proc/sys/net/netfilter/nf_conntrack_acct") == "1"))?;
     if number("/proc/sys/net/netfilter/nf_conntrack_tcp_loose") == "0" {
-        println!("  nf_conntrack_tcp_loose is 0: connections taken up mid-stream are invalid and pass unjudged");
+        say!("  nf_conntrack_tcp_loose is 0: connections taken up mid-stream are invalid and pass unjudged")?;
     }
-    println!("  filters system calls  {}", word(sandbox::has_filters()));
-    println!("  Landlock              {}", word(sandbox::has_landlock()));
-    println!("names of services");
+    say!("  filters system calls  {}", word(sandbox::has_filters()))?;
+    say!("  Landlock              {}", word(sandbox::has_landlock()))?;
+    say!("names of services")?;
     match ability.unstamped {
-        "" => println!("  by the kernel; programs outside units by the queue ({})", queue_word(ability.queue)),
-        why => println!("  by the queue ({}), every new connection waits: {why}", queue_word(ability.queue)),
+        "" => say!("  by the kernel; programs outside units by the queue ({})", queue_word(ability.queue)),
+        why => say!("  by the queue ({}), every new connection waits: {why}", queue_word(ability.queue)),
     }
 }
 
@@ -100,9 +101,9 @@ fn is_ours(table: &TableHead) -> bool {
 }
 
 /// Prints what of somebody else's table comes before ours; says what keeps packets from us.
-fn foreign(table: &TableHead, dump: &TableDump) -> Vec<String> {
+fn foreign(table: &TableHead, dump: &TableDump) -> Result<Vec<String>, Failure> {
     for chain in dump.chains.iter().filter(|chain| chain.base.is_some_and(|(_, priority)| priority < PRIORITY)) {
-        println!("    chain {} comes before ours", chain.name);
+        say!("    chain {} comes before ours", chain.name)?;
     }
     let exempts = |chain: &&cnnf_host::kernel::ChainDump| {
         chain.rules.iter().any(|rule| rule.expressions.iter().any(|expression| expression == "notrack"))
@@ -111,7 +112,7 @@ fn foreign(table: &TableHead, dump: &TableDump) -> Vec<String> {
     let what = |name: &str| {
         format!("packets that {} {} exempts from tracking, in chain {name}", table.family_name(), table.name)
     };
-    chains.map(|chain| what(&chain.name)).collect()
+    Ok(chains.map(|chain| what(&chain.name)).collect())
 }
 
 /// The files from which rules are loaded when a host boots, as distributions have them, with our table in them: somebody saved all that was there.

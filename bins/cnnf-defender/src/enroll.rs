@@ -11,6 +11,7 @@ use cnnf_rpc::v1::enrollment_service_client::EnrollmentServiceClient;
 
 use crate::enrolment::{Enrolment, Place};
 use crate::failure::Failure;
+use crate::output::say;
 use crate::{config, credentials};
 
 /// The unit of the package.
@@ -52,28 +53,29 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::refused)?;
     let enrolment = runtime.block_on(ask(&args.controller, &token, labels))?;
     enrolment.store(&config.state_dir).map_err(|error| at(&config.state_dir, error))?;
-    println!("enrolled as {} at {}", enrolment.place.host_id, enrolment.place.controller);
+    say!("enrolled as {} at {}", enrolment.place.host_id, enrolment.place.controller)?;
     if args.config.is_none() {
-        start_service();
+        start_service()?;
     }
     Ok(())
 }
 
 /// Starts the service that came with the package: it waits for this, and one that runs is somebody else now.
-fn start_service() {
+fn start_service() -> Result<(), Failure> {
     let systemctl = |words: &[&str]| {
         Command::new("systemctl").args(words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status()
     };
     let is_there =
         Path::new("/run/systemd/system").exists() && systemctl(&["cat", SERVICE]).is_ok_and(|status| status.success());
     if !is_there {
-        return;
+        return Ok(());
     }
     match systemctl(&["restart", SERVICE]) {
-        Ok(status) if status.success() => println!("{SERVICE} runs"),
+        Ok(status) if status.success() => say!("{SERVICE} runs")?,
         Ok(_) => eprintln!("warning: {SERVICE} does not start: see 'journalctl -u {SERVICE}'"),
         Err(error) => eprintln!("warning: {SERVICE} is not started: systemctl: {error}"),
     }
+    Ok(())
 }
 
 fn at(path: &Path, error: impl std::fmt::Display) -> Failure {

@@ -19,6 +19,7 @@ mod local;
 mod manual;
 mod namespaces;
 mod notify;
+mod output;
 mod prove;
 mod received;
 mod runtime;
@@ -33,6 +34,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use failure::Failure;
+use output::say;
 
 #[derive(Parser)]
 #[command(
@@ -126,8 +128,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Release { config } => local::release(&config::load(config.config.as_deref())?),
         Command::CheckConfig { file } => {
             config::load(Some(&file))?;
-            println!("{} is good", file.display());
-            Ok(())
+            say!("{} is good", file.display())
         }
     }
 }

@@ -17,6 +17,7 @@ use cnnf_host::dataplane::{ReconcileError, Reconciler};
 use crate::agent::Event;
 use crate::config::Config;
 use crate::failure::Failure;
+use crate::output::say;
 use crate::runtime::{Attribution, Shared, Status};
 
 /// How long a caller may take.
@@ -97,27 +98,26 @@ pub(crate) fn status(config: &Config, json: bool) -> Result<(), Failure> {
         ))
     })?;
     if json {
-        println!("{}", serde_json::to_string_pretty(&status).map_err(Failure::refused)?);
-        return Ok(());
+        return say!("{}", serde_json::to_string_pretty(&status).map_err(Failure::refused)?);
     }
     let link = if status.connected { "connected" } else { "not connected" };
-    println!("host        {}", status.host_id);
-    println!("controller  {} ({link})", status.controller);
-    println!("certificate until {}", status.certificate_expires);
+    say!("host        {}", status.host_id)?;
+    say!("controller  {} ({link})", status.controller)?;
+    say!("certificate until {}", status.certificate_expires)?;
     let trial = if status.on_trial { ", on trial until the controller is reached anew" } else { "" };
-    println!("generation  {} desired, {} applied{trial}", status.generation_desired, status.generation_applied);
-    println!("mode        {}", status.mode);
-    println!("table       {}, queue {}", status.table, status.queue);
+    say!("generation  {} desired, {} applied{trial}", status.generation_desired, status.generation_applied)?;
+    say!("mode        {}", status.mode)?;
+    say!("table       {}, queue {}", status.table, status.queue)?;
     if !status.trouble.is_empty() {
-        println!("trouble     {}", status.trouble);
+        say!("trouble     {}", status.trouble)?;
     }
-    println!("names       {}", words(status.attribution));
+    say!("names       {}", words(status.attribution))?;
     for what in &status.not_covered {
-        println!("not covered {what}");
+        say!("not covered {what}")?;
     }
-    println!("counters");
+    say!("counters")?;
     for (name, value) in &status.counters {
-        println!("  {name:<15} {value}");
+        say!("  {name:<15} {value}")?;
     }
     Ok(())
 }
@@ -147,6 +147,5 @@ pub(crate) fn release(config: &Config) -> Result<(), Failure> {
             error => Failure::refused(error),
         })?,
     }
-    println!("released: nothing is judged on this host until 'cnnf-defender run' is started again");
-    Ok(())
+    say!("released: nothing is judged on this host until 'cnnf-defender run' is started again")
 }

@@ -11,6 +11,7 @@ mod older;
 mod stopped;
 mod truth;
 
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bed::controller::Controller;
@@ -175,6 +176,23 @@ fn root_a_kernel_that_cannot_stamp_is_made_up_for() {
 #[test]
 fn root_a_host_of_cgroup_v1_is_made_up_for() {
     names_from_the_queue(Tree::Legacy, "", "cgroup v1");
+}
+
+#[test]
+fn who_reads_no_further_is_no_failure_and_a_full_disk_is() {
+    let file = tempfile::NamedTempFile::new().expect("file");
+    let check = |out: Stdio| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cnnf-defender"));
+        let out = command.arg("check-config").arg(file.path()).stdout(out).stderr(Stdio::piped()).output();
+        let out = out.expect("defender");
+        (out.status.code(), String::from_utf8_lossy(&out.stderr).into_owned())
+    };
+    let (reader, writer) = std::io::pipe().expect("pipe");
+    drop(reader);
+    assert_eq!(check(writer.into()), (Some(0), String::new()));
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("/dev/full");
+    let (code, said) = check(full.into());
+    assert!(code == Some(3) && said.starts_with("error: cannot write the output: "), "{code:?} {said}");
 }
 
 #[test]
