@@ -32,9 +32,18 @@ export function Dialog(props: { open: boolean; onClose(): void; title: string; h
   );
 }
 
-/** The buttons at a dialog's end. */
-export function DialogActions(props: { children: ReactNode }) {
-  return <div className={styles.actions}>{props.children}</div>;
+/** The buttons at a dialog's end; the one that changes nothing comes first. */
+export function DialogActions(props: { onCancel?: () => void; children: ReactNode }) {
+  return (
+    <div className={styles.actions}>
+      {props.onCancel && (
+        <button type="button" className="btn" onClick={props.onCancel}>
+          {parts.cancel}
+        </button>
+      )}
+      {props.children}
+    </div>
+  );
 }
 
 /** What is asked before something that cannot be taken back. */

@@ -1,4 +1,5 @@
 import { type ReactNode, useId } from "react";
+import { inWords } from "~/api/errors";
 import { safe } from "~/text/safe";
 import styles from "./form.module.css";
 
@@ -99,4 +100,9 @@ export function Check(props: { checked: boolean; label: ReactNode; onChange(chec
       <span>{props.label}</span>
     </label>
   );
+}
+
+/** Why what was asked for was refused, if it was. */
+export function Refused(props: { error: unknown }) {
+  return props.error ? <p role="alert">{safe(inWords(props.error), 1_000)}</p> : null;
 }

@@ -38,3 +38,8 @@ export function Failed(props: { error: unknown; onRetry?: () => void }) {
     </div>
   );
 }
+
+/** What has not come yet: why it could not be had, or that it is on its way. */
+export function Pending(props: { error: unknown; onRetry?: () => unknown }) {
+  return props.error ? <Failed error={props.error} onRetry={() => void props.onRetry?.()} /> : <Loading />;
+}

@@ -13,7 +13,7 @@ import { Notice, Page } from "~/parts/page";
 import { Facts, Pane, Section } from "~/parts/pane";
 import { save } from "~/parts/save";
 import { rfc3339 } from "~/parts/stamp";
-import { Empty, Failed, Loading } from "~/parts/states";
+import { Empty, Pending } from "~/parts/states";
 import { type Column, DataTable } from "~/parts/table";
 import { failed } from "~/parts/toasts";
 import { Clock, When } from "~/parts/when";
@@ -140,10 +140,8 @@ export default function Audit() {
             {audit.broken(verify.data.firstBad.toString(), safe(verify.data.problem, 300))}
           </Notice>
         ))}
-      {error && !data ? (
-        <Failed error={error} onRetry={() => refetch()} />
-      ) : !data ? (
-        <Loading />
+      {!data ? (
+        <Pending error={error} onRetry={refetch} />
       ) : (
         <>
           <DataTable

@@ -2,7 +2,6 @@ import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { Pencil, Plus, Tags, Trash2 } from "lucide-react";
 import { useCallback, useMemo, useState } from "react";
 import { definitions } from "~/api/clients";
-import { inWords } from "~/api/errors";
 import { keys } from "~/api/keys";
 import type { PreviewDefinitionResponse } from "~/gen/cnnf/v1/admin_pb";
 import type { ServiceDefinition } from "~/gen/cnnf/v1/policy_pb";
@@ -10,13 +9,13 @@ import { PhaseChip } from "~/parts/chips";
 import { Dialog, DialogActions } from "~/parts/dialog";
 import { type Field as FilterField, matcher, readFilter } from "~/parts/filter";
 import { FilterBar } from "~/parts/filter-bar";
-import { Field, Fields, Row } from "~/parts/form";
+import { Field, Fields, Refused, Row } from "~/parts/form";
 import { useMay } from "~/parts/may";
 import { Menu } from "~/parts/menu";
 import { Name } from "~/parts/name";
 import { LabelsField } from "~/parts/pick";
 import { readPorts } from "~/parts/ports";
-import { Empty, Failed, Loading } from "~/parts/states";
+import { Empty, Pending } from "~/parts/states";
 import { type Column, DataTable } from "~/parts/table";
 import { done, failed } from "~/parts/toasts";
 import { Ago } from "~/parts/when";
@@ -143,10 +142,8 @@ export function DefinitionsPage() {
       actions={add}
       bar={<FilterBar value={at.q} onChange={(q) => setAt({ q }, { replace: true })} fields={FIELDS} rows={all} placeholder={words.find} />}
     >
-      {error && !data ? (
-        <Failed error={error} onRetry={() => refetch()} />
-      ) : !data ? (
-        <Loading />
+      {!data ? (
+        <Pending error={error} onRetry={refetch} />
       ) : (
         <DataTable
           label={words.table}
@@ -286,17 +283,10 @@ function DefinitionForm(props: { old: ServiceDefinition | undefined; revision: b
               <LabelsField name={words.fields.labels} value={written.labels} onChange={(labels) => put({ labels })} />
             </div>
           </Row>
-          {error && (
-            <p role="alert" className={styles.wrong}>
-              {safe(inWords(error), 1_000)}
-            </p>
-          )}
+          <Refused error={error} />
           {right ? preview.data && <Preview of={preview.data} /> : none && <p className={styles.faint}>{words.noCondition}</p>}
         </Fields>
-        <DialogActions>
-          <button type="button" className="btn" onClick={props.onClose}>
-            {parts.cancel}
-          </button>
+        <DialogActions onCancel={props.onClose}>
           <button type="submit" className="btn primary" disabled={!right || save.isPending}>
             {words.save}
           </button>
@@ -324,11 +314,8 @@ function DeleteDialog(props: { name: string; revision: bigint; onClose(): void; 
   return (
     <Dialog open onClose={props.onClose} title={words.deleteTitle(safe(props.name, 80))}>
       {preview.data && <Preview of={preview.data} />}
-      {preview.error && <p role="alert">{safe(inWords(preview.error), 1_000)}</p>}
-      <DialogActions>
-        <button type="button" className="btn" onClick={props.onClose}>
-          {parts.cancel}
-        </button>
+      <Refused error={preview.error} />
+      <DialogActions onCancel={props.onClose}>
         <button type="button" className="btn danger" disabled={remove.isPending} onClick={() => remove.mutate()}>
           {words.delete}
         </button>

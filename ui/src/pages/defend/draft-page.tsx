@@ -10,7 +10,7 @@ import { keys } from "~/api/keys";
 import { Field } from "~/parts/form";
 import { useMay } from "~/parts/may";
 import { Notice, Sheet } from "~/parts/page";
-import { Empty, Failed, Loading } from "~/parts/states";
+import { Empty, Pending } from "~/parts/states";
 import { done, failed } from "~/parts/toasts";
 import { useAddress, wordParam } from "~/shell/address";
 import { defend } from "~/text/defend";
@@ -39,10 +39,8 @@ export function DraftPage() {
   const changes = useMemo(() => (draft ? diff(draft) : []), [draft]);
   return (
     <Frame part="draft" note={draft && `${summary(changes)} · ${defend.draft.base(draft.base.revision)}`}>
-      {error && !inForce ? (
-        <Failed error={error} onRetry={() => refetch()} />
-      ) : !inForce ? (
-        <Loading />
+      {!inForce ? (
+        <Pending error={error} onRetry={refetch} />
       ) : !draft ? (
         <Empty
           title={defend.draft.empty}

@@ -2,23 +2,21 @@ import { useInfiniteQuery, useMutation, useQuery, useQueryClient } from "@tansta
 import { History } from "lucide-react";
 import { useCallback, useMemo, useState } from "react";
 import { policy } from "~/api/clients";
-import { inWords } from "~/api/errors";
 import { keys } from "~/api/keys";
 import type { PolicyChange, Revision } from "~/gen/cnnf/v1/admin_pb";
 import { Dialog, DialogActions } from "~/parts/dialog";
 import { type Field as FilterField, matcher, readFilter } from "~/parts/filter";
 import { FilterBar } from "~/parts/filter-bar";
-import { Field, Fields } from "~/parts/form";
+import { Field, Fields, Refused } from "~/parts/form";
 import { useMay } from "~/parts/may";
 import { LongText, Name } from "~/parts/name";
 import { Facts, Pane, Section } from "~/parts/pane";
-import { Empty, Failed, Loading } from "~/parts/states";
+import { Empty, Failed, Loading, Pending } from "~/parts/states";
 import { type Column, DataTable } from "~/parts/table";
 import { done } from "~/parts/toasts";
 import { Ago, When } from "~/parts/when";
 import { textParam, useAddress } from "~/shell/address";
 import { defend } from "~/text/defend";
-import { parts } from "~/text/parts";
 import { safe } from "~/text/safe";
 import { NothingFound } from "../nothing-found";
 import { ConfirmWithin, WITHIN, type Within } from "./confirm-within";
@@ -110,10 +108,8 @@ export function HistoryPage() {
         )
       }
     >
-      {error && !data ? (
-        <Failed error={error} onRetry={() => refetch()} />
-      ) : !data ? (
-        <Loading />
+      {!data ? (
+        <Pending error={error} onRetry={refetch} />
       ) : (
         <>
           <DataTable
@@ -249,7 +245,7 @@ function RollbackDialog(props: { revision: string; newest: bigint; onClose(): vo
         }}
       >
         <Fields>
-          {error && <p role="alert">{safe(inWords(error), 1_000)}</p>}
+          <Refused error={error} />
           {plan.data &&
             (plan.data.changes.length === 0 ? <p>{defend.history.rollbackNone}</p> : <Plan changes={planOf(plan.data.changes)} />)}
           {!plan.data && !error && <Loading />}
@@ -266,10 +262,7 @@ function RollbackDialog(props: { revision: string; newest: bigint; onClose(): vo
           </Field>
           <ConfirmWithin value={within} onChange={setWithin} />
         </Fields>
-        <DialogActions>
-          <button type="button" className="btn" onClick={props.onClose}>
-            {parts.cancel}
-          </button>
+        <DialogActions onCancel={props.onClose}>
           <button type="submit" className="btn primary" disabled={!plan.data || plan.data.changes.length === 0 || go.isPending}>
             {defend.history.rollbackDo}
           </button>

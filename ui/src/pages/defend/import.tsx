@@ -4,7 +4,6 @@ import { Field, Fields } from "~/parts/form";
 import { done } from "~/parts/toasts";
 import { defend } from "~/text/defend";
 import { count } from "~/text/format";
-import { parts } from "~/text/parts";
 import { type Policy, replace } from "./draft/draft";
 import { change } from "./draft/store";
 
@@ -64,10 +63,7 @@ export function ImportDialog(props: { base: Policy; onClose(): void; onDone(): v
           )}
         </Field>
       </Fields>
-      <DialogActions>
-        <button type="button" className="btn" onClick={props.onClose}>
-          {parts.cancel}
-        </button>
+      <DialogActions onCancel={props.onClose}>
         <button type="button" className="btn primary" disabled={text.trim() === ""} onClick={go}>
           {defend.importing.go}
         </button>

@@ -9,7 +9,7 @@ import { useMay } from "~/parts/may";
 import { Menu } from "~/parts/menu";
 import { LongText, Name } from "~/parts/name";
 import { Pane, Section } from "~/parts/pane";
-import { Empty, Failed, Loading } from "~/parts/states";
+import { Empty, Pending } from "~/parts/states";
 import { type Column, DataTable, type Sort, sorted } from "~/parts/table";
 import { failed } from "~/parts/toasts";
 import { textParam, useAddress } from "~/shell/address";
@@ -191,10 +191,8 @@ export function ObjectsPage() {
         )
       }
     >
-      {error && !inForce ? (
-        <Failed error={error} onRetry={() => refetch()} />
-      ) : !inForce ? (
-        <Loading />
+      {!inForce ? (
+        <Pending error={error} onRetry={refetch} />
       ) : (
         <DataTable
           label={defend.objects.table}
@@ -292,10 +290,7 @@ function ObjectForm(props: {
           </Field>
           {object.addresses.length > 0 && !wrong.addresses && <Holds addresses={object.addresses} />}
         </Fields>
-        <DialogActions>
-          <button type="button" className="btn" onClick={props.onClose}>
-            {parts.cancel}
-          </button>
+        <DialogActions onCancel={props.onClose}>
           <button type="submit" className="btn primary">
             {defend.form.save}
           </button>

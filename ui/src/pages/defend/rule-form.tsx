@@ -199,10 +199,7 @@ export function RuleForm(props: Props) {
           </details>
           {preview && <Impact draft={preview} />}
         </Fields>
-        <DialogActions>
-          <button type="button" className="btn" onClick={props.onClose}>
-            {parts.cancel}
-          </button>
+        <DialogActions onCancel={props.onClose}>
           <button type="submit" className="btn primary">
             {defend.form.save}
           </button>

@@ -25,7 +25,7 @@ import { type May, useMay } from "~/parts/may";
 import { Menu, type MenuItem } from "~/parts/menu";
 import { Name } from "~/parts/name";
 import { save } from "~/parts/save";
-import { Empty, Failed, Loading } from "~/parts/states";
+import { Empty, Pending } from "~/parts/states";
 import { type Column, DataTable, type Sort, sorted } from "~/parts/table";
 import { failed } from "~/parts/toasts";
 import { Ago, useNow } from "~/parts/when";
@@ -161,10 +161,8 @@ export function RulesPage() {
         )
       }
     >
-      {error && !inForce ? (
-        <Failed error={error} onRetry={() => refetch()} />
-      ) : !inForce ? (
-        <Loading />
+      {!inForce ? (
+        <Pending error={error} onRetry={refetch} />
       ) : (
         <DataTable
           label={defend.table}

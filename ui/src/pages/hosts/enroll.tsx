@@ -2,11 +2,10 @@ import { useMutation } from "@tanstack/react-query";
 import { CircleCheck } from "lucide-react";
 import { useRef, useState } from "react";
 import { fleet } from "~/api/clients";
-import { inWords } from "~/api/errors";
 import type { Defender } from "~/gen/cnnf/v1/admin_pb";
 import { Command } from "~/parts/copy";
 import { Dialog, DialogActions } from "~/parts/dialog";
-import { Field, Fields, Row } from "~/parts/form";
+import { Field, Fields, Refused, Row } from "~/parts/form";
 import { LabelsField } from "~/parts/pick";
 import { count, time } from "~/text/format";
 import { hosts } from "~/text/hosts";
@@ -88,7 +87,7 @@ export function EnrollDialog(props: { known: readonly Defender[]; onClose(): voi
           </Field>
         </Row>
         {!token && <LabelsField name={words.labels} value={labels} onChange={setLabels} />}
-        {make.error && <p role="alert">{safe(inWords(make.error), 600)}</p>}
+        <Refused error={make.error} />
         {token && (
           <>
             <ol className={styles.steps}>

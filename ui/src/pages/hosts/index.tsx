@@ -14,7 +14,7 @@ import { useMay } from "~/parts/may";
 import { Menu, type MenuItem } from "~/parts/menu";
 import { Name } from "~/parts/name";
 import { Page } from "~/parts/page";
-import { Empty, Failed, Loading } from "~/parts/states";
+import { Empty, Pending } from "~/parts/states";
 import { type Column, DataTable, type Sort, sorted } from "~/parts/table";
 import { done, failed } from "~/parts/toasts";
 import { Ago } from "~/parts/when";
@@ -159,10 +159,8 @@ export default function Hosts() {
         )
       }
     >
-      {error && !data ? (
-        <Failed error={error} onRetry={() => refetch()} />
-      ) : !data ? (
-        <Loading />
+      {!data ? (
+        <Pending error={error} onRetry={refetch} />
       ) : (
         <DataTable
           label={hosts.table}

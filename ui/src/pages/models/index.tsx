@@ -11,7 +11,7 @@ import { FilterBar } from "~/parts/filter-bar";
 import { useMay } from "~/parts/may";
 import { Name } from "~/parts/name";
 import { Page } from "~/parts/page";
-import { Empty, Failed, Loading } from "~/parts/states";
+import { Empty, Pending } from "~/parts/states";
 import { type Column, DataTable, type Sort, sorted } from "~/parts/table";
 import { Ago } from "~/parts/when";
 import { textParam, useAddress } from "~/shell/address";
@@ -69,10 +69,8 @@ export default function Models() {
       }
       pane={selected && <ModelPane key={selected.service} model={selected} may={may} onClose={close} />}
     >
-      {error && !data ? (
-        <Failed error={error} onRetry={() => refetch()} />
-      ) : !data ? (
-        <Loading />
+      {!data ? (
+        <Pending error={error} onRetry={refetch} />
       ) : (
         <DataTable
           label={models.table}

@@ -15,7 +15,7 @@ import { Menu } from "~/parts/menu";
 import { LongText } from "~/parts/name";
 import { Facts, Pane, Section } from "~/parts/pane";
 import { EndPicker } from "~/parts/pick";
-import { Failed, Loading } from "~/parts/states";
+import { Pending } from "~/parts/states";
 import { done, failed } from "~/parts/toasts";
 import { Ago, When } from "~/parts/when";
 import { links } from "~/shell/links";
@@ -193,10 +193,8 @@ export function ModelPane(props: { model: Model; may: May; onClose(): void }) {
         </Section>
       )}
       <Section title={models.pane.edges} aside={<span className={styles.faint}>{number(model.edgeCount)}</span>}>
-        {whole.error && !whole.data ? (
-          <Failed error={whole.error} onRetry={() => whole.refetch()} />
-        ) : !whole.data ? (
-          <Loading />
+        {!whole.data ? (
+          <Pending error={whole.error} onRetry={whole.refetch} />
         ) : (
           <Edges
             model={whole.data}

@@ -1,10 +1,9 @@
 import { useMutation } from "@tanstack/react-query";
 import { useState } from "react";
 import { session } from "~/api/clients";
-import { inWords } from "~/api/errors";
 import { RoleChip } from "~/parts/chips";
 import { DialogActions } from "~/parts/dialog";
-import { Field, Fields } from "~/parts/form";
+import { Field, Fields, Refused } from "~/parts/form";
 import { Sheet } from "~/parts/page";
 import { Facts } from "~/parts/pane";
 import { rfc3339 } from "~/parts/stamp";
@@ -75,11 +74,7 @@ export function AccountPart() {
           {field(words.current, current, setCurrent, "current-password", undefined)}
           {field(words.next, next, setNext, "new-password", wrongNext, words.nextHelp)}
           {field(words.again, again, setAgain, "new-password", wrongAgain, words.passwordHelp)}
-          {change.error && (
-            <p role="alert" className={styles.wrong}>
-              {safe(inWords(change.error), 600)}
-            </p>
-          )}
+          <Refused error={change.error} />
         </Fields>
         <DialogActions>
           <button type="submit" className="btn primary" disabled={change.isPending || current === ""}>

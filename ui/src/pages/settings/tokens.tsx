@@ -2,7 +2,6 @@ import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { KeyRound, Plus, Trash2 } from "lucide-react";
 import { useMemo, useState } from "react";
 import { apiTokens as api } from "~/api/clients";
-import { inWords } from "~/api/errors";
 import { keys } from "~/api/keys";
 import type { ApiToken } from "~/gen/cnnf/v1/access_pb";
 import { RoleChip } from "~/parts/chips";
@@ -10,11 +9,11 @@ import { Command } from "~/parts/copy";
 import { Confirm, Dialog, DialogActions, type Question } from "~/parts/dialog";
 import { type Field as FilterField, matcher, readFilter } from "~/parts/filter";
 import { FilterBar } from "~/parts/filter-bar";
-import { Field, Fields } from "~/parts/form";
+import { Field, Fields, Refused } from "~/parts/form";
 import { Menu } from "~/parts/menu";
 import { Name } from "~/parts/name";
 import { rfc3339 } from "~/parts/stamp";
-import { Empty, Failed, Loading } from "~/parts/states";
+import { Empty, Pending } from "~/parts/states";
 import { type Column, DataTable } from "~/parts/table";
 import { done, failed } from "~/parts/toasts";
 import { Ago } from "~/parts/when";
@@ -120,10 +119,8 @@ export function TokensPart(props: { frame: Frame }) {
   );
   return props.frame(
     <>
-      {error && !data ? (
-        <Failed error={error} onRetry={() => refetch()} />
-      ) : !data ? (
-        <Loading />
+      {!data ? (
+        <Pending error={error} onRetry={refetch} />
       ) : (
         <DataTable
           label={words.table}
@@ -207,16 +204,9 @@ function TokenDialog(props: { onClose(): void; onDone(): void }) {
               </select>
             )}
           </Field>
-          {make.error && (
-            <p role="alert" className={styles.wrong}>
-              {safe(inWords(make.error), 600)}
-            </p>
-          )}
+          <Refused error={make.error} />
         </Fields>
-        <DialogActions>
-          <button type="button" className="btn" onClick={props.onClose}>
-            {parts.cancel}
-          </button>
+        <DialogActions onCancel={props.onClose}>
           <button type="submit" className="btn primary" disabled={name.trim() === "" || make.isPending}>
             {words.make}
           </button>

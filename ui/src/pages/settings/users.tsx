@@ -2,7 +2,6 @@ import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { KeyRound, Plus, Trash2, UserCheck, UserCog, UserX } from "lucide-react";
 import { useMemo, useState } from "react";
 import { users as api } from "~/api/clients";
-import { inWords } from "~/api/errors";
 import { keys } from "~/api/keys";
 import type { User } from "~/gen/cnnf/v1/access_pb";
 import { RoleChip } from "~/parts/chips";
@@ -10,11 +9,11 @@ import { Command } from "~/parts/copy";
 import { Confirm, Dialog, DialogActions, type Question } from "~/parts/dialog";
 import { type Field as FilterField, matcher, readFilter } from "~/parts/filter";
 import { FilterBar } from "~/parts/filter-bar";
-import { Field, Fields, type Wiring } from "~/parts/form";
+import { Field, Fields, Refused, type Wiring } from "~/parts/form";
 import { Menu } from "~/parts/menu";
 import { Name } from "~/parts/name";
 import { rfc3339 } from "~/parts/stamp";
-import { Failed, Loading } from "~/parts/states";
+import { Pending } from "~/parts/states";
 import { type Column, DataTable } from "~/parts/table";
 import { done, failed } from "~/parts/toasts";
 import { Ago } from "~/parts/when";
@@ -138,10 +137,8 @@ export function UsersPart(props: { frame: Frame }) {
   const found = useMemo(() => all.filter(matcher(readFilter(at.q, KEYS), FIELDS, ({ name }) => name)), [all, at.q]);
   return props.frame(
     <>
-      {error && !data ? (
-        <Failed error={error} onRetry={() => refetch()} />
-      ) : !data ? (
-        <Loading />
+      {!data ? (
+        <Pending error={error} onRetry={refetch} />
       ) : (
         <DataTable
           label={words.table}
@@ -247,16 +244,9 @@ function UserDialog(props: { editing: Editing; onClose(): void; onDone(): void }
                 )}
               </Field>
             )}
-            {save.error && (
-              <p role="alert" className={styles.wrong}>
-                {safe(inWords(save.error), 600)}
-              </p>
-            )}
+            <Refused error={save.error} />
           </Fields>
-          <DialogActions>
-            <button type="button" className="btn" onClick={props.onClose}>
-              {parts.cancel}
-            </button>
+          <DialogActions onCancel={props.onClose}>
             <button type="submit" className="btn primary" disabled={save.isPending}>
               {editing.what === "add" ? words.add : words.save}
             </button>
