@@ -11,16 +11,30 @@ export function onSignedOut(listener: Listener): () => void {
   return () => expired.delete(listener);
 }
 
-const watchSession: Interceptor = (next) => async (request) => {
-  try {
-    return await next(request);
-  } catch (error) {
+/** Tells those who listen when a call says that nobody is signed in, a stream also in its midst. */
+export const watchSession: Interceptor = (next) => async (request) => {
+  const note = (error: unknown) => {
     // Signing in with a wrong password ends nothing.
     const asked = request.service.typeName !== SessionService.typeName;
     if (asked && ConnectError.from(error).code === Code.Unauthenticated) for (const listener of expired) listener();
+  };
+  try {
+    const answer = await next(request);
+    return answer.stream ? { ...answer, message: noted(answer.message, note) } : answer;
+  } catch (error) {
+    note(error);
     throw error;
   }
 };
+
+async function* noted<T>(messages: AsyncIterable<T>, note: (error: unknown) => void): AsyncGenerator<T> {
+  try {
+    yield* messages;
+  } catch (error) {
+    note(error);
+    throw error;
+  }
+}
 
 /** gRPC-web to where the page came from. The session is a cookie that scripts cannot see. */
 export const transport = createGrpcWebTransport({

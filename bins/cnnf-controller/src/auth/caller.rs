@@ -44,6 +44,8 @@ pub(crate) enum Who {
     Token {
         name: String,
         role: Role,
+        /// The hash of the token.
+        secret_hash: String,
     },
 }
 
@@ -71,6 +73,14 @@ impl Caller {
             Who::Defender(host) => host.as_str(),
             Who::Certificate(name) | Who::Token { name, .. } => name,
             Who::Session { user, .. } => user,
+        }
+    }
+
+    /// By which hash the caller's session or token is known, if there is one.
+    pub(crate) fn secret_hash(&self) -> Option<&str> {
+        match &self.who {
+            Who::Session { secret_hash, .. } | Who::Token { secret_hash, .. } => Some(secret_hash),
+            Who::Nobody | Who::Defender(_) | Who::Certificate(_) => None,
         }
     }
 
@@ -126,12 +136,13 @@ pub(crate) fn identify(controller: &Controller, request: &Parts) -> Result<Calle
         Some(PeerIdentity::Anonymous) | None => {}
     }
     if let Some(secret) = bearer(&request.headers)? {
-        let (name, role) = controller.people.token(&secret_hash(secret)).ok_or_else(|| {
+        let secret_hash = secret_hash(secret);
+        let (name, role) = controller.people.token(&secret_hash).ok_or_else(|| {
             Status::unauthenticated(
                 "this API token is not known, was revoked or has expired: make one with 'cnnfctl tokens create'",
             )
         })?;
-        return as_who(Who::Token { name, role });
+        return as_who(Who::Token { name, role, secret_hash });
     }
     let Some(OnWeb { grpc_web }) = request.extensions.get::<OnWeb>() else { return as_who(Who::Nobody) };
     let Some(secret) = cookie(&request.headers) else { return as_who(Who::Nobody) };

@@ -1,6 +1,7 @@
 //! Who may call what: a caller is identified, then measured by one table.
 
 mod caller;
+mod revocable;
 mod table;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use tower::{Layer, Service};
 use crate::controller::Controller;
 
 pub(crate) use caller::{Caller, OnWeb, Who};
+use revocable::Revocable;
 use table::{BEFORE_A_NEW_PASSWORD, Needs, needs_of};
 
 /// Lets a call pass or says why not.
@@ -58,7 +60,7 @@ fn check_defender(controller: &Controller, path: &str, caller: &Caller) -> Resul
     }
 }
 
-/// Puts the check before every service.
+/// Puts the check before every service; what a session or token was let into ends with it.
 #[derive(Clone)]
 pub(crate) struct Guard(pub(crate) Arc<Controller>);
 
@@ -101,8 +103,12 @@ where
             .and_then(|caller| check(&self.controller, &path, &caller).map(|()| caller));
         match checked {
             Ok(caller) => {
+                let secret = caller.secret_hash().map(str::to_owned);
                 parts.extensions.insert(caller);
-                Box::pin(self.inner.call(Request::from_parts(parts, body)))
+                let answer = self.inner.call(Request::from_parts(parts, body));
+                let Some(secret) = secret else { return Box::pin(answer) };
+                let controller = Arc::clone(&self.controller);
+                Box::pin(async move { Ok(answer.await?.map(|body| Revocable::body(body, controller, secret))) })
             }
             Err(status) => {
                 tracing::warn!(path, status = status.message(), "a call was refused");

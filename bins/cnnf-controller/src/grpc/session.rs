@@ -157,9 +157,7 @@ impl Api {
         let known = self.0.people.known();
         let (expires, must_change_password) = match &who.who {
             Who::Session { secret_hash, must_change, .. } => (known.sessions.get(secret_hash).map(ends), *must_change),
-            Who::Token { name, .. } => {
-                (known.tokens.values().find(|token| token.name == *name).map(|token| token.expires), false)
-            }
+            Who::Token { secret_hash, .. } => (known.tokens.get(secret_hash).map(|token| token.expires), false),
             _ => (None, false),
         };
         v1::Session {

@@ -53,6 +53,12 @@ impl Known {
         self.users.values().any(|user| user.name != name && user.role == Role::Admin && !user.disabled)
     }
 
+    /// The user of a session that has not ended.
+    fn user_of(&self, secret_hash: &str, at: Timestamp) -> Option<&UserRow> {
+        let session = self.sessions.get(secret_hash).filter(|session| at < ends(session))?;
+        self.users.get(&session.user).filter(|user| !user.disabled)
+    }
+
     /// Ends a user's sessions but the one of this hash.
     pub(crate) fn end_sessions(&mut self, user: &str, but: Option<&str>) {
         self.sessions.retain(|hash, session| session.user != user || but == Some(hash));
@@ -88,11 +94,17 @@ impl People {
     pub(crate) fn session(&self, secret_hash: &str) -> Option<(String, Role, bool)> {
         let at = now();
         let mut known = self.known();
-        let session = known.sessions.get_mut(secret_hash).filter(|session| at < ends(session))?;
-        session.last_used = at;
-        let user = session.user.clone();
-        let user = known.users.get(&user).filter(|user| !user.disabled)?;
-        Some((user.name.clone(), user.role, user.must_change))
+        let user = known.user_of(secret_hash, at)?;
+        let answer = (user.name.clone(), user.role, user.must_change);
+        known.sessions.get_mut(secret_hash)?.last_used = at;
+        Some(answer)
+    }
+
+    /// Whether a session or token has not ended. To look is no use of it.
+    pub(crate) fn counts(&self, secret_hash: &str) -> bool {
+        let (at, known) = (now(), self.known());
+        known.user_of(secret_hash, at).is_some()
+            || known.tokens.get(secret_hash).is_some_and(|token| at < token.expires)
     }
 
     /// Stores uses since `since`, and forgets sessions that are over.
@@ -190,11 +202,15 @@ mod tests {
         for (hash, created, used) in [("idle", idle, idle), ("old", now().minus(LIFE), now()), ("good", now(), now())] {
             people.known().sessions.insert(hash.to_owned(), session("jo", hash, created, used));
         }
+        let used = people.known().sessions["good"].last_used;
+        assert!(people.counts("good") && !people.counts("idle") && !people.counts("old") && !people.counts("none"));
+        assert_eq!(people.known().sessions["good"].last_used, used, "to look is no use");
         assert_eq!(people.session("idle"), None);
         assert_eq!(people.session("old"), None);
         assert_eq!(people.session("good"), Some(("jo".to_owned(), Role::Operator, false)));
         people.known().users.get_mut("jo").expect("jo").disabled = true;
         assert_eq!(people.session("good"), None);
+        assert!(!people.counts("good"));
     }
 
     #[test]
@@ -212,6 +228,8 @@ mod tests {
             };
             people.known().tokens.insert(hash.to_owned(), token);
         }
+        assert!(people.counts("good") && !people.counts("over"));
+        assert!(people.known().tokens["good"].last_used.is_none(), "to look is no use");
         assert_eq!(people.token("over"), None);
         assert_eq!(people.token("none"), None);
         assert_eq!(people.token("good"), Some(("good".to_owned(), Role::Auditor)));

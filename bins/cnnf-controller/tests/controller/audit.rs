@@ -1,5 +1,7 @@
 //! API tokens, and the record of every change.
 
+use std::time::Duration;
+
 use cnnf_rpc::v1;
 use cnnf_rpc::v1::api_token_service_client::ApiTokenServiceClient;
 use cnnf_rpc::v1::audit_service_client::AuditServiceClient;
@@ -10,6 +12,7 @@ use cnnf_rpc::v1::policy_service_client::PolicyServiceClient;
 use cnnf_rpc::v1::settings_service_client::SettingsServiceClient;
 use cnnf_rpc::v1::status_service_client::StatusServiceClient;
 use cnnf_rpc::v1::topology_service_client::TopologyServiceClient;
+use tokio::time::timeout;
 use tonic::{Code, Request};
 
 use crate::place::{Place, flow, inventory, rule};
@@ -76,6 +79,23 @@ async fn a_token_speaks_for_its_role_on_both_ports_until_it_is_revoked() {
     for entry in entries(&place, v1::ListAuditRequest::default()).await {
         assert!(!format!("{entry:?}").contains("cnnf_api_"), "the record has no secrets: {entry:?}");
     }
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_its_token() {
+    let place = Place::new();
+    let secret = place.api_token("ci", "auditor").await;
+    let ask = v1::WatchEventsRequest::default;
+    let mut client = EventServiceClient::new(place.anonymous().await);
+    let mut watch = client.watch_events(bearing(&secret, ask())).await.expect("watched").into_inner();
+    let mut admin = EventServiceClient::new(place.admin().await);
+    let mut goes_on = admin.watch_events(ask()).await.expect("watched").into_inner();
+    assert!(timeout(Duration::from_millis(2500), watch.message()).await.is_err(), "it lasts as long as the token");
+    let mut tokens = ApiTokenServiceClient::new(place.admin().await);
+    tokens.revoke_token(v1::RevokeTokenRequest { name: "ci".to_owned() }).await.expect("revoked");
+    let end = timeout(Duration::from_secs(2), watch.message()).await.expect("in time").expect_err("revoked");
+    assert_eq!(end.code(), Code::Unauthenticated, "{end}");
+    assert!(timeout(Duration::from_millis(100), goes_on.message()).await.is_err(), "a certificate's goes on");
 }
 
 #[tokio::test]

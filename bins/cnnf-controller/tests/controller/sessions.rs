@@ -1,5 +1,7 @@
 //! Signing in, passwords, users and what each role may do.
 
+use std::time::{Duration, Instant};
+
 use cnnf_rpc::v1;
 use tonic::Code;
 
@@ -79,6 +81,35 @@ fn a_session_ends_where_its_user_says_and_over_no_restart() {
     assert_eq!(status(&mut page), Err(Code::Unauthenticated), "a cookie is not good for a second time");
     page.cookie = Some("__Host-cnnf=".to_owned());
     assert_eq!(status(&mut page), Err(Code::Unauthenticated));
+}
+
+#[test]
+fn a_stream_ends_with_its_session() {
+    let place = Place::new();
+    let mut page = signed_in(&place, "admin", &place.password);
+    let mut other = Page::new(&place);
+    sign_in(&mut other, "admin", GOOD).expect("signed in");
+    let (took, answer) = std::thread::scope(|scope| {
+        let (cookie, place) = (page.cookie.clone(), &place);
+        let stream = scope.spawn(move || {
+            let mut page = Page::new(place);
+            page.cookie = cookie;
+            let kind = "application/grpc-web+proto";
+            page.answer(kind, "WatchService/WatchChanges", &v1::WatchChangesRequest::default())
+        });
+        // Longer than the stream would live if it ended by itself.
+        std::thread::sleep(Duration::from_millis(2500));
+        assert!(!stream.is_finished(), "it lasts as long as the session");
+        let began = Instant::now();
+        let _: v1::SignOutResponse = page.call("SessionService/SignOut", &v1::SignOutRequest {}).expect("signed out");
+        let answer = stream.join().expect("answered");
+        (began.elapsed(), answer)
+    });
+    let (message, code) = answer.result();
+    assert!(!message.is_empty(), "there was a stream");
+    assert_eq!(code, Code::Unauthenticated);
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert!(status(&mut other).is_ok(), "another session of the same user goes on");
 }
 
 #[test]

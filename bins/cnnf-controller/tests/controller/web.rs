@@ -15,6 +15,17 @@ pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
 }
 
+impl Answer {
+    /// The last message of an answer in gRPC-web, and its status.
+    pub(crate) fn result(&self) -> (&[u8], Code) {
+        // A refusal may come as headers alone.
+        let (message, trailers) = frames(&self.body);
+        let trailer = trailers.lines().find_map(|line| line.strip_prefix("grpc-status:"));
+        let status = self.headers.get("grpc-status").map(String::as_str).or(trailer).expect("a status");
+        (message, Code::from_bytes(status.trim().as_bytes()))
+    }
+}
+
 /// Asks over TLS with curl's arguments.
 pub(crate) fn ask(place: &Place, path: &str, arguments: &[&str], body: &[u8]) -> Answer {
     let ca = place.path().join("pki/ca.crt").display().to_string();
@@ -66,6 +77,21 @@ impl<'a> Page<'a> {
         path: &str,
         request: &impl Message,
     ) -> Result<A, Code> {
+        let answer = self.answer(kind, path, request);
+        if let Some(line) = answer.headers.get("set-cookie") {
+            let (pair, rest) = line.split_once("; ").expect("attributes");
+            for attribute in ["Path=/", "Secure", "HttpOnly", "SameSite=Strict"] {
+                assert!(rest.split("; ").any(|one| one == attribute), "{line}");
+            }
+            assert!(pair.starts_with("__Host-cnnf=") && !rest.contains("Domain"), "{line}");
+            self.cookie = Some(pair.to_owned());
+        }
+        let (message, code) = answer.result();
+        if code == Code::Ok { Ok(A::decode(message).expect("a message")) } else { Err(code) }
+    }
+
+    /// What is answered; of a stream, once it has ended.
+    pub(crate) fn answer(&self, kind: &str, path: &str, request: &impl Message) -> Answer {
         let mut body = vec![0];
         body.extend((request.encoded_len() as u32).to_be_bytes());
         request.encode(&mut body).expect("room");
@@ -79,22 +105,7 @@ impl<'a> Page<'a> {
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let answer = ask(self.place, &format!("/cnnf.v1.{path}"), &arguments, &body);
         assert_eq!(answer.status, 200, "{path}");
-        if let Some(line) = answer.headers.get("set-cookie") {
-            let (pair, rest) = line.split_once("; ").expect("attributes");
-            for attribute in ["Path=/", "Secure", "HttpOnly", "SameSite=Strict"] {
-                assert!(rest.split("; ").any(|one| one == attribute), "{line}");
-            }
-            assert!(pair.starts_with("__Host-cnnf=") && !rest.contains("Domain"), "{line}");
-            self.cookie = Some(pair.to_owned());
-        }
-        // A refusal may come as headers alone.
-        let (message, trailers) = frames(&answer.body);
-        let trailer = trailers.lines().find_map(|line| line.strip_prefix("grpc-status:"));
-        let status = answer.headers.get("grpc-status").map(String::as_str).or(trailer).expect("a status");
-        match Code::from_bytes(status.trim().as_bytes()) {
-            Code::Ok => Ok(A::decode(message).expect("a message")),
-            code => Err(code),
-        }
+        answer
     }
 }
 
