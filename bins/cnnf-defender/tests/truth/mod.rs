@@ -155,7 +155,7 @@ impl Table<'_> {
 
     /// Prints it.
     fn finish(self) {
-        println!("{:<64} {:>6} {:>6} {:>8} {:>6} {:>9}", "case", "known", "right", "unknown", "wrong", "uncounted");
+        println!("{:<64} {:>6} {:>6} {:>8} {:>6}", "case", "known", "right", "unknown", "wrong");
         for row in &self.rows {
             let (right, unknown, wrong) = row.score();
             println!("{:<64} {:>6} {right:>6} {unknown:>8} {wrong:>6}", row.name, row.total());
@@ -164,6 +164,9 @@ impl Table<'_> {
             }
         }
         let bad: Vec<_> = self.rows.iter().filter(|row| !row.is_good()).map(|row| row.name).collect();
+        if !bad.is_empty() {
+            println!("{}", String::from_utf8_lossy(&self.bed.defender(&["status"]).stdout));
+        }
         assert!(bad.is_empty(), "{bad:?}");
     }
 }
