@@ -48,10 +48,18 @@ pub struct Skipped {
 pub struct Aggregator {
     bounds: Bounds,
     flows: BTreeMap<FlowKey, FlowStats>,
-    live: HashMap<u32, Live>,
-    waiting: HashMap<u32, Waiting>,
+    live: HashMap<Connection, Live>,
+    waiting: HashMap<Connection, Waiting>,
     skipped: Skipped,
     swept: Timestamp,
+}
+
+/// Which connection it is: the kernel's id and both ports. The id alone is a hash of 32 bits (`nf_ct_get_id` of nf_conntrack_core.c): with
+/// 100,000 live connections one in some 40,000 new ones has the id of another.
+type Connection = (u32, u16, u16);
+
+fn connection(flow: &FlowSeen) -> Connection {
+    (flow.id, flow.client_port, flow.server_port)
 }
 
 /// What is remembered of a live connection: most of its events carry no stamp.
@@ -96,7 +104,7 @@ impl Aggregator {
             self.add(flow, live.client.clone(), live.server.clone(), nothing);
         }
         if self.live.len() < self.bounds.live {
-            self.live.insert(flow.id, Live { bytes: total(flow), ..live });
+            self.live.insert(connection(flow), Live { bytes: total(flow), ..live });
         }
     }
 
@@ -105,7 +113,7 @@ impl Aggregator {
     /// to say may still be on its way.)
     pub fn swept(&mut self, at: Timestamp) {
         let before = std::mem::replace(&mut self.swept, at);
-        let ended: Vec<(u32, Live)> = self.live.extract_if(|_, live| live.heard < before).collect();
+        let ended: Vec<(Connection, Live)> = self.live.extract_if(|_, live| live.heard < before).collect();
         for (id, live) in ended {
             if let Some(Waiting { flow, stats }) = self.waiting.remove(&id) {
                 self.count(&flow, live.client, live.server, stats);
@@ -125,7 +133,7 @@ impl Aggregator {
 
     /// Counts a moment of a connection's life. A connection that was not seen to begin counts as opened when a dump lists it.
     pub fn absorb(&mut self, flow: &FlowSeen, ends: &Ends) {
-        let known = self.live.remove(&flow.id);
+        let known = self.live.remove(&connection(flow));
         let room = self.live.len() < self.bounds.live;
         let opened = match flow.moment {
             // without room it is not known whether it was counted before
@@ -145,7 +153,7 @@ impl Aggregator {
         let stats = FlowStats { connections: opened, bytes, first: flow.at, last: flow.at };
         self.judge(flow, &live, stats, remembered);
         if remembered {
-            self.live.insert(flow.id, live);
+            self.live.insert(connection(flow), live);
         }
     }
 
@@ -158,12 +166,12 @@ impl Aggregator {
             self.skipped.foreign += stats.connections;
             return;
         }
-        if let Some(waited) = self.waiting.remove(&flow.id) {
+        if let Some(waited) = self.waiting.remove(&connection(flow)) {
             stats.merge(&waited.stats);
         }
         let unstamped = live.client == Owner::Unstamped || live.server == Owner::Unstamped;
         if unstamped && stats.connections > 0 && may_wait {
-            self.waiting.insert(flow.id, Waiting { flow: flow.clone(), stats });
+            self.waiting.insert(connection(flow), Waiting { flow: flow.clone(), stats });
         } else {
             self.count(flow, live.client.clone(), live.server.clone(), stats);
         }
@@ -195,7 +203,7 @@ impl Aggregator {
 
     /// Hands over what was counted since the last time.
     pub fn drain(&mut self, now: Timestamp) -> Vec<FlowRecord> {
-        let overdue: Vec<u32> = self
+        let overdue: Vec<Connection> = self
             .waiting
             .iter()
             .filter(|(_, waiting)| now.since(waiting.stats.first) >= self.bounds.stamp_wait)

@@ -50,6 +50,20 @@ fn a_connection_counts_once_and_its_bytes_once() {
 }
 
 #[test]
+fn connections_whose_ids_collide_are_told_apart() {
+    let mut a = Aggregator::new(Bounds::default());
+    let first = seen(1, Moment::New, 5, "10.0.0.2", 80, 0);
+    let second = FlowSeen { client_port: 40_001, ..first.clone() };
+    let nobody = Ends { client: Owner::Unstamped, server: Owner::Remote };
+    a.absorb(&first, &out());
+    a.absorb(&second, &nobody);
+    a.absorb(&FlowSeen { moment: Moment::End, ..second }, &nobody);
+    let records = a.drain(Timestamp(10));
+    let counted: Vec<_> = records.iter().map(|r| (r.key.client_service.clone(), r.stats.connections)).collect();
+    assert_eq!(counted, [(Some(ServiceKey::unit("web")), 1), (Some(ServiceKey::unknown()), 1)]);
+}
+
+#[test]
 fn what_an_earlier_run_counted_is_not_counted_again() {
     let mut a = Aggregator::new(Bounds::default());
     a.adopt(&seen(1, Moment::Alive, 5, "10.0.0.2", 80, 1000), &out());
