@@ -32,6 +32,7 @@ pub(crate) const TABLE: &[(&str, &[(&str, Needs)])] = &[
             ("GetRadar", Auditor),
             ("DiffEdges", Auditor),
             ("GetHistory", Auditor),
+            ("GetReach", Auditor),
         ],
     ),
     (

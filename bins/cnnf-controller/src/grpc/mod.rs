@@ -12,6 +12,7 @@ mod history;
 mod model;
 mod page;
 mod policy;
+mod reach;
 mod session;
 mod setting;
 mod status;
@@ -22,6 +23,7 @@ mod watch;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use cnnf_core::failsafe::Failsafes;
 use cnnf_core::id::ServiceKey;
 use cnnf_rpc::convert::ConvertError;
 use cnnf_rpc::convert::policy::{NameError, resolve_among};
@@ -129,6 +131,11 @@ fn services_like(state: &State, name: &str) -> Vec<ServiceKey> {
         Ok(key) => vec![key],
         Err(_) => state.services().into_iter().filter(|key| key.name() == name).collect(),
     }
+}
+
+/// Hosts can have other failsafes; these they have unless they are told otherwise.
+fn failsafes() -> Failsafes {
+    Failsafes::with_controller(7443)
 }
 
 /// Labels as a message has them.

@@ -142,6 +142,10 @@ impl TopologyService for Api {
     ) -> Result<Response<v1::GetHistoryResponse>, Status> {
         self.history(request.into_inner()).await.map(Response::new)
     }
+
+    async fn get_reach(&self, request: Request<v1::GetReachRequest>) -> Result<Response<v1::Reach>, Status> {
+        self.reach(request.into_inner()).await.map(Response::new)
+    }
 }
 
 /// An end that edges are asked by.

@@ -15,6 +15,7 @@ mod learning;
 mod over_time;
 mod place;
 mod policy;
+mod reach;
 mod restart;
 mod roles;
 mod sessions;

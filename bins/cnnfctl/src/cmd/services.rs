@@ -1,6 +1,7 @@
 //! `cnnfctl services`.
 
 mod define;
+mod reach;
 
 use clap::Subcommand;
 use cnnf_rpc::v1;
@@ -19,6 +20,8 @@ pub(super) enum Services {
         /// Its key or short name.
         service: String,
     },
+    /// What a service may reach by rules and models, against what it was seen to reach.
+    Reach(reach::Reach),
     /// Set whether prevent is carried out for a service, on all its hosts. The less strict of this and the host's mode counts.
     Mode {
         /// Its key or short name.
@@ -38,6 +41,7 @@ impl Services {
     pub(super) async fn run(self, asker: &Asker) -> Result<(), Failure> {
         let out = &asker.out;
         match self {
+            Self::Reach(reach) => reach.run(asker).await,
             Self::Define(define) => define.run(asker).await,
             Self::Undefine(undefine) => undefine.run(asker).await,
             Self::Definitions => define::definitions(&asker.connect().await?, out).await,

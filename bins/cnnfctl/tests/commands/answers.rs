@@ -46,6 +46,7 @@ golden! {
     status: "status";
     radar: "radar --connected", "radar --group-by host";
     services: "services list", "services show nginx", "services mode nginx observe";
+    reach: "services reach nginx --since 7d", "services reach nginx --all";
     edges: "edges list --from nginx --since 1h", "edges diff --since 2026-11-24T06:00:00Z --until 2026-11-24T07:00:00Z";
     rules: "rules list", "rules show 2";
     models: "models list", "models show nginx", "models activate nginx";

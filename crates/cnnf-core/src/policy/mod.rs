@@ -14,6 +14,7 @@ mod host_policy;
 mod index;
 mod lint;
 mod place;
+mod reach;
 mod renaming;
 mod resolve;
 mod rule;
@@ -37,6 +38,7 @@ pub use host_policy::{Group, GroupEntry, GroupId, HostPolicy, HostRule, LocalMat
 pub use index::Index;
 pub use lint::{Fault, Finding, Findings, MAX_PAIRS, lint};
 pub use place::MAX_PLACES;
+pub use reach::{Count, MAX_JUDGED, Reach, Standing, Target, Way, reach};
 pub use renaming::{Lost, Renamed, Renaming, renaming};
 pub use resolve::{Resolver, resolve};
 pub(crate) use rule::words;

@@ -70,6 +70,11 @@ impl<'a> Places<'a> {
         Self { directory, indices, running, cuts: cuts.collect(), learned, port_cuts, found: HashMap::new() }
     }
 
+    /// Says where a peer is.
+    pub(super) fn put(&mut self, peer: Peer, places: Vec<Party>) {
+        self.found.insert(peer, places);
+    }
+
     /// What an edge may have been: a combination of the places of its ends that has one address family, or `all` of them.
     pub(super) fn connections(&mut self, edge: &Edge, all_places: bool) -> Vec<Connection> {
         for peer in [&edge.client, &edge.server] {

@@ -6,6 +6,7 @@ mod examples;
 mod indexed;
 mod laws;
 mod lints;
+mod reach;
 mod renaming;
 mod simulations;
 mod suggestions;

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cnnf_core::failsafe::Failsafes;
 use cnnf_core::id::HostId;
 use cnnf_core::policy::{Effect, End, Fate, Finding, Reason, Shift, Suggestion, Tally, close, lint, simulate, suggest};
 use cnnf_rpc::convert::ConvertError;
@@ -12,13 +11,8 @@ use cnnf_rpc::convert::event::side_text;
 use cnnf_rpc::v1;
 use tonic::Status;
 
-use super::super::{Api, service, word};
+use super::super::{Api, failsafes, service, word};
 use crate::clock::now;
-
-/// Hosts can have other failsafes; these they have unless they are told otherwise.
-fn failsafes() -> Failsafes {
-    Failsafes::with_controller(7443)
-}
 
 impl Api {
     pub(super) async fn simulated(

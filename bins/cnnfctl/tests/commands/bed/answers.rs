@@ -100,6 +100,67 @@ pub(crate) fn differences() -> DiffEdgesResponse {
     }
 }
 
+pub(crate) fn reach() -> Reach {
+    let way = |ports: &str, effect: &str, rule: &str, listening: &[&str], seen: &[(u32, u64)]| ReachWay {
+        ports: vec![ports.into()],
+        effect: effect.into(),
+        rule: rule.into(),
+        refused: effect == "prevent",
+        listening: listening.iter().map(|text| (*text).to_owned()).collect(),
+        seen: seen
+            .iter()
+            .map(|(port, connections)| ReachSeen {
+                protocol: "tcp".into(),
+                port: *port,
+                connections: *connections,
+                first_seen: "2026-11-24T06:00:00Z".into(),
+                last_seen: "2026-11-24T07:00:00Z".into(),
+            })
+            .collect(),
+        ..ReachWay::default()
+    };
+    let target = |peer: Peer, standing: &str, ways: Vec<ReachWay>| ReachTarget {
+        peer: Some(peer),
+        standing: standing.into(),
+        ways,
+    };
+    let service = |key: &str| Peer { service: key.into(), ..Peer::default() };
+    let dns = ReachWay { failsafe: true, ..way("udp/53", "allow", "", &[], &[]) };
+    let rest = || way("any", "prevent", "nobody else", &[], &[]);
+    let observed = ReachWay { refused: false, partly: true, ..way("any", "prevent", "nobody else", &["tcp/22"], &[]) };
+    let count = |all, may, seen, unused| Some(ReachCount { all, may, seen, unused });
+    Reach {
+        service: "unit:nginx".into(),
+        phase: "learning".into(),
+        services: count(4, 3, 1, 2),
+        ports: count(6, 4, 1, 3),
+        targets: vec![
+            target(
+                service("unit:redis"),
+                "used",
+                vec![
+                    dns.clone(),
+                    way("tcp/6379-6380", "allow", "cache", &["tcp/6379", "tcp/6380"], &[(6379, 40)]),
+                    rest(),
+                ],
+            ),
+            target(
+                service("unit:evil\u{1b}[2J"),
+                "refused",
+                vec![dns.clone(), way("any", "prevent", "nobody else", &["tcp/1"], &[])],
+            ),
+            target(service("unit:sshd"), "unused", vec![observed]),
+            target(
+                Peer { address: "internet".into(), ..Peer::default() },
+                "cut",
+                vec![dns, way("any", "prevent", "nobody else", &[], &[(443, 2)])],
+            ),
+        ],
+        cut_short: false,
+        next_token: String::new(),
+    }
+}
+
 pub(crate) fn radar(group_by: &str) -> Radar {
     let node = |id: &str, name: &str, kind: &str, hosts: &[&str], phase: &str, worst: &str| RadarNode {
         id: id.into(),

@@ -132,6 +132,13 @@ impl TopologyService for Controller {
         Err(Status::unimplemented("no command asks for charts"))
     }
 
+    async fn get_reach(&self, request: Request<GetReachRequest>) -> Answer<Reach> {
+        let asked = self.admit(request)?;
+        let whole = answers::reach();
+        let (targets, next_token) = page(&whole.targets, asked.page);
+        Ok(Response::new(Reach { targets, next_token, ..whole }))
+    }
+
     async fn diff_edges(&self, request: Request<DiffEdgesRequest>) -> Answer<DiffEdgesResponse> {
         self.admit(request)?;
         Ok(Response::new(answers::differences()))

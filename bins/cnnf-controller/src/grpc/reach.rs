@@ -1,0 +1,85 @@
+//! How far a service may reach.
+
+use std::sync::Arc;
+
+use cnnf_core::policy::{Count, Reason, Target, Way, reach};
+use cnnf_core::time::Timestamp;
+use cnnf_rpc::convert::common::{time_range, time_text};
+use cnnf_rpc::v1;
+use tonic::Status;
+
+use super::page::page;
+use super::{Api, failsafes, service};
+use crate::clock::now;
+use crate::controller::refuse;
+
+impl Api {
+    /// By policy, against what was seen.
+    pub(super) async fn reach(&self, wanted: v1::GetReachRequest) -> Result<v1::Reach, Status> {
+        let (since, until) = time_range("time", wanted.time.as_ref())?;
+        let key = service(&self.0.state(), "service", &wanted.service)?;
+        let work = move |controller: &crate::controller::Controller| {
+            let (policy, directory, topology) = {
+                let state = controller.state();
+                (Arc::clone(&state.policy), Arc::clone(&state.directory), Arc::clone(&state.topology))
+            };
+            let at = now();
+            let found = if since == Timestamp::default() && until.is_none() {
+                reach(&key, &policy, &directory, &failsafes(), topology.edges(), at)
+            } else {
+                let seen = controller.store.edges_between(since, until.unwrap_or(at)).map_err(refuse)?;
+                reach(&key, &policy, &directory, &failsafes(), &seen, at)
+            };
+            let (targets, next_token) = page(found.targets, wanted.page.as_ref())?;
+            let model = policy.models.get(&key).filter(|_| !policy.learning_off);
+            Ok(v1::Reach {
+                service: key.to_string(),
+                phase: model.map(|model| model.phase.to_string()).unwrap_or_default(),
+                services: Some(count(found.services)),
+                ports: Some(count(found.ports)),
+                targets: targets.into_iter().map(target).collect(),
+                cut_short: found.cut_short,
+                next_token,
+            })
+        };
+        self.0.aside(work).await
+    }
+}
+
+fn count(Count { all, may, seen, unused }: Count) -> v1::ReachCount {
+    v1::ReachCount { all, may, seen, unused }
+}
+
+fn target(target: Target) -> v1::ReachTarget {
+    v1::ReachTarget {
+        peer: Some((&target.peer).into()),
+        standing: target.standing.to_string(),
+        ways: target.ways.into_iter().map(way).collect(),
+    }
+}
+
+fn way(way: Way) -> v1::ReachWay {
+    let (rule, model) = match way.reason {
+        Reason::Rule { name, .. } => (name, String::new()),
+        Reason::Model(key) => (String::new(), key.to_string()),
+        Reason::OtherSide | Reason::Default => (String::new(), String::new()),
+    };
+    let seen = way.seen.into_iter().map(|((protocol, port), stats)| v1::ReachSeen {
+        protocol: protocol.to_string(),
+        port: port.into(),
+        connections: stats.connections,
+        first_seen: time_text(stats.first),
+        last_seen: time_text(stats.last),
+    });
+    v1::ReachWay {
+        ports: way.ports.to_texts(),
+        effect: way.effect.to_string(),
+        rule,
+        model,
+        failsafe: way.failsafe,
+        refused: way.refused,
+        partly: way.partly,
+        listening: way.listening.into_iter().map(|(protocol, port)| format!("{protocol}/{port}")).collect(),
+        seen: seen.collect(),
+    }
+}
