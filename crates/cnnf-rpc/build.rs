@@ -3,7 +3,7 @@
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = "../../proto";
     println!("cargo:rerun-if-changed={root}");
-    let files = ["common", "flow", "policy", "event", "defender", "admin", "access", "watch"]
+    let files = ["common", "flow", "policy", "event", "defender", "admin", "access", "watch", "channel"]
         .map(|f| format!("{root}/cnnf/v1/{f}.proto"));
     let mut compiler = protox::Compiler::new([root])?;
     let descriptors = compiler.include_source_info(true).include_imports(true).open_files(files)?;

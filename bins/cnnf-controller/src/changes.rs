@@ -15,9 +15,10 @@ pub(crate) enum Topic {
     Definitions,
     Settings,
     People,
+    Channels,
 }
 
-const WORDS: [(Topic, &str); 8] = [
+const WORDS: [(Topic, &str); 9] = [
     (Topic::Topology, "topology"),
     (Topic::Policy, "policy"),
     (Topic::Fleet, "fleet"),
@@ -26,6 +27,7 @@ const WORDS: [(Topic, &str); 8] = [
     (Topic::Definitions, "definitions"),
     (Topic::Settings, "settings"),
     (Topic::People, "people"),
+    (Topic::Channels, "channels"),
 ];
 
 /// How often each topic has changed.

@@ -10,6 +10,7 @@ use cnnf_store::{Pending, Store, StoreError, StoredEvent};
 use tokio::sync::{Notify, Semaphore, broadcast, watch};
 use tonic::Status;
 
+use crate::alerts::Alerts;
 use crate::changes::{Changes, Topic};
 use crate::clock::now;
 use crate::people::People;
@@ -26,6 +27,8 @@ pub(crate) struct Controller {
     pub(crate) reached_at: OnceLock<Vec<String>>,
     /// What watchers are told of.
     pub(crate) changes: Changes,
+    /// Where operators are told of events.
+    pub(crate) alerts: Alerts,
     /// Users, sessions and tokens.
     pub(crate) people: People,
     /// Whom it believes; changes with the CA.
@@ -60,10 +63,12 @@ impl Controller {
     ) -> Result<Arc<Self>, StoreError> {
         let state = restore(&store, at)?;
         let people = People::restore(&store)?;
+        let alerts = Alerts::restore(&store)?;
         Ok(Arc::new(Self {
             store,
             reached_at: OnceLock::new(),
             changes: Changes::new(),
+            alerts,
             people,
             trust: watch::channel(trust).0,
             certificate_life,
@@ -117,6 +122,7 @@ impl Controller {
     pub(crate) fn publish(&self, events: Vec<StoredEvent>) {
         if !events.is_empty() {
             self.changes.note(Topic::Events);
+            self.alerts.wake.send_replace(());
         }
         for event in events {
             // Nobody watching is no error.

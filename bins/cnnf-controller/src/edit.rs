@@ -1,5 +1,6 @@
 //! Changes that operators make: checked, stored, then in force.
 
+mod channel;
 mod confirm;
 mod definition;
 mod fleet;
@@ -19,6 +20,7 @@ use cnnf_store::{Audit, Author, NewEvent, PolicyState, Unconfirmed};
 use serde_json::{Value, json};
 use tonic::Status;
 
+pub(crate) use channel::no_channel;
 pub(crate) use definition::Change;
 
 use crate::auth::Caller;

@@ -1,5 +1,6 @@
 //! The controller: holds what was learned and what was decided, and tells each host what to enforce.
 
+mod alerts;
 mod auth;
 mod backup;
 mod changes;

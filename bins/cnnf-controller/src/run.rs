@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::controller::Controller;
 use crate::failure::Failure;
 use crate::pki::{Folder, Trust, rotation};
-use crate::{distribute, grpc, init, sandbox, tasks, web};
+use crate::{alerts, distribute, grpc, init, sandbox, tasks, web};
 
 /// How long calls may go on after the signal.
 const GRACE: Duration = Duration::from_secs(3);
@@ -92,6 +92,7 @@ fn start(
     let service = Service(vec![
         tokio::spawn(distribute::run(Arc::clone(controller))),
         tokio::spawn(tasks::run(Arc::clone(controller))),
+        tokio::spawn(alerts::run(Arc::clone(controller))),
         tokio::spawn(async move {
             if let Err(error) = grpc::serve(api, incoming).await {
                 tracing::error!(%error, "the API has ended");

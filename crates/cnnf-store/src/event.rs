@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 use serde::{Deserialize, Serialize};
 
 use crate::audit::Audit;
-use crate::column::{count, json, read_count, read_json, read_text, read_time, time};
+use crate::column::{collect, count, json, read_count, read_json, read_text, read_time, time};
 use crate::policy::{counter, set_counter};
 use crate::writer::Class;
 use crate::{Pending, Store, StoreError};
@@ -174,6 +174,18 @@ impl Store {
                 events.push(read_event(row)?);
             }
             Ok(events)
+        })
+    }
+
+    /// Events with a greater number than this, in the order of their numbers, at most `limit`.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn events_after(&self, id: u64, limit: usize) -> Result<Vec<StoredEvent>, StoreError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.read(|connection| {
+            let sql = "SELECT * FROM events WHERE id > ?1 ORDER BY id LIMIT ?2";
+            collect(connection, sql, &[&count(id), &limit], read_event)
         })
     }
 

@@ -10,6 +10,7 @@
 
 mod audit;
 mod backup;
+mod channel;
 mod column;
 mod definition;
 mod error;
@@ -37,6 +38,7 @@ use rusqlite::{Connection, OpenFlags};
 
 pub use audit::{Audit, AuditCheck, AuditQuery, AuditRow, MAX_AUDIT_TEXT};
 pub use backup::File;
+pub use channel::{ChannelProgress, ChannelRow};
 pub use definition::{DefinitionRow, DefinitionState};
 pub use error::StoreError;
 pub use event::{EventQuery, FOLD_WINDOW, MAX_SAMPLES, NewEvent, StoredEvent, Subject};

@@ -11,7 +11,7 @@ pub(crate) enum Needs {
     Auditor,
     /// Who may change rules, models, services and hosts.
     Operator,
-    /// Who may change users, API tokens and settings.
+    /// Who may change users, API tokens, alert channels and settings.
     Admin,
 }
 
@@ -111,6 +111,16 @@ pub(crate) const TABLE: &[(&str, &[(&str, Needs)])] = &[
         &[("ListUsers", Auditor), ("AddUser", Admin), ("UpdateUser", Admin), ("DeleteUser", Admin)],
     ),
     ("cnnf.v1.ApiTokenService", &[("ListTokens", Auditor), ("CreateToken", Admin), ("RevokeToken", Admin)]),
+    (
+        "cnnf.v1.ChannelService",
+        &[
+            ("ListChannels", Auditor),
+            ("AddChannel", Admin),
+            ("UpdateChannel", Admin),
+            ("DeleteChannel", Admin),
+            ("TestChannel", Admin),
+        ],
+    ),
     ("cnnf.v1.WatchService", &[("WatchChanges", Auditor)]),
     ("cnnf.v1.AuditService", &[("ListAudit", Auditor), ("VerifyAudit", Auditor)]),
     ("grpc.health.v1.Health", &[("Check", Anyone), ("Watch", Anyone), ("List", Anyone)]),

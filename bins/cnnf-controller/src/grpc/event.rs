@@ -145,7 +145,8 @@ fn place(token: &str) -> Result<(Timestamp, u64), Status> {
     Ok((Timestamp(last.parse().map_err(|_| bad())?), id.parse().map_err(|_| bad())?))
 }
 
-fn message(state: &State, event: &StoredEvent) -> v1::Event {
+/// An event as callers and alert channels get it.
+pub(crate) fn message(state: &State, event: &StoredEvent) -> v1::Event {
     let mut out = v1::Event {
         id: event.id,
         kind: event.kind.to_string(),

@@ -2,10 +2,11 @@
 
 mod api_token;
 mod audit;
+mod channel;
 pub(crate) mod defender;
 mod definition;
 mod enrollment;
-mod event;
+pub(crate) mod event;
 mod explain;
 mod fleet;
 mod history;
@@ -29,6 +30,7 @@ use cnnf_rpc::convert::ConvertError;
 use cnnf_rpc::convert::policy::{NameError, resolve_among};
 use cnnf_rpc::v1::api_token_service_server::ApiTokenServiceServer;
 use cnnf_rpc::v1::audit_service_server::AuditServiceServer;
+use cnnf_rpc::v1::channel_service_server::ChannelServiceServer;
 use cnnf_rpc::v1::defender_service_server::DefenderServiceServer;
 use cnnf_rpc::v1::definition_service_server::DefinitionServiceServer;
 use cnnf_rpc::v1::enrollment_service_server::EnrollmentServiceServer;
@@ -99,6 +101,7 @@ pub(crate) fn for_people(api: &Api) -> RoutesBuilder {
         .add_service(UserServiceServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(ApiTokenServiceServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(AuditServiceServer::new(api.clone()).max_decoding_message_size(max))
+        .add_service(ChannelServiceServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(WatchServiceServer::new(api.clone()).max_decoding_message_size(max));
     services
 }

@@ -2,6 +2,7 @@
 
 mod audit;
 mod backup;
+mod channels;
 mod cli;
 mod confirm;
 mod definition;

@@ -32,7 +32,7 @@ fn set(value: &str) -> v1::SetSettingRequest {
 async fn changes_are_told_by_topic_soon_and_together_and_resumed() {
     let mut place = Place::new();
     let mut stream = watch(&place, None).await;
-    assert_eq!(next(&mut stream).await.changed.len(), 8, "who has seen nothing has missed everything");
+    assert_eq!(next(&mut stream).await.changed.len(), 9, "who has seen nothing has missed everything");
     let mut settings = SettingsServiceClient::new(place.admin().await);
     let began = Instant::now();
     settings.set_setting(set("2h")).await.expect("set");

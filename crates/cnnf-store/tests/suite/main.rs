@@ -1,6 +1,7 @@
 //! One suite for every database behind the store. It speaks only the store's API; what opens a store is in [`place`].
 
 mod backup;
+mod channels;
 mod events;
 mod fleet;
 mod history;
