@@ -77,7 +77,7 @@ async fn changes_are_told_by_topic_soon_and_together_and_resumed() {
     let mut stream = watch(&place, Some(&last)).await;
     let anew = next(&mut stream).await;
     assert_ne!(anew.epoch, last.epoch);
-    assert_eq!(anew.changed.len(), 8, "after a restart everything may have changed");
+    assert_eq!(anew.changed.len(), 9, "after a restart everything may have changed");
 }
 
 #[tokio::test]
