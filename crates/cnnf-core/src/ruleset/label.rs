@@ -77,6 +77,9 @@ impl Flags {
 pub struct Label(pub [u32; 4]);
 
 impl Label {
+    /// The bits that are ours: 24 bits of word 2 are others'.
+    pub const OURS: [u32; 4] = [u32::MAX, u32::MAX, 0xff, u32::MAX];
+
     /// The local client's slot.
     #[must_use]
     pub fn client(self) -> Option<Slot> {

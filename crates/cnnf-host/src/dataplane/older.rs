@@ -114,7 +114,7 @@ impl OlderConnections {
         let label = [client, server, Flags::RESOLVED | unsure, 0];
         let Flow { orig, zone, .. } = older.flow;
         if !older.turned {
-            match self.conntrack.set_labels(&orig, zone, label, [u32::MAX; 4]) {
+            match self.conntrack.set_labels(&orig, zone, label, Label::OURS) {
                 Err(error) if error.errno() == Some(NO_ROOM) => {}
                 result => return result,
             }
