@@ -188,3 +188,29 @@ fn root_without_its_controller_a_host_goes_on_and_reports_later() {
         edges.iter().any(|e| e["server"]["service"] == "unit:nginx" && number(&e["connections"]) == 7)
     });
 }
+
+#[test]
+fn root_a_server_that_starts_anew_is_out_of_reach_for_whom_it_is_prevented_all_the_time() {
+    let world = World::up(OFFICE).expect("the world comes up");
+    known(&world, "unit:redis");
+    assert_eq!(ping(&world, "app1", "shop", "10.86.0.1").text(), "PONG");
+    rule(&world, "no cache", "unit:shop", "redis", "tcp/6379", "prevent");
+    within(SOON, "it is prevented", || !ping(&world, "app1", "shop", "10.86.0.1").success());
+    let script = "while :; do timeout 1 redis-cli -h 10.86.0.1 ping 2>/dev/null; echo asked; done";
+    let mut prober = world.spawn("app1", Placement::Unit("shop"), &["sh", "-c", script]);
+    let server = world.unit("web1", "redis");
+    for _ in 0..20 {
+        server.stop();
+        // long enough that its defender sees and tells that nobody listens
+        std::thread::sleep(Duration::from_millis(350));
+        server.start();
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    prober.kill().expect("ended");
+    let came = String::from_utf8(prober.wait_with_output().expect("ended").stdout).expect("text");
+    let [pongs, tries] = ["PONG", "asked"].map(|word| came.matches(word).count());
+    println!("{pongs} of {tries} tries came through");
+    assert_eq!(pongs, 0);
+    assert!(tries > 100);
+    assert_eq!(ping(&world, "app1", "other", "10.86.0.1").text(), "PONG", "it does run");
+}
