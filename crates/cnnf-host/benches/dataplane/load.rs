@@ -28,7 +28,8 @@ pub(crate) fn run(arguments: &[String]) -> Fallible<()> {
         ["serve", "udp", at] => serve_udp(at.parse()?),
         ["serve", "bulk", at] => serve_bulk(at.parse()?),
         ["connect", to, number] => connect(to.parse()?, number.parse()?),
-        ["udp", to, milliseconds] => udp(to.parse()?, Duration::from_millis(milliseconds.parse()?)),
+        ["udp", to, milliseconds] => udp(to.parse()?, Duration::from_millis(milliseconds.parse()?), true),
+        ["shout", to, milliseconds] => udp(to.parse()?, Duration::from_millis(milliseconds.parse()?), false),
         ["bulk", to, milliseconds] => bulk(to.parse()?, Duration::from_millis(milliseconds.parse()?)),
         _ => Err(format!("unknown load {words:?}").into()),
     }
@@ -101,13 +102,15 @@ fn own_time() -> f64 {
     time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
 }
 
-/// Sends datagrams from one socket, after one that was answered: prints how many a second.
-fn udp(to: SocketAddr, time: Duration) -> Fallible<()> {
+/// Sends datagrams from one socket, after one that was answered if that is waited for: prints how many a second.
+fn udp(to: SocketAddr, time: Duration, answered: bool) -> Fallible<()> {
     let socket = UdpSocket::bind("0.0.0.0:0")?;
     socket.connect(to)?;
     socket.set_read_timeout(Some(Duration::from_secs(2)))?;
-    socket.send(b"x")?;
-    socket.recv(&mut [0])?;
+    if answered {
+        socket.send(b"x")?;
+        socket.recv(&mut [0])?;
+    }
     let (begin, mut sent) = (Instant::now(), 0);
     while begin.elapsed() < time {
         for _ in 0..AT_ONCE {

@@ -3,7 +3,8 @@
 //! Root: makes network namespaces and control groups of its own and removes them. Each way of filtering has a lane of its own
 //! ([`lane`]); two of them are measured in turns, so that both meet the machine as it is just then, and the median of the pairs'
 //! ratios is held against a bar. Pairs whose baseline is disturbed are thrown away and counted. Prints a table and writes
-//! `target/bench/dataplane.json`. `cargo bench -p cnnf-host --bench dataplane -- --queue-only` measures only what waits in a queue.
+//! `target/bench/dataplane.json`. `cargo bench -p cnnf-host --bench dataplane -- --queue-only` measures only what waits in a queue, `--chain-only`
+//! only the longest chain of rules.
 
 mod lane;
 mod load;
@@ -35,10 +36,13 @@ fn main() -> Fallible<()> {
     let arguments: Vec<String> = std::env::args().collect();
     match arguments.get(1).map(String::as_str) {
         Some("--load") => load::run(&arguments[2..]),
-        Some("--queue-only") => {
+        Some(part @ ("--queue-only" | "--chain-only")) => {
             let groups = Groups::make()?;
             let mut report = Report::default();
-            waiting(&mut report, &groups)?;
+            match part {
+                "--queue-only" => waiting(&mut report, &groups)?,
+                _ => long_chain(&mut report, &groups)?,
+            }
             report.finish()
         }
         _ => measure(),
@@ -80,13 +84,7 @@ fn measure() -> Fallible<()> {
         ("cnnf", || bulk(&mut known)),
         [Bar::at_least("throughput", 0.97)],
     )?;
-    let to = format!("{SERVER}:{UDP_PORT}");
-    let udp = |lane: &mut Lane| {
-        lane.serve("udp", UDP_PORT)?;
-        let sent = lane.load(&[&service, "udp", &to, UDP_MS]);
-        lane.serve_no_more();
-        sent
-    };
+    let udp = |lane: &mut Lane| datagrams(lane, &service, "udp");
     pairs(
         &mut report,
         "64-byte UDP, packets/s",
@@ -96,6 +94,7 @@ fn measure() -> Fallible<()> {
     )?;
     drop((ways, bare));
 
+    long_chain(&mut report, &groups)?;
     waiting(&mut report, &groups)?;
 
     let (mut peer, mut known) = (Lane::make()?, known);
@@ -114,6 +113,41 @@ fn measure() -> Fallible<()> {
         }
     }
     report.finish()
+}
+
+/// Sends datagrams to a server of their own.
+fn datagrams(lane: &mut Lane, group: &str, how: &str) -> Fallible<Vec<f64>> {
+    lane.serve("udp", UDP_PORT)?;
+    let sent = lane.load(&[group, how, &format!("{SERVER}:{UDP_PORT}"), UDP_MS]);
+    lane.serve_no_more();
+    sent
+}
+
+/// A thousand rules that are tried one after the other, beside conntrack alone: for each connection once, for packets that nobody answers each time.
+fn long_chain(report: &mut Report, groups: &Groups) -> Fallible<()> {
+    let service = groups.service().display().to_string();
+    let (mut tracked, mut long) = (Lane::make()?, Lane::make()?);
+    let ways = (ways::conntrack(&tracked)?, ways::ours_with(&table::long_chain()?, &long, groups, QueueBackend::None)?);
+    let bars = [Bar::none("p50"), Bar::none("p99"), Bar::none("connections a second"), Bar::none("own time")];
+    connections(
+        report,
+        "conntrack",
+        (&mut tracked, &service),
+        "cnnf, 1,000 rules in a row",
+        (&mut long, &service),
+        bars,
+    )?;
+    for (what, how) in [("64-byte UDP, packets/s", "udp"), ("the same without an answer", "shout")] {
+        pairs(
+            report,
+            what,
+            ("conntrack", || datagrams(&mut tracked, &service, how)),
+            ("cnnf, 1,000 rules in a row", || datagrams(&mut long, &service, how)),
+            [Bar::none("packets")],
+        )?;
+    }
+    drop(ways);
+    Ok(())
 }
 
 /// What waits in a queue until its owner is found, beside the smallest queue.

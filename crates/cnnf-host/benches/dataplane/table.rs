@@ -58,6 +58,31 @@ pub(crate) fn policy() -> Fallible<HostPolicy> {
     Ok(policy)
 }
 
+/// The worst that a policy can be: all of the client's rules are tried before the one that allows what it does, each with a network and a range of
+/// ports of its own, so that no set holds two of them.
+pub(crate) fn long_chain() -> Fallible<HostPolicy> {
+    let mut policy = HostPolicy { generation: 1, mode: Mode::Enforce, ..HostPolicy::default() };
+    let ports = Ports::parse(&["tcp/20000-20100", "udp/20000-20100"]).map_err(|error| error.to_string())?;
+    let (server, bench) = (AddrRange::single(SERVER.parse()?), format!("{}-{}", PORTS.start, PORTS.end));
+    let allowed =
+        Ports::parse(&[&format!("tcp/{bench}"), &format!("udp/{bench}")]).map_err(|error| error.to_string())?;
+    for n in 0..RULES {
+        let last = n + 1 == RULES;
+        let addresses = if last { server } else { format!("12.{}.{}.0/24", n / 256, n % 256).parse()? };
+        let entry = GroupEntry { addresses, own: false, port: None };
+        policy.groups.insert(GroupId(n + 1), [entry].into_iter().collect());
+        policy.egress.push(HostRule {
+            reason: Reason::Rule { id: RuleId(u64::from(n) + 1), name: format!("rule {}", n + 1), revision: 1 },
+            local: LocalMatch::Service(ServicePattern::of(&key(0))),
+            peer: PeerMatch::Group(GroupId(n + 1)),
+            ports: if last { allowed.clone() } else { ports.clone() },
+            effect: if last { Effect::Allow } else { Effect::Prevent },
+            on_failure: OnFailure::Open,
+        });
+    }
+    Ok(policy)
+}
+
 fn endpoint(address: Ipv4Addr, protocol: Protocol, port: u16) -> GroupEntry {
     GroupEntry { addresses: AddrRange::single(address.into()), own: false, port: Some((protocol, port)) }
 }

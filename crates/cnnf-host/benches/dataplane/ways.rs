@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use cnnf_core::policy::HostPolicy;
 use cnnf_core::ruleset::{QueueBackend, compile};
 use cnnf_host::dataplane::{
     Answer, FirstPacket, Reconciler, Released, Resolved, TableSocket, WAITING_MAX, WaitingPacket, WaitingPackets,
@@ -125,8 +126,13 @@ struct Desk {
 
 /// Our table, and our reader of events. With `queue` what it cannot attribute waits, and is attributed.
 pub(crate) fn ours(lane: &Lane, groups: &Groups, queue: QueueBackend) -> Fallible<Way> {
+    ours_with(&table::policy()?, lane, groups, queue)
+}
+
+/// The same under another policy.
+pub(crate) fn ours_with(policy: &HostPolicy, lane: &Lane, groups: &Groups, queue: QueueBackend) -> Fallible<Way> {
     let mut way = Way::default();
-    let table = compile(&table::policy()?, &table::facts(groups.service_id()?, groups.levels()?, queue)?);
+    let table = compile(policy, &table::facts(groups.service_id()?, groups.levels()?, queue)?);
     // as the defender does it: the table belongs to it, and answers go through the same socket
     let socket = lane.here(|| {
         let socket = TableSocket::open(Nft::open()?.probe()?.owner_persist)?;
