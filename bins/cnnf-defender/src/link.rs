@@ -39,11 +39,11 @@ pub(crate) struct Link {
 
 impl Link {
     /// Keeps a stream open for ever.
-    pub(crate) async fn run(self, mut statuses: mpsc::UnboundedReceiver<v1::ApplyStatus>) {
+    pub(crate) async fn run(self, mut answers: mpsc::UnboundedReceiver<Up>) {
         let mut failures = 0_u32;
         loop {
             let before = std::time::Instant::now();
-            match self.stream(&mut statuses).await {
+            match self.stream(&mut answers).await {
                 Ok(()) => tracing::info!("{} ended the stream", self.controller),
                 Err(error) => tracing::warn!("{error}"),
             }
@@ -58,7 +58,7 @@ impl Link {
     }
 
     /// One stream, until it breaks.
-    async fn stream(&self, statuses: &mut mpsc::UnboundedReceiver<v1::ApplyStatus>) -> Result<(), String> {
+    async fn stream(&self, answers: &mut mpsc::UnboundedReceiver<Up>) -> Result<(), String> {
         let channel =
             tls::connect(&self.controller, &self.credentials.tls()).await.map_err(|error| error.to_string())?;
         let (up, rx) = mpsc::channel(limits::MAX_UNACKNOWLEDGED);
@@ -77,6 +77,7 @@ impl Link {
             labels: self.labels.clone(),
             now_ms: Timestamp::of(SystemTime::now()).0,
             takes_deltas: true,
+            takes_previews: true,
             spool_past: self.spool.past().into_iter().map(Into::into).collect(),
         };
         send(Up::Hello(hello)).await?;
@@ -118,11 +119,12 @@ impl Link {
                             Some(Answer::Event(event)) => drop(self.agent.send(event)),
                             Some(Answer::Acknowledged(seq)) => acknowledged = acknowledged.max(seq),
                             Some(Answer::Wanted(wanted)) => send(Up::SnapshotWanted(wanted)).await?,
+                            Some(Answer::Unread(answer)) => send(Up::PreviewAnswer(answer)).await?,
                             Some(Answer::Believe(cas)) => self.credentials.believe(cas),
                             None => {}
                         },
                     },
-                    Some(status) = statuses.recv() => send(Up::ApplyStatus(status)).await?,
+                    Some(answer) = answers.recv() => send(answer).await?,
                     () = &mut renewing => {}
                     _ = beat.tick() => send(Up::Heartbeat(self.shared.heartbeat())).await?,
                 }

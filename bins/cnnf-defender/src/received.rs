@@ -23,6 +23,8 @@ pub(crate) enum Answer {
     Acknowledged(u64),
     /// The policy has to come whole.
     Wanted(v1::SnapshotWanted),
+    /// A question cannot be read.
+    Unread(v1::PreviewAnswer),
     /// The CAs to believe from now on.
     Believe(Vec<Vec<u8>>),
 }
@@ -41,10 +43,23 @@ impl Received {
             }
             Down::Trust(trust) => Some(Answer::Believe(trust.cas)),
             Down::Policy(policy) => Some(Answer::Event(self.whole(policy))),
+            Down::Preview(preview) => Some(Self::preview(preview)),
             Down::PolicyDelta(delta) => match self.delta(delta) {
                 Ok(event) => Some(Answer::Event(event)),
                 Err(wanted) => wanted.map(Answer::Wanted),
             },
+        }
+    }
+
+    /// A question about a policy came.
+    fn preview(message: v1::Preview) -> Answer {
+        let v1::Preview { number, policy } = message;
+        match HostPolicy::try_from(policy.unwrap_or_default()) {
+            Ok(policy) => Answer::Event(Event::Previewed { number, policy: Box::new(policy) }),
+            Err(error) => {
+                let error = format!("this defender cannot read the policy: {error}");
+                Answer::Unread(v1::PreviewAnswer { number, error, ..v1::PreviewAnswer::default() })
+            }
         }
     }
 

@@ -163,6 +163,7 @@ impl Defender {
             }
             Answer::Acknowledged(_) | Answer::Believe(_) => None,
             Answer::Wanted(wanted) => Some(Up::SnapshotWanted(wanted)),
+            Answer::Unread(answer) => Some(Up::PreviewAnswer(answer)),
         }
     }
 
@@ -240,7 +241,7 @@ impl Defender {
                 at_ms: now.0,
             }),
             Effect::Remove => kernel.table = Fake::default(),
-            Effect::Name(_) | Effect::ClearEpoch(_) | Effect::Answer { .. } => {}
+            Effect::Name(_) | Effect::ClearEpoch(_) | Effect::Answer { .. } | Effect::Preview(_) => {}
         }
         None
     }

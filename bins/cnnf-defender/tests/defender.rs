@@ -8,6 +8,7 @@ mod hostile;
 mod kills;
 mod naming;
 mod older;
+mod previews;
 mod stopped;
 mod truth;
 
@@ -31,6 +32,7 @@ fn probe() {
             .or_else(|| kills::act(words))
             .or_else(|| naming::act(words))
             .or_else(|| older::act(words))
+            .or_else(|| previews::act(words))
             .or_else(|| stopped::act(words))
             .or_else(|| truth::act(group, words))
     });

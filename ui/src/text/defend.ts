@@ -144,6 +144,11 @@ export const defend = {
     tallies: { prevented: "Newly prevented", alerted: "Newly alerted", allowed: "Newly allowed" },
     tally: (edges: string, connections: string) => `${edges}, ${connections}`,
     cut: (n: string) => `${n} used in the last minute: live connections on them would be cut`,
+    liveCut: (n: string) => `${n} would be cut now`,
+    liveSaid: (hosts: string) => `So ${hosts} said, from their own connections.`,
+    liveMore: (n: string) => `and on ${n} more edges`,
+    liveSilent: (host: string, why: string) => `${host} does not say: ${why}`,
+    liveSilentMore: (n: string) => `${n} more hosts do not say`,
     noShift: "Every connection that was seen is treated as before.",
     shifts: "Connections that would be treated differently",
     columns: {

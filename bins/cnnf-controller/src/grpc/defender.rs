@@ -1,5 +1,6 @@
 //! A defender's stream: reports and answers come up, acknowledgements and policies go down.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cnnf_core::id::HostId;
@@ -28,6 +29,8 @@ use crate::state::{KnownHost, LiveStream, SILENCE};
 
 /// Messages that wait for a slow defender at most.
 const DOWN_QUEUE: usize = 16;
+/// Questions that wait for a slow defender at most.
+const QUESTIONS: usize = 4;
 /// Counters of a heartbeat that are kept at most.
 const MAX_COUNTERS: usize = 256;
 /// Lines of a heartbeat that are kept at most.
@@ -55,6 +58,8 @@ pub(crate) struct Stream {
     pub(crate) deltas: bool,
     /// The host cannot apply a delta: its next policy goes whole.
     pub(crate) whole: Arc<Notify>,
+    /// Questions for the host.
+    questions: mpsc::Receiver<v1::Preview>,
 }
 
 #[tonic::async_trait]
@@ -117,7 +122,7 @@ pub(crate) async fn begin(
     let labels = labels.with(&bound);
     controller.store.note_hosts(vec![(host.clone(), version.clone(), labels.clone(), at)]).await.map_err(refuse)?;
     let number = controller.next_stream();
-    let (receiver, changed, renamed) = {
+    let (receiver, questions, changed, renamed) = {
         let mut state = controller.state();
         let mut changed = state.heard(&host, at);
         if state.directory.host(&host).is_some_and(|entry| entry.labels != labels) {
@@ -151,6 +156,10 @@ pub(crate) async fn begin(
         });
         changed |= known.desired.policy.is_none();
         let (policies, receiver) = watch::channel(known.desired.policy.clone());
+        let (asking, mut questions) = mpsc::channel(QUESTIONS);
+        if !hello.takes_previews {
+            questions.close();
+        }
         known.status = None;
         known.skew_ms = skew(hello.now_ms, at);
         if known.skew_ms != 0 {
@@ -158,10 +167,10 @@ pub(crate) async fn begin(
         }
         known.counters.clear();
         known.not_covered.clear();
-        if known.live.replace(LiveStream { number, policies }).is_some() {
+        if known.live.replace(LiveStream { number, policies, questions: asking, asked: BTreeMap::new() }).is_some() {
             tracing::warn!(%host, "a second stream of a host ends the first");
         }
-        (receiver, changed, renamed)
+        (receiver, questions, changed, renamed)
     };
     if changed {
         controller.resolve_now.notify_one();
@@ -172,7 +181,8 @@ pub(crate) async fn begin(
     tracing::info!(%host, "a defender is connected");
     controller.changes.note(Topic::Fleet);
     let whole = Arc::new(Notify::new());
-    let stream = Stream { controller: Arc::clone(controller), host, epoch, number, deltas: hello.takes_deltas, whole };
+    let controller = Arc::clone(controller);
+    let stream = Stream { controller, host, epoch, number, deltas: hello.takes_deltas, whole, questions };
     Ok((stream, receiver))
 }
 
@@ -183,17 +193,19 @@ fn renamed(cursor: &Cursor, past: &SpoolPast) -> Option<u64> {
 }
 
 impl Stream {
-    async fn run(self, messages: Streaming<DefenderMessage>, policies: Policies, down: Sender) {
+    async fn run(mut self, messages: Streaming<DefenderMessage>, policies: Policies, down: Sender) {
         let (queue, waiting) = mpsc::channel(limits::MAX_UNACKNOWLEDGED);
         let mut end = policies.clone();
         // Beside what is sent, so that a defender that takes nothing cannot hold its stream open.
         let ended = async { while end.changed().await.is_ok() {} };
+        let questions = std::mem::replace(&mut self.questions, mpsc::channel(1).1);
         let result = tokio::select! {
             () = self.controller.ended() => Err(Status::unavailable("the controller is ending")),
             () = ended => Err(self.replaced()),
             result = self.up(messages, queue) => result,
             result = self.acknowledge(waiting, &down) => result,
             result = push(policies, self.deltas, &self.whole, &down) => result,
+            result = ask(questions, &down) => result,
             result = tell_trust(self.controller.trust.subscribe(), &down) => result,
         };
         self.end();
@@ -286,6 +298,15 @@ impl Stream {
                     }
                 }
             }
+            Some(Up::PreviewAnswer(answer)) => {
+                let mut state = self.controller.state();
+                let live = state.hosts.get_mut(&self.host).and_then(|known| known.live.as_mut());
+                let asked = live.filter(|live| live.number == self.number);
+                if let Some(waiting) = asked.and_then(|live| live.asked.remove(&answer.number)) {
+                    // who gave up waiting needs no answer
+                    let _ = waiting.send(answer);
+                }
+            }
             Some(Up::SnapshotWanted(wanted)) => {
                 let reason = common::text("reason", wanted.reason)?;
                 tracing::info!(host = %self.host, generation = wanted.generation, reason, "a host wants its policy whole");
@@ -373,6 +394,17 @@ async fn push(mut policies: Policies, deltas: bool, whole: &Notify, down: &Sende
             () = whole.notified() => sent = None,
         }
     }
+}
+
+/// Asks the host what it is to be asked.
+async fn ask(mut questions: mpsc::Receiver<v1::Preview>, down: &Sender) -> Result<(), Status> {
+    while let Some(question) = questions.recv().await {
+        if down.send(Ok(ControllerMessage { body: Some(Down::Preview(question)) })).await.is_err() {
+            return Ok(());
+        }
+    }
+    // Nobody asks any more; the other parts say when the stream ends.
+    std::future::pending().await
 }
 
 /// What changed since `sent`, if that is less than half of the whole.

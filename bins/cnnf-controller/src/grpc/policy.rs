@@ -2,16 +2,18 @@
 
 mod dare;
 mod history;
+mod live;
 mod object;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use cnnf_core::policy::{Rule, RuleId};
+use cnnf_core::policy::{PolicySet, Rule, RuleId};
 use cnnf_rpc::convert::common::time_text;
 use cnnf_rpc::convert::{self, ConvertError};
 use cnnf_rpc::v1;
 use cnnf_rpc::v1::policy_service_server::PolicyService;
-use cnnf_store::{Author, RuleUse};
+use cnnf_store::{Author, PolicyState, RuleUse};
 use tonic::{Request, Response, Status};
 
 use super::{Api, caller};
@@ -106,7 +108,7 @@ impl PolicyService for Api {
         request: Request<v1::ApplyPolicyRequest>,
     ) -> Result<Response<v1::ApplyPolicyResponse>, Status> {
         let by = by(&request, "rules.apply", &request.get_ref().reason)?;
-        let v1::ApplyPolicyRequest { rules, objects, base_revision, dry_run, reason: _, confirm_within_seconds } =
+        let v1::ApplyPolicyRequest { rules, objects, base_revision, dry_run, reason: _, confirm_within_seconds, live } =
             request.into_inner();
         let within = history::within(confirm_within_seconds)?;
         let apply = |draft: &mut Draft| {
@@ -115,7 +117,14 @@ impl PolicyService for Api {
             draft.replace(rules, objects)
         };
         let edited = self.0.edit_policy(Some(by).filter(|_| !dry_run), apply).await?;
-        Ok(Response::new(self.applied(&edited)))
+        let mut applied = self.applied(&edited);
+        if dry_run && live {
+            let PolicyState { rules, objects, revision, .. } = edited.new;
+            let policy = Arc::clone(&self.0.state().policy);
+            let draft = PolicySet { rules, objects, revision, ..PolicySet::clone(&policy) };
+            applied.live = Some(self.live_cut(draft).await?);
+        }
+        Ok(Response::new(applied))
     }
 
     async fn list_objects(

@@ -18,7 +18,7 @@ use cnnf_core::time::Timestamp;
 use cnnf_core::topology::{Peer, Topology};
 use cnnf_rpc::v1;
 use cnnf_store::{Cursor, DefinitionState, HostRow, PolicyState, RuleUse, Unconfirmed};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 
 pub(crate) use learn::Learned;
 pub(crate) use restore::restore;
@@ -107,6 +107,10 @@ pub(crate) struct LiveStream {
     pub(crate) number: u64,
     /// The newest policy goes down.
     pub(crate) policies: watch::Sender<Option<Arc<HostPolicy>>>,
+    /// Questions go down; closed if the host answers none.
+    pub(crate) questions: mpsc::Sender<v1::Preview>,
+    /// Who waits for the answer to a question, by its number.
+    pub(crate) asked: BTreeMap<u64, oneshot::Sender<v1::PreviewAnswer>>,
 }
 
 /// What a host should enforce.

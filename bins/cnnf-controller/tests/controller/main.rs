@@ -13,6 +13,7 @@ mod herd;
 mod hostile;
 mod kills;
 mod learning;
+mod live;
 mod over_time;
 mod place;
 mod policy;

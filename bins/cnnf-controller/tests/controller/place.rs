@@ -226,7 +226,7 @@ impl Defender {
         self.begin(self.channel(place).await, generation, false).await.expect("attached")
     }
 
-    /// A stream of a host that applies deltas.
+    /// A stream of a host that applies deltas and answers questions.
     pub(crate) async fn attach_for_deltas(&self, place: &Place) -> Stream {
         self.begin(self.channel(place).await, 0, true).await.expect("attached")
     }
@@ -247,6 +247,7 @@ impl Defender {
             labels: [("env".to_owned(), "test".to_owned())].into(),
             now_ms: now_ms(),
             takes_deltas,
+            takes_previews: takes_deltas,
             ..v1::Hello::default()
         };
         up.send(v1::DefenderMessage { body: Some(Up::Hello(hello)) }).await.expect("room");
@@ -294,6 +295,15 @@ impl Stream {
         }
     }
 
+    /// The next question.
+    pub(crate) async fn question(&mut self) -> v1::Preview {
+        loop {
+            if let Down::Preview(question) = self.next().await {
+                return question;
+            }
+        }
+    }
+
     pub(crate) async fn next(&mut self) -> Down {
         let message = tokio::time::timeout(PATIENCE, self.down.message()).await.expect("in time");
         message.expect("no error").expect("not the end").body.expect("a body")
@@ -314,7 +324,7 @@ impl Stream {
             match self.next().await {
                 Down::PolicyDelta(delta) => return Ok(delta),
                 Down::Policy(policy) => return Err(policy),
-                Down::Acknowledged(_) | Down::Trust(_) => {}
+                Down::Acknowledged(_) | Down::Trust(_) | Down::Preview(_) => {}
             }
         }
     }

@@ -7,6 +7,7 @@ mod events;
 mod guard;
 mod inventory;
 mod policy;
+mod preview;
 mod trial;
 
 use std::collections::BTreeSet;
@@ -35,6 +36,7 @@ pub(crate) use events::LoggedPacket;
 pub(crate) use guard::Culprit;
 use guard::Guard;
 use inventory::Inventory;
+pub(crate) use preview::Preview;
 pub(crate) use trial::{Standing, Trial};
 
 /// The NFLOG group of copies.
@@ -68,6 +70,8 @@ pub(crate) enum Event {
     Policy(Box<HostPolicy>),
     /// A policy that this version cannot read.
     BadPolicy { generation: u64, error: String },
+    /// Which live connections would this policy cut? The controller asks by this number.
+    Previewed { number: u64, policy: Box<HostPolicy> },
     /// Whose a packet is that waits: the queue wants the service's slot, once the table knows it.
     Identified { key: ServiceKey, answer: u64 },
     /// The kernel logged a packet.
@@ -113,6 +117,8 @@ pub(crate) enum Effect {
     Dump,
     /// Answer the queue.
     Answer { answer: u64, slot: Slot },
+    /// Say which live connections a policy would cut.
+    Preview(Box<Preview>),
     /// Report to the controller.
     Report(Body),
     /// Say what became of a policy.
@@ -317,6 +323,9 @@ impl Agent {
             Event::BadPolicy { generation, error } => {
                 let message = format!("this defender cannot read the policy: {error}");
                 effects.push(Effect::Status { generation, outcome: "refused", message });
+            }
+            Event::Previewed { number, policy } => {
+                effects.push(Effect::Preview(Box::new(self.preview(number, *policy))));
             }
             Event::Identified { key, answer } => {
                 let known = self.resolver.slots().get(&key).is_some();

@@ -15,6 +15,7 @@ use cnnf_host::observe::connections;
 use cnnf_host::observe::containers::Containers;
 use cnnf_host::observe::evidence::described;
 use cnnf_host::observe::process::Process;
+use cnnf_rpc::v1::defender_message::Body as Up;
 use cnnf_rpc::v1::report::Body;
 use cnnf_rpc::{limits, v1};
 use tokio::sync::mpsc::UnboundedSender;
@@ -23,6 +24,7 @@ use tokio::sync::watch;
 use super::counted::{FAIL_OPEN, Seen};
 use super::hits::Hits;
 use super::older::Wishes;
+use super::previews::Previews;
 use super::shared::Shared;
 use crate::agent::{Agent, Culprit, EVIDENCE_QUEUE, Effect, Event, IDENTIFY_QUEUE, Standing};
 use crate::snapshot;
@@ -62,7 +64,7 @@ impl Answers {
 /// Whom the executor tells and asks.
 pub(super) struct Others {
     /// The link.
-    pub(super) statuses: UnboundedSender<v1::ApplyStatus>,
+    pub(super) up: UnboundedSender<Up>,
     /// The thread that reads listeners: how soon it shall.
     pub(super) nudge: Sender<Duration>,
     /// What containers are called.
@@ -79,7 +81,8 @@ pub(super) struct Executor {
     state_dir: PathBuf,
     boot: String,
     spool: Arc<Spool>,
-    statuses: UnboundedSender<v1::ApplyStatus>,
+    up: UnboundedSender<Up>,
+    previews: Previews,
     shared: Arc<Shared>,
     answers: Answers,
     prove: watch::Sender<Option<u64>>,
@@ -101,7 +104,7 @@ impl Executor {
         boot: String,
         spool: Arc<Spool>,
         shared: Arc<Shared>,
-        Others { statuses, nudge, containers, wishes, queues }: Others,
+        Others { up, nudge, containers, wishes, queues }: Others,
     ) -> Self {
         // what passed while nobody ran is counted in the table that is still there
         let passed = snapshot::load_passed(state_dir, &boot);
@@ -111,7 +114,8 @@ impl Executor {
             state_dir: state_dir.to_owned(),
             boot,
             spool,
-            statuses,
+            previews: Previews::new(up.clone()),
+            up,
             shared,
             answers: Answers::default(),
             prove: watch::Sender::new(None),
@@ -219,6 +223,10 @@ impl Executor {
                 self.answers.give(answer, slot);
                 None
             }
+            Effect::Preview(preview) => {
+                self.previews.begin(*preview);
+                None
+            }
             Effect::Report(body) => {
                 self.spool.push(body, connections::now());
                 None
@@ -232,7 +240,7 @@ impl Executor {
                     at_ms: connections::now().0,
                 };
                 // the link ends only with the process
-                let _ = self.statuses.send(status);
+                let _ = self.up.send(Up::ApplyStatus(status));
                 None
             }
         }

@@ -8,6 +8,7 @@ mod executor;
 mod hits;
 mod older;
 mod packets;
+mod previews;
 mod pulse;
 mod shared;
 mod watch;
@@ -127,7 +128,7 @@ fn begin(config: Config, table_only: bool) -> Result<(), Failure> {
     agent = agent.with_queues(queues);
     let shared = Arc::new(Shared::new(enrolment.place.host_id.clone(), controller.clone(), &ability));
     let (events, inbox) = mpsc::channel();
-    let (statuses, statuses_rx) = tokio::sync::mpsc::unbounded_channel();
+    let (up, answers_rx) = tokio::sync::mpsc::unbounded_channel();
 
     // listeners come before the table: its first packet may need them
     let conntrack = Connections::open().map_err(|error| Failure::refused(format_args!("conntrack: {error}")))?;
@@ -144,8 +145,7 @@ fn begin(config: Config, table_only: bool) -> Result<(), Failure> {
     let (nudge, nudged) = mpsc::channel();
     let containers = Arc::new(Containers::new(config.containers.places()));
     let (wishes, wished) = Wishes::new();
-    let others =
-        Others { statuses, nudge: nudge.clone(), containers: containers.clone(), wishes: wishes.clone(), queues };
+    let others = Others { up, nudge: nudge.clone(), containers: containers.clone(), wishes: wishes.clone(), queues };
     let executor = Executor::new(reconciler, &config.state_dir, boot, spool.clone(), shared.clone(), others);
     shared.set_naming(agent.resolver().naming().clone());
     let pulses = Arc::new(Pulses::new());
@@ -205,7 +205,7 @@ fn begin(config: Config, table_only: bool) -> Result<(), Failure> {
     let local = local::Server { socket: config.socket.clone(), shared, agent: events };
     std::thread::Builder::new()
         .name("link".into())
-        .spawn(move || talk(link, prover, statuses_rx, local, &state_dir))
+        .spawn(move || talk(link, prover, answers_rx, local, &state_dir))
         .map_err(|error| Failure::refused(format_args!("a thread: {error}")))?;
     notify(NotifyState::Ready);
     main.run(&inbox);
@@ -237,7 +237,7 @@ fn account() {
 fn talk(
     link: Link,
     prover: Prover,
-    statuses: tokio::sync::mpsc::UnboundedReceiver<cnnf_rpc::v1::ApplyStatus>,
+    answers: tokio::sync::mpsc::UnboundedReceiver<cnnf_rpc::v1::defender_message::Body>,
     local: local::Server,
     state_dir: &Path,
 ) {
@@ -257,7 +257,7 @@ fn talk(
     runtime.block_on(async {
         let socket = local.socket.clone();
         tokio::spawn(local.serve());
-        tokio::spawn(link.run(statuses));
+        tokio::spawn(link.run(answers));
         tokio::spawn(prover.run());
         stopped().await;
         leave(&socket);

@@ -32,6 +32,7 @@ pub(crate) struct Heard {
     pub(crate) statuses: Vec<(Instant, v1::ApplyStatus)>,
     pub(crate) heartbeats: Vec<v1::Heartbeat>,
     pub(crate) wanted: Vec<v1::SnapshotWanted>,
+    pub(crate) previews: Vec<v1::PreviewAnswer>,
     pub(crate) seqs: Vec<u64>,
 }
 
@@ -84,6 +85,12 @@ impl Controller {
         let policy = v1::HostPolicy::from(policy);
         *self.latest.lock().expect("lock") = Some(policy.clone());
         let _ = self.down.send(v1::ControllerMessage { body: Some(Down::Policy(policy)) });
+    }
+
+    /// Asks whoever is connected what a policy would cut.
+    pub(crate) fn ask(&self, number: u64, policy: &HostPolicy) {
+        let question = v1::Preview { number, policy: Some(policy.into()) };
+        let _ = self.down.send(v1::ControllerMessage { body: Some(Down::Preview(question)) });
     }
 
     /// Waits until what was heard has what is looked for.
@@ -199,6 +206,7 @@ impl Services {
             Up::ApplyStatus(status) => heard.statuses.push((Instant::now(), status)),
             Up::Heartbeat(beat) => heard.heartbeats.push(beat),
             Up::SnapshotWanted(wanted) => heard.wanted.push(wanted),
+            Up::PreviewAnswer(answer) => heard.previews.push(answer),
             Up::Report(report) => {
                 heard.seqs.push(report.seq);
                 match report.body? {

@@ -10,6 +10,7 @@ mod compile;
 mod endpoints;
 mod interpret;
 mod label;
+mod live;
 mod log;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -25,6 +26,7 @@ pub use compile::{
 pub use endpoints::{Endpoint, Endpoints};
 pub use interpret::{FlowState, LocalEnd, Opening, Outcomes, Packet, Trace, Verdict, interpret, judge_connection};
 pub use label::{Flags, Label, Slot};
+pub use live::cut;
 pub use log::{LogPrefix, LogReason, Outcome};
 
 use crate::net::{AddrRange, Protocol};

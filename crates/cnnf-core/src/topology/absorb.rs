@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::edge::{DYNAMIC, EPHEMERAL, Edge, Peer};
 use crate::directory::Directory;
-use crate::flow::{FlowRecord, FlowStats};
+use crate::flow::{FlowKey, FlowRecord, FlowStats};
 use crate::id::HostId;
 use crate::net::{AddrRange, Protocol, is_private};
 use crate::policy::AddressObject;
@@ -97,23 +97,15 @@ impl Topology {
         objects: &BTreeMap<String, AddressObject>,
     ) -> Option<Absorbed> {
         let key = &record.key;
-        let client = match &key.client_service {
-            Some(service) => Peer::Service(service.clone()),
-            None if directory.host_of(key.client).is_some_and(|(host, _)| host != reporter) => return None,
-            None => Peer::of_address(key.client, objects),
-        };
-        let server = match &key.server_service {
-            Some(service) => Peer::Service(service.clone()),
-            None => match directory.service_at(key.protocol, key.server, key.port) {
-                Some((_, service)) => Peer::Service(service.clone()),
-                None if directory.host_of(key.server).is_some() => Peer::Address(AddrRange::single(key.server)),
-                None => Peer::of_address(key.server, objects),
-            },
-        };
-        if !matches!(client, Peer::Service(_)) && !matches!(server, Peer::Service(_)) {
+        let elsewhere = || directory.host_of(key.client).is_some_and(|(host, _)| host != reporter);
+        if key.client_service.is_none() && elsewhere() {
             return None;
         }
-        let edge = self.widen(self.widen_port(Edge { client, server, protocol: key.protocol, port: key.port }));
+        let edge = Edge::of(key, directory, objects);
+        if !matches!(edge.client, Peer::Service(_)) && !matches!(edge.server, Peer::Service(_)) {
+            return None;
+        }
+        let edge = self.widen(self.widen_port(edge));
         if self.edges.len() >= MAX_EDGES && !self.edges.contains_key(&edge) {
             self.overflow = self.overflow.saturating_add(record.stats.connections);
             return None;
@@ -251,6 +243,26 @@ fn fan(edge: &Edge) -> Option<(Fan, Option<AddrRange>)> {
         _ => return None,
     };
     Some((Fan { near, outward, protocol: edge.protocol, port: edge.port, private }, bucket))
+}
+
+impl Edge {
+    /// The edge of a connection that a host reports, with the peers that are known behind its addresses.
+    #[must_use]
+    pub fn of(key: &FlowKey, directory: &Directory, objects: &BTreeMap<String, AddressObject>) -> Self {
+        let client = match &key.client_service {
+            Some(service) => Peer::Service(service.clone()),
+            None => Peer::of_address(key.client, objects),
+        };
+        let server = match &key.server_service {
+            Some(service) => Peer::Service(service.clone()),
+            None => match directory.service_at(key.protocol, key.server, key.port) {
+                Some((_, service)) => Peer::Service(service.clone()),
+                None if directory.host_of(key.server).is_some() => Peer::Address(AddrRange::single(key.server)),
+                None => Peer::of_address(key.server, objects),
+            },
+        };
+        Self { client, server, protocol: key.protocol, port: key.port }
+    }
 }
 
 impl Peer {

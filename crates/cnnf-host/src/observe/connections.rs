@@ -7,7 +7,7 @@ use cnnf_core::net::Protocol;
 use cnnf_core::observation::{FlowSeen, Moment, Observation};
 use cnnf_core::ruleset::Label;
 use cnnf_core::time::Timestamp;
-use cnnf_netlink::conntrack::{Conntrack, Events, Flow, Groups, Kind, Received, status};
+use cnnf_netlink::conntrack::{Conntrack, Events, Flow, Groups, Kind, Received, status, tcp_state};
 
 /// Datagrams that are read before what they said is handed on.
 const AT_ONCE: usize = 256;
@@ -34,6 +34,23 @@ pub fn dump() -> Result<Vec<FlowSeen>, cnnf_netlink::Error> {
     let at = now();
     Conntrack::open()?.dump(|flow| seen.extend(flow_seen(&flow, at)))?;
     Ok(seen)
+}
+
+/// Everything over which packets can still go, with its label: TCP connections that have not ended, and whatever else conntrack keeps. Of
+/// ICMP `server_port` is the type of the request.
+///
+/// # Errors
+/// The dump failed.
+pub fn live() -> Result<Vec<FlowSeen>, cnnf_netlink::Error> {
+    let mut live = Vec::new();
+    let at = now();
+    Conntrack::open()?.dump(|flow| {
+        let ended = matches!(flow.tcp_state, Some(tcp_state::LAST_ACK | tcp_state::TIME_WAIT | tcp_state::CLOSE));
+        let kind = flow.orig.icmp().map(|(kind, _)| u16::from(kind));
+        let seen = flow_seen(&flow, at).filter(|_| !ended);
+        live.extend(seen.map(|seen| FlowSeen { server_port: kind.unwrap_or(seen.server_port), ..seen }));
+    })?;
+    Ok(live)
 }
 
 impl Connections {

@@ -21,6 +21,7 @@ pub fn applied(delta: &Delta, revision: u64) -> v1::ApplyPolicyResponse {
         revision,
         changes: changes(delta),
         unconfirmed: None,
+        live: None,
     }
 }
 

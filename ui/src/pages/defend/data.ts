@@ -69,14 +69,17 @@ export function useLint(revision: string | undefined): ReadonlyMap<string, reado
   }, [data]);
 }
 
-/** What rules and objects would do to the connections that were seen since a time; all of them for 0. */
-export function useSimulation(wanted: Pick<Draft, "rules" | "objects"> | undefined, sinceMs: number) {
+/**
+ * What rules and objects would do to the connections that were seen since a time; all of them for 0. With `live` the hosts are asked too
+ * how many connections they would cut.
+ */
+export function useSimulation(wanted: Pick<Draft, "rules" | "objects"> | undefined, sinceMs: number, live = false) {
   return useQuery({
-    queryKey: [...keys.rules(), "simulation", numberOf(wanted), sinceMs],
+    queryKey: [...keys.rules(), "simulation", numberOf(wanted), sinceMs, live],
     queryFn: wanted
       ? ({ signal }) =>
           policy.simulatePolicy(
-            { ...messages(wanted), ...(sinceMs > 0 ? { time: { sinceMs: BigInt(sinceMs), untilMs: 0n } } : {}) },
+            { ...messages(wanted), live, ...(sinceMs > 0 ? { time: { sinceMs: BigInt(sinceMs), untilMs: 0n } } : {}) },
             { signal, timeoutMs: 120_000 },
           )
       : skipToken,

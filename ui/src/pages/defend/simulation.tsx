@@ -2,7 +2,7 @@ import { Radar, Scissors, ShieldAlert } from "lucide-react";
 import { useMemo } from "react";
 import { Link } from "wouter";
 import { inWords } from "~/api/errors";
-import type { Fate, Shift } from "~/gen/cnnf/v1/admin_pb";
+import type { Fate, LiveCut, Shift } from "~/gen/cnnf/v1/admin_pb";
 import type { Peer } from "~/gen/cnnf/v1/common_pb";
 import { EffectChip } from "~/parts/chips";
 import { Name } from "~/parts/name";
@@ -35,7 +35,7 @@ export function Simulation(props: { draft: Pick<Draft, "rules" | "objects">; ran
   const rested = useRested(props.draft);
   // To the minute, so that it is not asked anew with every drawing.
   const since = props.range === "all" ? 0 : Math.floor((Date.now() - RANGES[props.range]) / 60_000) * 60_000;
-  const { data, error, isFetching } = useSimulation(rested, since);
+  const { data, error, isFetching } = useSimulation(rested, since, true);
   const rows = useMemo<Row[]>(() => (data?.shifts ?? []).map((shift, n) => ({ key: `${n}`, shift })), [data]);
   const ssh = rows.filter(
     ({ shift }) => shift.edge?.protocol === "tcp" && shift.edge.port === 22 && shift.after?.effect === "prevent",
@@ -70,6 +70,7 @@ export function Simulation(props: { draft: Pick<Draft, "rules" | "objects">; ran
       ) : (
         <div className={isFetching ? styles.stale : undefined} aria-busy={isFetching}>
           <Tallies prevented={data.prevented} alerted={data.alerted} allowed={data.allowed} />
+          {data.live && <Cut of={data.live} />}
           {ssh > 0 && (
             <div className={styles.notice}>
               <Notice tone="bad" icon={<ShieldAlert size={18} aria-hidden />}>
@@ -90,6 +91,38 @@ export function Simulation(props: { draft: Pick<Draft, "rules" | "objects">; ran
         </div>
       )}
     </>
+  );
+}
+
+/** Hosts and edges that are named; a longer list is nothing to read, and `cnnfctl rules simulate` has it. */
+const NAMED = 8;
+
+/** What hosts say that they would cut now, and which do not say. */
+function Cut(props: { of: LiveCut }) {
+  const { connections, hosts, cuts, silent } = props.of;
+  const some = connections > 0n;
+  return (
+    <div className={styles.notice}>
+      <Notice tone={some || silent.length > 0 ? "warn" : "good"} icon={<Scissors size={18} aria-hidden />}>
+        <strong>{defend.draft.liveCut(count(connections, "live connection"))}.</strong> {defend.draft.liveSaid(count(hosts, "host"))}
+        {(some || silent.length > 0) && (
+          <ul className={styles.hosts}>
+            {cuts.slice(0, NAMED).map(({ host, edge, connections }, n) => (
+              // biome-ignore lint/suspicious/noArrayIndexKey: an answer is a whole new list, and an edge may come from many hosts
+              <li key={n}>
+                <Name of={host} />: <PeerName of={edge?.client} address="" /> → <PeerName of={edge?.server} address="" />{" "}
+                {port(safe(edge?.protocol ?? ""), edge?.port ?? 0)}: {count(connections, "connection")}
+              </li>
+            ))}
+            {cuts.length > NAMED && <li>{defend.draft.liveMore(number(cuts.length - NAMED))}</li>}
+            {silent.slice(0, NAMED).map(({ host, why }) => (
+              <li key={host}>{defend.draft.liveSilent(safe(host), safe(why))}</li>
+            ))}
+            {silent.length > NAMED && <li>{defend.draft.liveSilentMore(number(silent.length - NAMED))}</li>}
+          </ul>
+        )}
+      </Notice>
+    </div>
   );
 }
 

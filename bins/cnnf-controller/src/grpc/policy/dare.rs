@@ -19,7 +19,7 @@ impl Api {
         &self,
         wanted: v1::SimulatePolicyRequest,
     ) -> Result<v1::SimulatePolicyResponse, Status> {
-        let v1::SimulatePolicyRequest { rules, objects, time } = wanted;
+        let v1::SimulatePolicyRequest { rules, objects, time, live } = wanted;
         let time = time.unwrap_or_default();
         let work = move |controller: &crate::controller::Controller| {
             let draft = controller.draft(rules, objects)?;
@@ -32,16 +32,22 @@ impl Api {
             let until = if time.until_ms == 0 { u64::MAX } else { time.until_ms };
             let seen = topology.edges().iter().filter(|(_, s)| s.last.0 >= time.since_ms && s.first.0 <= until);
             let result = simulate(&policy, &draft, &directory, &failsafes(), seen, now());
-            Ok(v1::SimulatePolicyResponse {
+            let response = v1::SimulatePolicyResponse {
                 edges: result.edges,
                 connections: result.connections,
                 prevented: Some(tally(&result.prevented)),
                 alerted: Some(tally(&result.alerted)),
                 allowed: Some(tally(&result.allowed)),
                 shifts: result.shifts.iter().map(|one| shift(one, &names)).collect(),
-            })
+                live: None,
+            };
+            Ok((response, draft))
         };
-        self.0.aside(work).await
+        let (mut response, draft) = self.0.aside(work).await?;
+        if live {
+            response.live = Some(self.live_cut(draft).await?);
+        }
+        Ok(response)
     }
 
     pub(super) async fn linted(&self, wanted: v1::LintPolicyRequest) -> Result<v1::LintPolicyResponse, Status> {

@@ -9,6 +9,7 @@ use cnnf_rpc::v1;
 use super::super::Asker;
 use super::Reason;
 use super::confirm::waits;
+use super::dare::live_cut;
 use super::plan::{is_empty, people};
 use crate::context::{Session, request};
 use crate::failure::Failure;
@@ -28,7 +29,7 @@ pub(in crate::cmd) struct Apply {
     /// The policy file; - for standard input.
     #[arg(short, long, value_name = "FILE")]
     file: PathBuf,
-    /// Only say what would change.
+    /// Only say what would change, and how many live connections each host would cut.
     #[arg(long)]
     dry_run: bool,
     /// Do not ask before rules are deleted.
@@ -44,10 +45,15 @@ pub(in crate::cmd) struct Apply {
     reason: Reason,
 }
 
-/// What applying `policy` to `base_revision` would do.
-async fn plan(session: &Session, policy: &Policy, base_revision: u64) -> Result<v1::ApplyPolicyResponse, Failure> {
+/// What applying `policy` to `base_revision` would do; if `live`, also to connections that live.
+async fn plan(
+    session: &Session,
+    policy: &Policy,
+    base_revision: u64,
+    live: bool,
+) -> Result<v1::ApplyPolicyResponse, Failure> {
     let (rules, objects) = (policy.rules.clone(), policy.objects.clone());
-    let ask = v1::ApplyPolicyRequest { rules, objects, base_revision, dry_run: true, ..Default::default() };
+    let ask = v1::ApplyPolicyRequest { rules, objects, base_revision, dry_run: true, live, ..Default::default() };
     session.answer(session.policy().apply_policy(request(ask))).await
 }
 
@@ -55,7 +61,7 @@ impl Diff {
     pub(super) async fn run(self, asker: &Asker) -> Result<(), Failure> {
         let out = &asker.out;
         let policy = read_policy(&self.file)?;
-        let plan = plan(&asker.connect().await?, &policy, 0).await?;
+        let plan = plan(&asker.connect().await?, &policy, 0, false).await?;
         out.show(&plan, || people(&plan, out))?;
         if is_empty(&plan) { Ok(()) } else { Err(Failure::Differs) }
     }
@@ -66,9 +72,10 @@ impl Apply {
         let out = &asker.out;
         let policy = read_policy(&self.file)?;
         let session = asker.connect().await?;
-        let plan = plan(&session, &policy, self.base.unwrap_or_default()).await?;
+        let plan = plan(&session, &policy, self.base.unwrap_or_default(), self.dry_run).await?;
         if self.dry_run {
-            return out.show(&plan, || people(&plan, out));
+            let live = || plan.live.as_ref().map(|cut| format!("\n\n{}", live_cut(cut, out)));
+            return out.show(&plan, || people(&plan, out) + &live().unwrap_or_default());
         }
         if is_empty(&plan) {
             return out.done(&plan, || format!("nothing to change, revision {}", plan.revision));
@@ -86,6 +93,7 @@ impl Apply {
             objects: policy.objects,
             base_revision: plan.revision,
             dry_run: false,
+            live: false,
             reason: self.reason.text(),
             confirm_within_seconds: self.confirm_within.unwrap_or_default(),
         };

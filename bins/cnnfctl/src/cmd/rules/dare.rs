@@ -10,7 +10,7 @@ use super::super::{Asker, heading, peer, port};
 use super::apply::read_policy;
 use crate::context::request;
 use crate::failure::Failure;
-use crate::output::{Cell, Output, Sheet, Tone, print, printable};
+use crate::output::{Cell, Output, Sheet, Tone, count, print, printable};
 use crate::policy_file;
 use crate::since::{parse_since, range};
 
@@ -45,8 +45,8 @@ impl Simulate {
         let out = &asker.out;
         let policy = read_policy(&self.file)?;
         let session = asker.connect().await?;
-        let ask =
-            v1::SimulatePolicyRequest { rules: policy.rules, objects: policy.objects, time: range(self.since, None) };
+        let (rules, objects, time) = (policy.rules, policy.objects, range(self.since, None));
+        let ask = v1::SimulatePolicyRequest { rules, objects, time, live: true };
         let answer = session.answer(session.policy().simulate_policy(request(ask))).await?;
         out.show(&answer, || simulation(&answer, out))?;
         let prevents = answer.prevented.as_ref().is_some_and(|tally| tally.edges > 0);
@@ -103,8 +103,42 @@ fn simulation(answer: &v1::SimulatePolicyResponse, out: &Output) -> String {
         }
         text = text + "\n" + &heading("the worst and most used", &sheet.render());
     }
+    if let Some(cut) = &answer.live {
+        text = text + "\n\n" + &live_cut(cut, out);
+    }
     let (edges, connections) = (answer.edges, answer.connections);
     format!("{text}\n\n{edges} edges with {connections} connections were judged by the rules in force and by the file")
+}
+
+/// What hosts say that a policy would cut now, and which do not.
+pub(super) fn live_cut(cut: &v1::LiveCut, out: &Output) -> String {
+    let live = count(usize::try_from(cut.connections).unwrap_or(usize::MAX), "live connection");
+    let mut text = format!("{live} would be cut now, as {} said", count(cut.hosts as usize, "host"));
+    if !cut.silent.is_empty() {
+        text += &format!("; of {} it is not known", count(cut.silent.len(), "host"));
+    }
+    if !cut.cuts.is_empty() {
+        let mut sheet = Sheet::new(out, &["HOST", "CLIENT", "SERVER", "PORT", "WOULD BE CUT"]);
+        for one in cut.cuts.iter().take(if out.wide() { usize::MAX } else { 30 }) {
+            let edge = one.edge.clone().unwrap_or_default();
+            sheet.row(vec![
+                Cell::from(&one.host),
+                Cell::from(peer(edge.client.as_ref())),
+                Cell::from(peer(edge.server.as_ref())),
+                Cell::from(port(&edge.protocol, edge.port)),
+                Cell::number(one.connections),
+            ]);
+        }
+        text = text + "\n" + &sheet.render();
+    }
+    if !cut.silent.is_empty() {
+        let mut sheet = Sheet::new(out, &["HOST", "SAYS NOTHING BECAUSE"]);
+        for silent in &cut.silent {
+            sheet.row(vec![Cell::from(&silent.host), Cell::from(&silent.why)]);
+        }
+        text = text + "\n\n" + &sheet.render();
+    }
+    text
 }
 
 impl Lint {

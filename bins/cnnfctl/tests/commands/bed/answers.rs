@@ -470,6 +470,7 @@ pub(crate) fn simulation(changes: bool) -> SimulatePolicyResponse {
         alerted: Some(Tally::default()),
         allowed: Some(Tally::default()),
         shifts: Vec::new(),
+        live: Some(LiveCut { hosts: 2, ..LiveCut::default() }),
     };
     if !changes {
         return nothing;
@@ -506,7 +507,18 @@ pub(crate) fn simulation(changes: bool) -> SimulatePolicyResponse {
             shift(7, fate("alert", "watch", "", ""), fate("prevent", "nobody else", "", "enforce"), false),
             shift(5, fate("allow", "", "", ""), fate("alert", "", "unit:nginx", "enforce"), false),
         ],
+        live: Some(live_cut()),
         ..nothing
+    }
+}
+
+pub(crate) fn live_cut() -> LiveCut {
+    let edge = edge_of(Peer { service: "unit:fetch".into(), ..Peer::default() }, "unit:nginx", 80);
+    LiveCut {
+        connections: 12,
+        cuts: vec![HostCut { host: "web\u{1b}1".into(), edge, connections: 12 }],
+        hosts: 1,
+        silent: vec![SilentHost { host: "db1".into(), why: "it is not connected".into() }],
     }
 }
 
