@@ -119,7 +119,7 @@ impl Defender {
         kernel: &mut Kernel,
         now: Timestamp,
     ) {
-        let packet = LoggedPacket { at: now, prefix, client, server, protocol, process: Process::default() };
+        let packet = LoggedPacket { at: now, prefix, client, server, protocol, process: Some(Process::default()) };
         self.handle(Event::Logged(Box::new(packet)), kernel, now);
     }
 

@@ -9,6 +9,7 @@ mod kills;
 mod naming;
 mod older;
 mod previews;
+mod refused;
 mod stopped;
 mod truth;
 
@@ -33,6 +34,7 @@ fn probe() {
             .or_else(|| naming::act(words))
             .or_else(|| older::act(words))
             .or_else(|| previews::act(words))
+            .or_else(|| refused::act(words))
             .or_else(|| stopped::act(words))
             .or_else(|| truth::act(group, words))
     });

@@ -29,6 +29,8 @@ const NFULNL_MSG_PACKET: u16 = 0;
 const NFULNL_MSG_CONFIG: u16 = 1;
 const NFULNL_CFG_CMD_BIND: u8 = 1;
 const NFULNL_COPY_PACKET: u8 = 2;
+/// `NFULNL_CFG_F_SEQ`: the listener's copies are numbered.
+const NFULNL_CFG_F_SEQ: u16 = 1;
 
 const fn message_type(message: u16) -> u16 {
     (libc::NFNL_SUBSYS_ULOG as u16) << 8 | message
@@ -45,13 +47,13 @@ pub struct LogSpec {
     pub qthreshold: u32,
     /// How long it collects at most, in hundredths of a second.
     pub flush_centiseconds: u32,
-    /// Receive buffer in bytes (the kernel doubles it).
+    /// Receive buffer in bytes (the kernel doubles it). A copy takes a page and more of it, however small the packet.
     pub room: usize,
 }
 
 impl Default for LogSpec {
     fn default() -> Self {
-        Self { group: 0, snaplen: 256, qthreshold: 1, flush_centiseconds: 1, room: 4 << 20 }
+        Self { group: 0, snaplen: 256, qthreshold: 1, flush_centiseconds: 1, room: 32 << 20 }
     }
 }
 
@@ -78,6 +80,8 @@ pub struct Logged<'a> {
     pub uid: Option<u32>,
     /// Group of the sending socket.
     pub gid: Option<u32>,
+    /// Counts the group's copies, those that were lost too.
+    pub seq: Option<u32>,
 }
 
 impl<'a> Logged<'a> {
@@ -100,6 +104,7 @@ impl<'a> Logged<'a> {
             out_ifindex: number(libc::NFULA_IFINDEX_OUTDEV).unwrap_or(0),
             uid: number(libc::NFULA_UID),
             gid: number(libc::NFULA_GID),
+            seq: number(libc::NFULA_SEQ),
         })
     }
 }
@@ -139,6 +144,7 @@ impl Log {
             .attr(libc::NFULA_CFG_MODE, &[spec.snaplen.to_be_bytes().as_slice(), &[NFULNL_COPY_PACKET, 0]].concat())
             .be32(libc::NFULA_CFG_TIMEOUT, spec.flush_centiseconds)
             .be32(libc::NFULA_CFG_QTHRESH, spec.qthreshold)
+            .attr(libc::NFULA_CFG_FLAGS, &NFULNL_CFG_F_SEQ.to_be_bytes())
             .end();
         request(&mut socket, "listen to a log group", &w.buf, seq, |_| {})?;
         Ok(Self { socket })

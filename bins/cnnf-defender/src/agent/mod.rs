@@ -32,7 +32,7 @@ use cnnf_rpc::{limits, v1};
 
 use crate::snapshot::Stamps;
 use events::Logged;
-pub(crate) use events::LoggedPacket;
+pub(crate) use events::{LoggedEdge, LoggedPacket};
 pub(crate) use guard::Culprit;
 use guard::Guard;
 use inventory::Inventory;
@@ -342,8 +342,7 @@ impl Agent {
             }
             Event::Logged(packet) => {
                 self.counts.events += 1;
-                let event = packet.event(&self.resolver, &self.policy);
-                self.logged.add(event);
+                self.logged.add(&packet, || packet.event(&self.resolver, &self.policy), now);
                 if now.since(self.events_at) >= EVENTS_EVERY {
                     self.flush_events(now, &mut effects);
                 }
@@ -490,7 +489,7 @@ impl Agent {
 
     fn flush_events(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         self.events_at = now;
-        let events: Vec<ConnectionEvent> = self.logged.take();
+        let events: Vec<ConnectionEvent> = self.logged.take(now);
         for part in events.chunks(limits::MAX_EVENTS) {
             let events = part.iter().map(Into::into).collect();
             effects.push(Effect::Report(Body::Events(v1::EventReport { events })));

@@ -23,7 +23,7 @@ use super::claims::Claims;
 use super::executor::Answers;
 use super::pulse::{Pulse, Pulses};
 use super::watch::{Handles, spawn};
-use crate::agent::{EVIDENCE_QUEUE, Event, IDENTIFY_QUEUE, LOG_GROUP, LoggedPacket};
+use crate::agent::{EVIDENCE_QUEUE, Event, IDENTIFY_QUEUE, LOG_GROUP, LoggedEdge, LoggedPacket};
 use crate::evidence::{Connection, Evidence};
 use crate::failure::Failure;
 
@@ -282,17 +282,18 @@ impl Desk {
     }
 
     fn read_copies(mut self, mut copies: LoggedCopies) {
+        let mut looked = Looked::default();
         loop {
             if !wait_readable(&copies, WAIT).unwrap_or(false) {
                 continue;
             }
             match copies.read() {
                 Ok((all, lost)) => {
-                    if lost {
-                        self.to.shared.add("events_lost", 1);
+                    if lost > 0 {
+                        self.to.shared.add("events_lost", lost);
                     }
                     for copy in all {
-                        let event = Event::Logged(Box::new(self.logged(&copy)));
+                        let event = Event::Logged(Box::new(self.logged(&copy, &mut looked)));
                         if self.to.events.send(event).is_err() {
                             return;
                         }
@@ -303,10 +304,14 @@ impl Desk {
         }
     }
 
-    fn logged(&mut self, copy: &LoggedCopy) -> LoggedPacket {
+    fn logged(&mut self, copy: &LoggedCopy, looked: &mut Looked) -> LoggedPacket {
         let FirstPacket { protocol, client, server } = copy.connection;
+        let mut packet = LoggedPacket { at: now(), prefix: copy.prefix, client, server, protocol, process: None };
         let began = Instant::now();
         let known = self.evidence.of(&connection(&copy.connection));
+        if known.is_none() && !looked.may(packet.edge(), began) {
+            return packet;
+        }
         let mut process = known.unwrap_or_else(|| match copy.prefix.side {
             Vantage::Client => self.owners.evidence(protocol, client, server, 0),
             Vantage::Server => self.owners.evidence(protocol, server, client, copy.ifindex),
@@ -320,7 +325,37 @@ impl Desk {
             process = Process { missing, ..known };
         }
         tracing::debug!("evidence after {:?}: {process:?}", began.elapsed());
-        LoggedPacket { at: now(), prefix: copy.prefix, client, server, protocol, process }
+        packet.process = Some(process);
+        packet
+    }
+}
+
+/// How often processes were looked for lately, by edge: a look takes longer than a packet, and an edge's other packets are counted with those
+/// whose process is known.
+#[derive(Default)]
+struct Looked(HashMap<LoggedEdge, (Instant, u32)>);
+
+impl Looked {
+    /// So often in a second,
+    const TIMES: u32 = 16;
+    /// of so many edges; of more each is looked for, until the second is over.
+    const EDGES: usize = 4096;
+
+    /// Whether one may look once more.
+    fn may(&mut self, edge: LoggedEdge, now: Instant) -> bool {
+        let is_over = |since: &Instant| now.duration_since(*since) >= Duration::from_secs(1);
+        if self.0.len() >= Self::EDGES {
+            self.0.retain(|_, (since, _)| !is_over(since));
+        }
+        if self.0.len() >= Self::EDGES && !self.0.contains_key(&edge) {
+            return true;
+        }
+        let (since, times) = self.0.entry(edge).or_insert((now, 0));
+        if is_over(since) {
+            (*since, *times) = (now, 0);
+        }
+        *times += 1;
+        *times <= Self::TIMES
     }
 }
 

@@ -28,6 +28,8 @@ pub struct LoggedCopy {
 #[derive(Debug)]
 pub struct LoggedCopies {
     log: Log,
+    /// The number of the next copy; none before the first.
+    next: Option<u32>,
 }
 
 impl LoggedCopies {
@@ -36,17 +38,22 @@ impl LoggedCopies {
     /// # Errors
     /// Somebody else listens, or no permission.
     pub fn open(group: u16) -> Result<Self, Error> {
-        Ok(Self { log: Log::bind(&LogSpec { group, ..LogSpec::default() })? })
+        Ok(Self { log: Log::bind(&LogSpec { group, ..LogSpec::default() })?, next: None })
     }
 
-    /// The copies that came, and whether some were lost. Copies that are not the table's are left out.
+    /// The copies that came, and how many were lost before them. Copies that are not the table's are left out.
     ///
     /// # Errors
     /// The socket failed.
-    pub fn read(&mut self) -> Result<(Vec<LoggedCopy>, bool), Error> {
-        let (mut copies, mut lost) = (Vec::new(), false);
+    pub fn read(&mut self) -> Result<(Vec<LoggedCopy>, u64), Error> {
+        let (mut copies, mut lost) = (Vec::new(), 0);
+        let next = &mut self.next;
         for _ in 0..AT_ONCE {
             let received = self.log.recv(|copy| {
+                if let Some(seq) = copy.seq {
+                    lost += u64::from(seq.wrapping_sub(next.unwrap_or(seq)));
+                    *next = Some(seq.wrapping_add(1));
+                }
                 let parsed = copy.prefix.trim_end().parse().ok().zip(first_packet(copy.payload));
                 copies.extend(parsed.map(|(prefix, packet)| LoggedCopy {
                     prefix,
@@ -55,9 +62,9 @@ impl LoggedCopies {
                 }));
             })?;
             match received {
-                Received::Copies(_) => {}
+                // the number of the next copy says how many were lost
+                Received::Copies(_) | Received::Overrun => {}
                 Received::Nothing => break,
-                Received::Overrun => lost = true,
             }
         }
         Ok((copies, lost))
