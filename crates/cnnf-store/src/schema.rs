@@ -21,7 +21,8 @@ pub(crate) fn prepare(connection: &mut Connection) -> Result<(), StoreError> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", "ON")?;
     refuse_newer(connection)?;
-    migrations::runner().run(connection).map_err(|error| StoreError::Migration(error.to_string()))?;
+    // All or nothing: a version that cannot bring it up to date leaves it to the one before.
+    migrations::runner().set_grouped(true).run(connection).map_err(|error| StoreError::Migration(error.to_string()))?;
     // A first write now: a read-only disk or a second controller is told at the start, not at the first report.
     connection.transaction_with_behavior(TransactionBehavior::Immediate)?.commit()?;
     Ok(())

@@ -41,6 +41,19 @@ fn version_1_becomes_the_fresh_one() {
 }
 
 #[test]
+fn a_migration_that_fails_changes_nothing() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("old.db");
+    let old = Connection::open(&path).expect("open");
+    // some migrations later there is a table of this name
+    old.execute_batch(concat!(include_str!("../schemas/v1.sql"), "CREATE TABLE users (x);")).expect("loads");
+    drop(old);
+    let before = schema(&path);
+    assert!(matches!(Store::open(&path), Err(StoreError::Migration(_))));
+    assert_eq!(schema(&path), before);
+}
+
+#[test]
 fn a_newer_schema_is_refused() {
     let (place, store) = Place::new();
     drop(store);
