@@ -181,6 +181,8 @@ impl Session {
         settings: settings_service_client::SettingsServiceClient,
         /// Users.
         users: user_service_client::UserServiceClient,
+        /// Alert channels.
+        channels: channel_service_client::ChannelServiceClient,
         /// API tokens.
         tokens: api_token_service_client::ApiTokenServiceClient,
         /// The record of changes.

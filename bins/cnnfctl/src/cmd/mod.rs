@@ -1,5 +1,6 @@
 //! What can be asked: one file a noun.
 
+mod alerts;
 mod audit;
 mod completion;
 mod defenders;
@@ -94,6 +95,9 @@ enum Command {
     /// API tokens for programs.
     #[command(subcommand)]
     Tokens(tokens::Tokens),
+    /// Where operators are told of events: webhooks, chat, syslog, CEF, e-mail.
+    #[command(subcommand, visible_alias = "channels")]
+    Alerts(Box<alerts::Alerts>),
     /// The record of every change.
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -132,6 +136,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Settings(command) => command.run(&asker).await,
         Command::Users(command) => command.run(&asker).await,
         Command::Tokens(command) => command.run(&asker).await,
+        Command::Alerts(command) => command.run(&asker).await,
         Command::Audit(command) => command.run(&asker).await,
         Command::Completion(command) => command.run(),
         Command::Manual(args) => args
@@ -216,7 +221,7 @@ mod tests {
 enum Role {
     /// Reads.
     Auditor,
-    /// Changes everything but users, API tokens and settings.
+    /// Changes everything but users, API tokens, alert channels and settings.
     Operator,
     /// Does everything.
     Admin,

@@ -3,7 +3,7 @@
 use crate::bed::{Bed, Ran};
 
 /// What commands print as a table, wide and as JSON; none may have a byte that steers a terminal.
-fn forms(bed: &Bed, args: &[&str]) -> String {
+pub(crate) fn forms(bed: &Bed, args: &[&str]) -> String {
     let mut all = String::new();
     for form in ["table", "wide", "json", "yaml"] {
         let ran = bed.run(&[args, &["-o", form]].concat());

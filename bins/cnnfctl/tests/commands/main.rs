@@ -1,5 +1,6 @@
 //! The program as people run it, against a controller over real mutual TLS.
 
+mod alerts;
 mod answers;
 mod bed;
 mod connection;

@@ -639,7 +639,7 @@ pub(crate) fn would_rename() -> PreviewDefinitionResponse {
     }
 }
 
-fn at(minute: u64) -> Option<prost_types::Timestamp> {
+pub(super) fn at(minute: u64) -> Option<prost_types::Timestamp> {
     // 2026-11-24T06:00:00Z
     Some(cnnf_rpc::convert::common::stamp(cnnf_core::time::Timestamp((1_795_500_000 + minute * 60) * 1000)))
 }

@@ -12,6 +12,7 @@ use cnnf_rpc::convert::policy::{objects, resolve_among, rule, rules};
 use cnnf_rpc::tls::{PeerConnection, PeerIdentity};
 use cnnf_rpc::v1::api_token_service_server::{ApiTokenService, ApiTokenServiceServer};
 use cnnf_rpc::v1::audit_service_server::{AuditService, AuditServiceServer};
+use cnnf_rpc::v1::channel_service_server::ChannelServiceServer;
 use cnnf_rpc::v1::definition_service_server::{DefinitionService, DefinitionServiceServer};
 use cnnf_rpc::v1::event_service_server::{EventService, EventServiceServer};
 use cnnf_rpc::v1::fleet_service_server::{FleetService, FleetServiceServer};
@@ -28,7 +29,7 @@ use tonic::{Request, Response, Status};
 
 use super::answers;
 
-type Answer<T> = Result<Response<T>, Status>;
+pub(super) type Answer<T> = Result<Response<T>, Status>;
 
 #[derive(Clone)]
 pub(crate) struct Controller {
@@ -55,11 +56,12 @@ impl Controller {
             .add_service(UserServiceServer::new(self.clone()))
             .add_service(ApiTokenServiceServer::new(self.clone()))
             .add_service(AuditServiceServer::new(self.clone()))
+            .add_service(ChannelServiceServer::new(self.clone()))
             .add_service(DefinitionServiceServer::new(self))
     }
 
     /// Lets administrators in, and notes what they ask.
-    fn admit<T: Debug>(&self, request: Request<T>) -> Result<T, Status> {
+    pub(super) fn admit<T: Debug>(&self, request: Request<T>) -> Result<T, Status> {
         let peer = request.extensions().get::<PeerConnection>().ok_or_else(|| Status::internal("no peer"))?;
         let bearer = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
         let known = bearer == Some("Bearer cnnf_api_good") && peer.identity == PeerIdentity::Anonymous;

@@ -1,6 +1,7 @@
 //! A controller that answers with fixed messages over real mutual TLS, and a way to run cnnfctl against it.
 
 mod answers;
+mod channels;
 mod controller;
 
 use std::net::SocketAddr;
