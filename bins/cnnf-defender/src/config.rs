@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use cnnf_core::failsafe::Failsafes;
 use cnnf_core::net::{PortRange, Ports, Protocol};
+use cnnf_host::kernel::LabelPlace;
 use cnnf_host::observe::containers::Places;
 use serde::Deserialize;
 
@@ -37,6 +38,8 @@ pub(crate) struct Config {
     pub(crate) stamp_by_cgroup: bool,
     /// Whether the table belongs to this program where the kernel has that (Linux 6.9), so that nobody else can change it.
     pub(crate) own_table: bool,
+    /// The first of the 24 bits of conntrack's labels that are left to other software; the other 104 are ours.
+    pub(crate) first_free_label_bit: u8,
     /// Seconds after which a policy that newly refuses something is undone, if the controller cannot be reached anew under it. 0: never.
     pub(crate) revert_after: u64,
     /// What always passes.
@@ -91,6 +94,7 @@ impl Default for Config {
             spool_bytes: 64 << 20,
             stamp_by_cgroup: true,
             own_table: true,
+            first_free_label_bit: LabelPlace::USUAL,
             revert_after: 45,
             failsafe: Failsafe::default(),
             containers: ContainerConfig::default(),
@@ -108,8 +112,18 @@ impl Config {
             let after = config.revert_after;
             return Err(format!("revert_after = {after}: use {REVERT_MIN} to {REVERT_MAX} seconds, or 0 for never"));
         }
+        if LabelPlace::leaving(config.first_free_label_bit).is_none() {
+            let first = config.first_free_label_bit;
+            return Err(format!("first_free_label_bit = {first}: use 0, 8, 32, 40, 64, 72, 96 or 104"));
+        }
         config.failsafes(0)?;
         Ok(config)
+    }
+
+    /// Where labels lie in conntrack's bits.
+    pub(crate) fn label_place(&self) -> LabelPlace {
+        // the number was checked
+        LabelPlace::leaving(self.first_free_label_bit).unwrap_or_else(LabelPlace::current)
     }
 
     /// How long a policy is on trial; none if it is not.
@@ -182,11 +196,18 @@ mod tests {
         assert_eq!((*spool_bytes, *stamp_by_cgroup), (default.spool_bytes, default.stamp_by_cgroup));
         assert_eq!(*own_table, default.own_table);
         assert_eq!(shown.revert_after, default.revert_after);
+        assert_eq!(shown.first_free_label_bit, default.first_free_label_bit);
         // examples, as there is nothing by default
         assert!(controller.is_some() && labels.len() == 1);
         assert_eq!(shown.failsafes(7443), default.failsafes(7443));
         let places = |config: &Config| format!("{:?}", config.containers.places());
         assert_eq!(places(&shown), places(&default));
+    }
+
+    #[test]
+    fn bits_of_labels_are_left_by_the_upper_or_lower_part_of_a_word() {
+        assert!(Config::parse("first_free_label_bit = 0").is_ok());
+        assert!(Config::parse("first_free_label_bit = 16").is_err_and(|error| error.contains("0, 8, 32")));
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use cnnf_host::dataplane::TABLE;
-use cnnf_host::kernel::{Nft, TableDump, TableHead};
+use cnnf_host::dataplane::{TABLE, labels};
+use cnnf_host::kernel::{LabelPlace, Nft, TableDump, TableHead};
 
 use cnnf_host::observe::containers::Containers;
 use cnnf_host::observe::namespaces;
@@ -27,7 +27,9 @@ const PRIORITY: i32 = -5;
 /// Prints it. Fails if this host cannot be defended.
 pub(crate) fn run(config: &Config) -> Result<(), Failure> {
     let ability = Ability::find(config)?;
+    config.label_place().choose();
     kernel(&ability)?;
+    label_bits(config)?;
     match local::named(config) {
         Some(named) => say!("  until now {named}")?,
         None => say!("  no defender runs, so none were given")?,
@@ -93,6 +95,19 @@ fn kernel(ability: &Ability) -> Result<(), Failure> {
     match ability.unstamped {
         "" => say!("  by the kernel; programs outside units by the queue ({})", queue_word(ability.queue)),
         why => say!("  by the queue ({}), every new connection waits: {why}", queue_word(ability.queue)),
+    }
+}
+
+/// Which label bits are others', and whether others use those that are ours, as far as connections that live tell.
+fn label_bits(config: &Config) -> Result<(), Failure> {
+    let first = config.first_free_label_bit;
+    say!("  label bits            all but {first} to {} are ours", first + LabelPlace::FREE - 1)?;
+    match labels::strange() {
+        Ok(0) => Ok(()),
+        Ok(number) => say!(
+            "  {number} connections have bits of ours that no defender sets, and count as ambiguous: where other software sets labels, see first_free_label_bit"
+        ),
+        Err(error) => say!("  connections could not be listed: {error}"),
     }
 }
 

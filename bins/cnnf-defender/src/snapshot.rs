@@ -22,6 +22,7 @@ const POLICY: &str = "policy.pb";
 const STANDING: &str = "standing.json";
 const PASSED: &str = "passed.json";
 const HITS: &str = "hits.json";
+const LABELS: &str = "labels.json";
 
 /// What gives the labels on live connections their meaning.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -113,6 +114,21 @@ pub(crate) fn load_passed(state_dir: &Path, boot: &str) -> u64 {
 /// It could not be written; the older number is there.
 pub(crate) fn keep_passed(state_dir: &Path, boot: &str, packets: u64) -> io::Result<()> {
     replace(&state_dir.join(PASSED), &serde_json::to_vec(&(boot, packets)).map_err(io::Error::other)?, false)
+}
+
+/// Which label bits an earlier run of this boot left to others; `None` if it did not say, or there was none.
+pub(crate) fn load_free_labels(state_dir: &Path, boot: &str) -> Option<u8> {
+    let kept: Option<(String, u8)> =
+        fs::read(state_dir.join(LABELS)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    kept.filter(|(of, _)| of == boot).map(|(_, first)| first)
+}
+
+/// Keeps which label bits are left to others.
+///
+/// # Errors
+/// It could not be written; the older number is there.
+pub(crate) fn keep_free_labels(state_dir: &Path, boot: &str, first: u8) -> io::Result<()> {
+    replace(&state_dir.join(LABELS), &serde_json::to_vec(&(boot, first)).map_err(io::Error::other)?, false)
 }
 
 /// What each of the table's counters had counted when it was last told of, with what tells it from a later one of its name.

@@ -6,6 +6,7 @@ mod claims;
 mod counted;
 mod executor;
 mod hits;
+mod labels;
 mod older;
 mod packets;
 mod previews;
@@ -141,7 +142,8 @@ fn begin(config: Config, table_only: bool) -> Result<(), Failure> {
         .unzip();
     let table =
         table_socket(config.own_table && ability.features.owner_persist, table_only).map_err(Failure::refused)?;
-    let reconciler = Reconciler::over(table.clone(), queue).map_err(Failure::refused)?;
+    let mut reconciler = Reconciler::over(table.clone(), queue).map_err(Failure::refused)?;
+    labels::place(&config, &boot, &mut reconciler);
     let (nudge, nudged) = mpsc::channel();
     let containers = Arc::new(Containers::new(config.containers.places()));
     let (wishes, wished) = Wishes::new();

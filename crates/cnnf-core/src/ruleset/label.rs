@@ -49,7 +49,7 @@ impl Slot {
     }
 }
 
-/// Bits of a label's third word.
+/// Bits of a label's third word, of which the lower eight are ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flags;
 
@@ -77,9 +77,6 @@ impl Flags {
 pub struct Label(pub [u32; 4]);
 
 impl Label {
-    /// The bits that are ours: 24 bits of word 2 are others'.
-    pub const OURS: [u32; 4] = [u32::MAX, u32::MAX, 0xff, u32::MAX];
-
     /// The local client's slot.
     #[must_use]
     pub fn client(self) -> Option<Slot> {

@@ -9,6 +9,7 @@ mod copies;
 mod ended;
 pub mod epoch;
 pub mod fake;
+pub mod labels;
 mod lower;
 mod older;
 pub mod plan;

@@ -114,7 +114,7 @@ impl OlderConnections {
         let label = [client, server, Flags::RESOLVED | unsure, 0];
         let Flow { orig, zone, .. } = older.flow;
         if !older.turned {
-            match self.conntrack.set_labels(&orig, zone, label, Label::OURS) {
+            match self.conntrack.set_labels(&orig, zone, label, [u32::MAX; 4]) {
                 Err(error) if error.errno() == Some(NO_ROOM) => {}
                 result => return result,
             }
@@ -137,6 +137,7 @@ impl OlderConnections {
             mark: older.flow.mark.unwrap_or(0),
             tcp_state: older.flow.tcp_state,
             labels,
+            others_labels: older.flow.others_labels,
         };
         if !self.conntrack.delete(&orig, zone, id)? {
             // it has ended, or somebody else has made another one

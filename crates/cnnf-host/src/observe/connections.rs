@@ -149,6 +149,7 @@ mod tests {
             },
             labels: [5, 0, 0, 0],
             has_labels: true,
+            others_labels: [0; 4],
             status: Some(status::SEEN_REPLY),
             id: Some(7),
             zone: 0,

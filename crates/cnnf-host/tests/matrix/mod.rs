@@ -22,6 +22,7 @@ use cnnf_core::ruleset::{HostFacts, LocalService, QueueBackend, Slot, compile};
 use cnnf_core::time::Timestamp;
 use cnnf_core::topology::{Edge, Peer};
 use cnnf_host::dataplane::{Found, Reconciler};
+use cnnf_host::kernel::LabelPlace;
 
 use crate::bed::{Bed, run, with_bed};
 
@@ -383,7 +384,26 @@ pub(crate) fn asked(agents: &mut BTreeMap<Option<&str>, Agent>, cells: &[&Cell],
 
 #[test]
 fn root_every_cell_of_the_probe_matrix_is_as_evaluate_means() {
-    with_bed("matrix", |bed| {
+    every_cell("matrix", || ());
+}
+
+/// The same where labels lie elsewhere, and somebody else sets every bit that is left to others.
+#[test]
+fn root_every_cell_is_so_beside_somebody_elses_label_bits() {
+    LabelPlace::leaving(0).expect("a place").choose();
+    every_cell("labels", || {
+        run("nft 'add table inet other; add chain inet other o { type filter hook output priority -150; }'");
+        run("nft 'add chain inet other i { type filter hook input priority -150; }'");
+        for bit in 0..LabelPlace::FREE {
+            run(&format!("nft 'add rule inet other o ct label set {bit}; add rule inet other i ct label set {bit}'"));
+        }
+    });
+}
+
+/// Asks over every cell under every policy, once `prepared`.
+fn every_cell(name: &str, prepared: impl FnOnce() + Send) {
+    with_bed(name, |bed| {
+        prepared();
         bed.there(|| run("ip addr add 10.98.0.3/24 dev v1; ip addr add fd98::3/64 dev v1 nodad"));
         let mut agents = agents(bed);
         let cells = cells();

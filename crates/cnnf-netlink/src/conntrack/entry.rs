@@ -2,8 +2,9 @@
 
 use super::flow::{
     CTA_MARK, CTA_PROTOINFO, CTA_PROTOINFO_TCP, CTA_PROTOINFO_TCP_FLAGS_ORIGINAL, CTA_PROTOINFO_TCP_FLAGS_REPLY,
-    CTA_PROTOINFO_TCP_STATE, CTA_STATUS, CTA_TIMEOUT, CTA_TUPLE_REPLY, TCP_BE_LIBERAL, label_bytes,
+    CTA_PROTOINFO_TCP_STATE, CTA_STATUS, CTA_TIMEOUT, CTA_TUPLE_REPLY, TCP_BE_LIBERAL, word_bytes,
 };
+use super::place::Place;
 use super::{CTA_LABELS, Conntrack, IPCTNL_MSG_CT_NEW, Labels, Tuple, status};
 use crate::error::Error;
 
@@ -26,6 +27,8 @@ pub struct Entry {
     pub tcp_state: Option<u8>,
     /// The label. A packet may come by between the entry and its label.
     pub labels: Labels,
+    /// Label bits that are not ours, as the kernel has them.
+    pub others_labels: Labels,
 }
 
 impl Conntrack {
@@ -62,7 +65,9 @@ impl Conntrack {
                         });
                     });
                 }
-                w.attr(CTA_LABELS, &label_bytes(entry.labels));
+                let ours = Place::current().to_kernel(entry.labels);
+                let words = std::array::from_fn(|n| ours[n] | entry.others_labels[n]);
+                w.attr(CTA_LABELS, &word_bytes(words));
             },
             |_| {},
         );

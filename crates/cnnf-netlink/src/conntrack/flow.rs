@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::place::Place;
 use super::{CTA_ID, CTA_LABELS, CTA_TUPLE_ORIG, CTA_ZONE};
 use crate::attr::{Attr, Attrs, Writer};
 
@@ -34,7 +35,7 @@ const CTA_COUNTERS_PACKETS: i32 = 1;
 const CTA_COUNTERS_BYTES: i32 = 2;
 
 /// A label as four words in memory order, native byte order: word 0 is what a rule sees in the
-/// first register that it loads the label to.
+/// first register that it loads the label to, unless another [`Place`] was chosen.
 pub type Labels = [u32; 4];
 
 /// Bits of [`Flow::status`] (`enum ip_conntrack_status`).
@@ -115,6 +116,8 @@ pub struct Flow {
     pub labels: Labels,
     /// The message carried a label.
     pub has_labels: bool,
+    /// Bits of it that are not ours, as the kernel has them.
+    pub others_labels: Labels,
     /// Status bits.
     pub status: Option<u32>,
     /// The entry's id, the same as long as it lives.
@@ -145,8 +148,9 @@ impl Flow {
             kind,
             orig: Tuple::parse(attrs.find(CTA_TUPLE_ORIG)?)?,
             reply: Tuple::parse(attrs.find(CTA_TUPLE_REPLY)?)?,
-            labels: labels.unwrap_or_default(),
+            labels: Place::current().from_kernel(labels.unwrap_or_default()),
             has_labels: labels.is_some(),
+            others_labels: Place::current().others(labels.unwrap_or_default()),
             status: number(CTA_STATUS),
             id: number(CTA_ID),
             zone: attrs.find(CTA_ZONE).and_then(|a| a.be16()).unwrap_or(0),
@@ -178,7 +182,12 @@ fn labels(bytes: &[u8]) -> Labels {
     words
 }
 
+/// As the kernel has it.
 pub(crate) fn label_bytes(labels: Labels) -> [u8; 16] {
+    word_bytes(Place::current().to_kernel(labels))
+}
+
+pub(super) fn word_bytes(labels: Labels) -> [u8; 16] {
     let mut bytes = [0; 16];
     for (chunk, word) in bytes.chunks_exact_mut(4).zip(labels) {
         chunk.copy_from_slice(&word.to_ne_bytes());

@@ -24,6 +24,7 @@
 
 mod entry;
 mod flow;
+mod place;
 #[cfg(test)]
 mod tests;
 
@@ -38,6 +39,7 @@ use crate::socket::{Buffer, Port, Socket, request, size_buffer};
 pub use entry::Entry;
 pub(crate) use flow::label_bytes;
 pub use flow::{Counters, Flow, Kind, Labels, Tuple, status, tcp_state};
+pub use place::Place;
 
 const IPCTNL_MSG_CT_NEW: u16 = 0;
 const IPCTNL_MSG_CT_GET: u16 = 1;
@@ -192,8 +194,8 @@ impl Conntrack {
         }
     }
 
-    /// Sets labels of the entry with this original tuple: `labels = (labels & !mask) | (new & mask)`.
-    /// Can clear bits, unlike a rule. False if there is no such entry (its peer may have refused).
+    /// Sets labels of the entry with this original tuple: `labels = (labels & !mask) | (new & mask)`, and none
+    /// that is [others'](Place). Can clear bits, unlike a rule. False if there is no such entry (its peer may have refused).
     ///
     /// # Errors
     /// `ENOSPC` for an entry that was made before any rule used labels: it has no room for them.

@@ -207,6 +207,7 @@ fn root_an_entry_older_than_labels_has_no_room_for_them() {
             mark: 7,
             tcp_state: None,
             labels: [1, 2, 3, 4],
+            others_labels: [0, 0, 1 << 9, 0],
         };
         Nft::open().unwrap().commit(&stamping(&[]), None).unwrap();
         assert!(!table.create(&entry).unwrap(), "the old one is in the way");
@@ -214,6 +215,7 @@ fn root_an_entry_older_than_labels_has_no_room_for_them() {
         assert!(table.create(&entry).unwrap());
         let flow = table.get(&turned, 0).unwrap().unwrap();
         assert_eq!((flow.orig, flow.reply, flow.labels, flow.mark), (turned, tuple, [1, 2, 3, 4], Some(7)));
+        assert_eq!(flow.others_labels, [0, 0, 1 << 9, 0]);
         assert_eq!(flow.status, Some(status::CONFIRMED | status::SEEN_REPLY | status::ASSURED));
     });
 }
@@ -243,7 +245,17 @@ fn root_a_live_tcp_connection_goes_on_under_an_entry_that_was_made_again() {
         let (tcp_state, labels) = (taken_up.tcp_state, [17, 0, 0, 0]);
         assert!(
             table
-                .create(&Entry { orig, zone: 0, replied: true, assured: true, timeout: 60, mark: 0, tcp_state, labels })
+                .create(&Entry {
+                    orig,
+                    zone: 0,
+                    replied: true,
+                    assured: true,
+                    timeout: 60,
+                    mark: 0,
+                    tcp_state,
+                    labels,
+                    others_labels: [0; 4]
+                })
                 .unwrap()
         );
         (0..100).for_each(|_| beat());

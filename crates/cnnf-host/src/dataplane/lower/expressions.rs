@@ -5,6 +5,7 @@
 
 use cnnf_core::net::Protocol;
 use cnnf_core::ruleset::{Action, Family, Match, QueueBackend, Rule, Side};
+use cnnf_netlink::conntrack::Place;
 use cnnf_netlink::nft::{
     CmpOp, CtDir, CtKey, Expr, MetaKey, PayloadBase, QueueTarget, Reg, Reject, SocketKey, Verdict,
 };
@@ -36,6 +37,11 @@ const fn word(n: u8) -> Reg {
     Reg::word(n)
 }
 
+/// Where a word of the label lies that was loaded to `first` and the next three.
+fn label_word(first: u8, n: u8) -> Reg {
+    word(first + Place::current().word(n))
+}
+
 fn a_match(m: &Match, out: &mut Vec<Expr>) {
     match m {
         Match::StateAny(bits) => out.extend([
@@ -55,12 +61,12 @@ fn a_match(m: &Match, out: &mut Vec<Expr>) {
             out.extend([Expr::and(word(0), [*mask]), compare(word(0), *equal, [*value])]);
         }
         Match::LabelWord { word: n, value, equal } => {
-            out.extend([Expr::ct(CtKey::Labels, word(0)), compare(word(*n), *equal, value.to_ne_bytes())]);
+            out.extend([Expr::ct(CtKey::Labels, word(0)), compare(label_word(0, *n), *equal, value.to_ne_bytes())]);
         }
         Match::LabelBits { word: n, mask, set } => out.extend([
             Expr::ct(CtKey::Labels, word(0)),
-            Expr::and(word(*n), mask.to_ne_bytes()),
-            compare(word(*n), !set, [0; 4]),
+            Expr::and(label_word(0, *n), Place::current().bits(*n, *mask).to_ne_bytes()),
+            compare(label_word(0, *n), !set, [0; 4]),
         ]),
         Match::Address { side, family, set } => {
             address(*side, *family, out);
@@ -119,7 +125,7 @@ fn action(a: &Action, queue: QueueBackend, out: &mut Vec<Expr>) {
         Action::StampCgroup { level, map, word: n } => out.extend([
             Expr::Immediate { dreg: word(4), data: vec![0; 16] },
             Expr::Socket { key: SocketKey::Cgroup { level: *level }, dreg: word(0) },
-            Expr::map(map, word(0), word(4 + n)),
+            Expr::map(map, word(0), label_word(4, *n)),
             Expr::CtSet { key: CtKey::Labels, sreg: word(4) },
         ]),
         Action::StampFlow { family, map } => {
@@ -131,7 +137,7 @@ fn action(a: &Action, queue: QueueBackend, out: &mut Vec<Expr>) {
             Expr::CtSet { key: CtKey::EventMask, sreg: word(0) },
         ]),
         Action::Branch { word: n, map } => {
-            out.extend([Expr::ct(CtKey::Labels, word(0)), Expr::vmap(map, word(*n))]);
+            out.extend([Expr::ct(CtKey::Labels, word(0)), Expr::vmap(map, label_word(0, *n))]);
         }
         Action::Jump(chain) => out.push(Expr::jump(chain)),
         Action::Goto(chain) => out.push(Expr::goto(chain)),

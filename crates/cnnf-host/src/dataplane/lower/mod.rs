@@ -9,6 +9,7 @@ use std::net::IpAddr;
 
 use cnnf_core::net::AddrRange;
 use cnnf_core::ruleset::{Family, Hook, QueueBackend, Rule, Set};
+use cnnf_netlink::conntrack::Place;
 use cnnf_netlink::nft::{self, BaseHook, Batch, DataType, Element, Layout, SetSpec, Verdict};
 
 use super::plan::Operation;
@@ -123,7 +124,7 @@ pub(crate) fn flow_key(client: IpAddr, server: IpAddr, protocol: u8, client_port
 
 /// A label as it lies in registers.
 pub(crate) fn label_bytes(words: [u32; 4]) -> Vec<u8> {
-    words.iter().flat_map(|word| word.to_ne_bytes()).collect()
+    Place::current().to_kernel(words).iter().flat_map(|word| word.to_ne_bytes()).collect()
 }
 
 #[cfg(test)]
