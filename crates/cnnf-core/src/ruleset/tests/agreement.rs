@@ -10,12 +10,13 @@ use proptest::test_runner::TestRunner;
 use super::world::{CASES, Case, NOW, World, cases, slot_of};
 use crate::id::ServiceKey;
 use crate::net::{Protocol, icmp};
+use crate::observation::{FlowSeen, Moment};
 use crate::policy::{
     Connection, Effect, LocalMatch, Mode, OnFailure, Party, PolicySet, Reason, Vantage, evaluate, resolve,
 };
 use crate::ruleset::{
     FlowState, Label, LogPrefix, LogReason, Name, Opening, Outcome, Outcomes, Ruleset, Verdict, compile, counter_of,
-    judge_connection,
+    cut, judge_connection,
 };
 
 fn table(world: &World, case: &Case) -> Ruleset {
@@ -152,8 +153,43 @@ proptest! {
     }
 }
 
+/// A connection that goes on, as conntrack has it.
+fn live(opening: &Opening, label: Label) -> FlowSeen {
+    FlowSeen {
+        at: NOW,
+        id: 1,
+        moment: Moment::Alive,
+        client: opening.client,
+        client_port: opening.client_port,
+        server: opening.server,
+        server_port: opening.server_port,
+        protocol: opening.protocol,
+        label,
+        replied: true,
+        bytes: None,
+    }
+}
+
 proptest! {
     #![proptest_config(config())]
+
+    #[test]
+    fn what_another_table_would_cut_is_what_it_refuses((world, cases) in cases()) {
+        let now = table(&world, &cases[0]);
+        let mut other = world.clone();
+        other.policy.rules.reverse();
+        let then = table(&other, &cases[0]);
+        for (case, vantage) in both(&cases) {
+            let opening = opening(&world, case, vantage);
+            let mut flow = FlowState::default();
+            let passed = !refused(judge_connection(&now, &opening, &mut flow).verdict);
+            let flow = FlowState { label: unsealed(&flow), evidence: true, ..flow };
+            let live = [live(&opening, flow.label)];
+            let refuses = refused(judge_connection(&then, &opening, &mut flow.clone()).verdict);
+            prop_assert_eq!(cut(&now, &then, &live).count() == 1, passed && refuses, "{:?} {:?}\n{}", vantage, case, then);
+            prop_assert_eq!(cut(&now, &now, &live).count(), 0);
+        }
+    }
 
     #[test]
     fn failsafe_traffic_passes_under_every_policy((world, cases) in cases()) {
