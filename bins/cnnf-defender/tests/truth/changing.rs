@@ -13,7 +13,7 @@ use nix::unistd::mkfifo;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketType};
 
-use super::actors::{Done, again, exchange, local, ok, quietly, ready, wait_ready};
+use super::actors::{Done, again, exchange, local, ok, ready, wait_ready};
 use crate::bed::{self, groups_of};
 
 /// Does it; `None` if the word is none of the truth table's.
