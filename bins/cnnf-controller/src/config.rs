@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::failure::Failure;
+use crate::oidc::{OidcArgs, OidcConfig};
 
 /// Where the file is unless another is named.
 const DEFAULT_FILE: &str = "/etc/cnnf/controller.toml";
@@ -33,6 +34,8 @@ pub(crate) struct Args {
     /// The life of hosts' certificates, such as 7d
     #[arg(long, value_name = "TIME", env = "CNNF_CERTIFICATE_LIFE", value_parser = humantime::parse_duration)]
     certificate_life: Option<Duration>,
+    #[command(flatten)]
+    oidc: OidcArgs,
 }
 
 impl Args {
@@ -67,6 +70,8 @@ pub(crate) struct Config {
     /// The life of hosts' certificates; they are renewed when half of it is over.
     #[serde(deserialize_with = "life")]
     pub(crate) certificate_life: Duration,
+    /// Who else signs people in.
+    pub(crate) oidc: Option<OidcConfig>,
 }
 
 impl Default for Config {
@@ -77,6 +82,7 @@ impl Default for Config {
             web: ([0, 0, 0, 0], 8443).into(),
             log: "info,refinery_core=warn".into(),
             certificate_life: Duration::from_secs(7 * 24 * 3600),
+            oidc: None,
         }
     }
 }
@@ -97,6 +103,9 @@ impl Config {
                 "certificate_life = \"{}\": must be from 10s to 90d, and is 7d unless something else is written",
                 humantime::format_duration(self.certificate_life)
             ));
+        }
+        if let Some(oidc) = &self.oidc {
+            oidc.check()?;
         }
         if let Err(error) = tracing_subscriber::EnvFilter::try_new(&self.log) {
             return Err(format!("log = \"{}\": {error}: write for example info or cnnf_controller=debug", self.log));
@@ -121,6 +130,7 @@ pub(crate) fn load(args: &Args) -> Result<Config, Failure> {
     config.listen = args.listen.unwrap_or(config.listen);
     config.web = args.web.unwrap_or(config.web);
     config.certificate_life = args.certificate_life.unwrap_or(config.certificate_life);
+    args.oidc.over(&mut config.oidc);
     if let Some(log) = &args.log {
         config.log.clone_from(log);
     }

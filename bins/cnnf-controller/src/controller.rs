@@ -13,6 +13,7 @@ use tonic::Status;
 use crate::alerts::Alerts;
 use crate::changes::{Changes, Topic};
 use crate::clock::now;
+use crate::oidc::Oidc;
 use crate::people::People;
 use crate::pki::Trust;
 use crate::state::{Learned, State, restore};
@@ -25,6 +26,8 @@ pub(crate) struct Controller {
     pub(crate) store: Store,
     /// Where hosts reach it, HOST:PORT.
     pub(crate) reached_at: OnceLock<Vec<String>>,
+    /// Who else signs people in, if the configuration says so.
+    pub(crate) oidc: OnceLock<Oidc>,
     /// What watchers are told of.
     pub(crate) changes: Changes,
     /// Where operators are told of events.
@@ -67,6 +70,7 @@ impl Controller {
         Ok(Arc::new(Self {
             store,
             reached_at: OnceLock::new(),
+            oidc: OnceLock::new(),
             changes: Changes::new(),
             alerts,
             people,

@@ -18,6 +18,8 @@ mod ingest;
 mod init;
 #[path = "../../../packaging/manual.rs"]
 mod manual;
+mod oidc;
+mod outgoing;
 mod owner;
 mod people;
 mod pki;
@@ -52,7 +54,7 @@ enum Command {
     /// Makes a CA, a server certificate, a database and an administrator's credential
     Init(init::Args),
     /// Serves until it is told to stop
-    Run(config::Args),
+    Run(Box<config::Args>),
     /// Goes from one CA to the next, without a host losing its connection
     RotateCa(pki::rotation::Args),
     /// Copies everything to one new file, also while the controller runs

@@ -16,6 +16,7 @@ use crate::clock::now;
 use crate::config::Config;
 use crate::controller::Controller;
 use crate::failure::Failure;
+use crate::oidc::Oidc;
 use crate::pki::{Folder, Trust, rotation};
 use crate::{alerts, distribute, grpc, init, sandbox, tasks, web};
 
@@ -26,14 +27,16 @@ const GRACE: Duration = Duration::from_secs(3);
 pub(crate) fn run(config: Config) -> Result<(), Failure> {
     let filter = tracing_subscriber::EnvFilter::try_new(&config.log).map_err(Failure::usage)?;
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(false).init();
+    let oidc = config.oidc.as_ref().map(Oidc::new).transpose();
+    let oidc = oidc.map_err(|error| Failure::refused(format_args!("oidc: {error}")))?;
     sandbox::enter(&config.data_dir);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::refused)?;
-    let result = runtime.block_on(serve(&config));
+    let result = runtime.block_on(serve(&config, oidc));
     runtime.shutdown_timeout(GRACE);
     result
 }
 
-async fn serve(config: &Config) -> Result<(), Failure> {
+async fn serve(config: &Config, oidc: Option<Oidc>) -> Result<(), Failure> {
     let pki = Folder::load(&config.data_dir)
         .map_err(|error| Failure::refused(format_args!("{error}: run 'cnnf-controller init' first")))?;
     let trust = Trust::of(&pki)
@@ -51,7 +54,11 @@ async fn serve(config: &Config) -> Result<(), Failure> {
     let reached_at = names.iter().map(|name| format!("{name}:{}", grpc_at.port())).collect();
     // Nobody has asked yet.
     let _ = controller.reached_at.set(reached_at);
+    if let Some(oidc) = oidc {
+        let _ = controller.oidc.set(oidc);
+    }
     let service = start(&controller, grpc, &server_tls, web, &web_tls);
+    rotation::record(&controller).await;
     tokio::spawn(rotation::watch(Arc::clone(&controller), config.data_dir.clone(), (server_tls, web_tls)));
     tracing::info!(listen = %grpc_at, web = %web_at, "the controller runs");
     tell(NotifyState::Ready);
@@ -117,6 +124,7 @@ async fn stop(controller: &Arc<Controller>, service: Service) {
         }
     }
     tasks::store_clocks(controller).await;
+    controller.people.store_refusals(&controller.store).await;
 }
 
 /// Where it listens in truth: a port of 0 means any.

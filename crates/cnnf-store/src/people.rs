@@ -2,7 +2,7 @@
 
 use cnnf_core::access::Role;
 use cnnf_core::time::Timestamp;
-use rusqlite::{Row, params};
+use rusqlite::{Connection, Row, params};
 
 use crate::audit::Audit;
 use crate::column::{collect, read_text, read_time, time};
@@ -84,28 +84,15 @@ impl Store {
     /// Adds a user, or replaces the one of that name; `sessions` says which of their sessions go on.
     pub fn put_user(&self, user: UserRow, sessions: Kept, audit: Audit) -> Pending<()> {
         self.decide(audit, move |connection| {
-            let UserRow { name, role, password, must_change, disabled, created, last_sign_in } = user;
-            connection.execute(
-                "INSERT INTO users (name, role, password, must_change, disabled, created, last_sign_in)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-                 ON CONFLICT (name) DO UPDATE SET role = excluded.role, password = excluded.password,
-                 must_change = excluded.must_change, disabled = excluded.disabled, last_sign_in = excluded.last_sign_in",
-                params![
-                    name,
-                    role.as_str(),
-                    password,
-                    must_change,
-                    disabled,
-                    time(created),
-                    time(last_sign_in.unwrap_or_default())
-                ],
-            )?;
+            let replacing = "ON CONFLICT (name) DO UPDATE SET role = excluded.role, password = excluded.password,
+                 must_change = excluded.must_change, disabled = excluded.disabled, last_sign_in = excluded.last_sign_in";
+            insert_user(connection, &user, replacing)?;
             let kept = match sessions {
                 Kept::All => return Ok(()),
                 Kept::None => String::new(),
                 Kept::Only(hash) => hash,
             };
-            connection.execute("DELETE FROM sessions WHERE user = ?1 AND secret_hash <> ?2", [name, kept])?;
+            connection.execute("DELETE FROM sessions WHERE user = ?1 AND secret_hash <> ?2", [user.name, kept])?;
             Ok(())
         })
     }
@@ -229,6 +216,20 @@ impl Store {
             if gone == 0 { Err(StoreError::NotFound(format!("API token '{name}'"))) } else { Ok(()) }
         })
     }
+}
+
+/// Inserts a user; `otherwise` says what to do if there is one of that name.
+pub(crate) fn insert_user(connection: &Connection, user: &UserRow, otherwise: &str) -> Result<(), StoreError> {
+    let UserRow { name, role, password, must_change, disabled, created, last_sign_in } = user;
+    let last_sign_in = time(last_sign_in.unwrap_or_default());
+    connection.execute(
+        &format!(
+            "INSERT INTO users (name, role, password, must_change, disabled, created, last_sign_in)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) {otherwise}"
+        ),
+        params![name, role.as_str(), password, must_change, disabled, time(*created), last_sign_in],
+    )?;
+    Ok(())
 }
 
 /// Which of a user's sessions go on when the user is changed.

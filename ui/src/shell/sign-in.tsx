@@ -75,7 +75,7 @@ export function SignIn(props: { expired: boolean; onSession: (session: Session) 
           {formState.isSubmitting ? text.signIn.waits : text.signIn.signIn}
         </button>
         {options.data?.oidc && (
-          <a className={`btn ${styles.wide}`} href="/oidc/start">
+          <a className={`btn ${styles.wide}`} href={`/auth/oidc/start?to=${encodeURIComponent(location.pathname + location.search)}`}>
             <KeyRound size={15} aria-hidden />
             {text.signIn.oidc(options.data.oidcName)}
           </a>

@@ -1,5 +1,7 @@
 //! How a host becomes defended.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use cnnf_core::id::HostId;
 use cnnf_rpc::convert::{ConvertError, common};
 use cnnf_rpc::v1::enrollment_service_server::EnrollmentService;
@@ -37,7 +39,8 @@ impl EnrollmentService for Api {
         let row = match self.0.store.enrol(secret_hash(&token), new, now(), record).await.map_err(refuse)? {
             Ok(row) => row,
             Err(error) => {
-                tracing::warn!(host = %host_name.escape_debug(), %error, "an enrolment was refused");
+                let from = who.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+                self.0.people.refused(&self.0.store, "host.refused", from, &host_name, &error.to_string());
                 return Err(match error {
                     TokenError::Unknown => Status::permission_denied(error.to_string()),
                     TokenError::Expired | TokenError::Used => Status::failed_precondition(error.to_string()),

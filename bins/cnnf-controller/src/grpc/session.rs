@@ -1,5 +1,7 @@
 //! Sessions of the web page.
 
+mod elsewhere;
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::PoisonError;
 
@@ -9,6 +11,7 @@ use cnnf_rpc::convert::common::stamp;
 use cnnf_rpc::v1;
 use cnnf_rpc::v1::session_service_server::SessionService;
 use cnnf_store::{Kept, SessionRow, UserRow};
+use serde_json::json;
 use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status};
 
@@ -24,7 +27,9 @@ impl SessionService for Api {
         &self,
         _: Request<v1::GetSignInOptionsRequest>,
     ) -> Result<Response<v1::SignInOptions>, Status> {
-        Ok(Response::new(v1::SignInOptions::default()))
+        let oidc = self.0.oidc.get();
+        let oidc_name = oidc.map(|oidc| oidc.name().to_owned()).unwrap_or_default();
+        Ok(Response::new(v1::SignInOptions { oidc: oidc.is_some(), oidc_name }))
     }
 
     async fn sign_in(&self, request: Request<v1::SignInRequest>) -> Result<Response<v1::Session>, Status> {
@@ -34,18 +39,22 @@ impl SessionService for Api {
         let people = &self.0.people;
         let attempts = || people.attempts.lock().unwrap_or_else(PoisonError::into_inner);
         attempts().take(from, now()).map_err(|wait| {
+            people.refused(&self.0.store, "session.refused", from, &name, "too many attempts");
             let seconds = wait.as_secs() + 1;
             Status::resource_exhausted(format!("too many attempts from your address: wait {seconds} s"))
         })?;
         let known = people.known().users.get(&name).filter(|user| !user.disabled).cloned();
         let hash = known.as_ref().map(|user| user.password.clone());
         if !people.hashing.fits(password, hash).await? {
-            tracing::warn!(user = %name.escape_debug(), %from, "a sign-in was refused");
+            people.refused(&self.0.store, "session.refused", from, &name, "user and password do not fit");
             return Err(Status::unauthenticated("user and password do not fit"));
         }
         attempts().give_back(from);
         let user = known.ok_or_else(|| Status::internal("a user has vanished"))?;
-        self.begin(user, who.address).await
+        let (who, secret) = self.begin(user, who.address, None).await?;
+        let mut answer = Response::new(self.session(&who));
+        put_cookie(&mut answer, &set_cookie(&secret))?;
+        Ok(answer)
     }
 
     async fn sign_out(&self, request: Request<v1::SignOutRequest>) -> Result<Response<v1::SignOutResponse>, Status> {
@@ -109,8 +118,13 @@ impl SessionService for Api {
 }
 
 impl Api {
-    /// Begins a session of a user who has proved to be the one, and gives the browser its cookie.
-    pub(super) async fn begin(&self, user: UserRow, address: Option<IpAddr>) -> Result<Response<v1::Session>, Status> {
+    /// Begins a session of a user who has proved to be the one, here or at `issuer`: who calls from now on, and the cookie's secret.
+    pub(super) async fn begin(
+        &self,
+        user: UserRow,
+        address: Option<IpAddr>,
+        issuer: Option<&str>,
+    ) -> Result<(Caller, String), Status> {
         let _guard = self.0.edits.lock().await;
         let user = self.still(&user)?;
         let (secret, at) = (new_secret(), now());
@@ -123,7 +137,7 @@ impl Api {
             must_change: user.must_change,
         };
         let who = Caller { who, address };
-        let entry = who.record("session.sign_in", &user.name, None, None);
+        let entry = who.record("session.sign_in", &user.name, None, issuer.map(|issuer| json!({"issuer": issuer})));
         self.0.store.add_session(session.clone(), entry).await.map_err(refuse)?;
         {
             let mut known = self.0.people.known();
@@ -139,10 +153,8 @@ impl Api {
             }
             known.sessions.insert(hash, session);
         }
-        tracing::info!(user = user.name, "a user has signed in");
-        let mut answer = Response::new(self.session(&who));
-        put_cookie(&mut answer, &set_cookie(&secret))?;
-        Ok(answer)
+        tracing::info!(user = user.name, issuer, "a user has signed in");
+        Ok((who, secret))
     }
 
     /// The user as known now, unless what the caller has proved does not hold any more.

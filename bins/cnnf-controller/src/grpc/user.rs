@@ -18,7 +18,9 @@ use crate::controller::refuse;
 impl UserService for Api {
     async fn list_users(&self, _: Request<v1::ListUsersRequest>) -> Result<Response<v1::ListUsersResponse>, Status> {
         let known = self.0.people.known();
-        Ok(Response::new(v1::ListUsersResponse { users: known.users.values().map(message).collect() }))
+        Ok(Response::new(v1::ListUsersResponse {
+            users: known.users.values().map(|user| message(user, known.issuer_of(&user.name))).collect(),
+        }))
     }
 
     async fn add_user(&self, request: Request<v1::AddUserRequest>) -> Result<Response<v1::User>, Status> {
@@ -43,7 +45,7 @@ impl UserService for Api {
         };
         let entry = who.record("user.add", &name, None, Some(shown(&user)));
         self.0.store.put_user(user.clone(), Kept::All, entry).await.map_err(refuse)?;
-        let answer = message(&user);
+        let answer = message(&user, None);
         self.0.people.known().users.insert(name, user);
         self.0.changes.note(Topic::People);
         Ok(Response::new(answer))
@@ -65,6 +67,9 @@ impl UserService for Api {
         let mut user = old.clone();
         user.role = role.unwrap_or(user.role);
         user.disabled = disabled.unwrap_or(user.disabled);
+        if let Some(issuer) = password.as_ref().and(self.0.people.known().issuer_of(&name)) {
+            return Err(Status::failed_precondition(format!("'{name}' signs in at {issuer} and has no password here")));
+        }
         let mut kept = if user.disabled { Kept::None } else { Kept::All };
         if let Some(password) = password {
             user.password = password;
@@ -80,8 +85,8 @@ impl UserService for Api {
         }
         let entry = who.record("user.update", &name, Some(shown(&old)), Some(after));
         self.0.store.put_user(user.clone(), kept.clone(), entry).await.map_err(refuse)?;
-        let answer = message(&user);
         let mut known = self.0.people.known();
+        let answer = message(&user, known.issuer_of(&name));
         if kept == Kept::None {
             known.end_sessions(&name, None);
         }
@@ -104,6 +109,7 @@ impl UserService for Api {
         self.0.store.delete_user(name.clone(), entry).await.map_err(refuse)?;
         let mut known = self.0.people.known();
         known.end_sessions(&name, None);
+        known.identities.retain(|_, user| *user != name);
         known.users.remove(&name);
         drop(known);
         self.0.changes.note(Topic::People);
@@ -133,11 +139,11 @@ impl Api {
 }
 
 /// A user as the record of changes shows one.
-fn shown(user: &UserRow) -> Value {
+pub(super) fn shown(user: &UserRow) -> Value {
     json!({"role": user.role, "disabled": user.disabled, "must_change_password": user.must_change})
 }
 
-fn message(user: &UserRow) -> v1::User {
+fn message(user: &UserRow, issuer: Option<&str>) -> v1::User {
     v1::User {
         name: user.name.clone(),
         role: user.role.to_string(),
@@ -145,5 +151,6 @@ fn message(user: &UserRow) -> v1::User {
         must_change_password: user.must_change,
         created: Some(stamp(user.created)),
         last_sign_in: user.last_sign_in.map(stamp),
+        issuer: issuer.unwrap_or_default().to_owned(),
     }
 }

@@ -4,8 +4,10 @@
 
 mod attempts;
 mod password;
+mod refusals;
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +20,8 @@ use sha2::{Digest as _, Sha256};
 
 pub(crate) use attempts::Attempts;
 pub(crate) use password::{Hashing, hash_now};
+
+use refusals::Refusals;
 
 use crate::clock::now;
 
@@ -35,12 +39,15 @@ pub(crate) struct People {
     inner: Mutex<Known>,
     pub(crate) hashing: Hashing,
     pub(crate) attempts: Mutex<Attempts>,
+    refusals: Mutex<Refusals>,
 }
 
 #[derive(Default)]
 pub(crate) struct Known {
     /// By name.
     pub(crate) users: BTreeMap<String, UserRow>,
+    /// Users by what a provider knows them by: issuer and subject.
+    pub(crate) identities: HashMap<(String, String), String>,
     /// By the hash of what the cookie says.
     pub(crate) sessions: HashMap<String, SessionRow>,
     /// By the hash of the secret.
@@ -59,6 +66,11 @@ impl Known {
         self.users.get(&session.user).filter(|user| !user.disabled)
     }
 
+    /// Whether a user signs in elsewhere, and by which provider.
+    pub(crate) fn issuer_of(&self, user: &str) -> Option<&str> {
+        self.identities.iter().find(|(_, name)| *name == user).map(|((issuer, _), _)| issuer.as_str())
+    }
+
     /// Ends a user's sessions but the one of this hash.
     pub(crate) fn end_sessions(&mut self, user: &str, but: Option<&str>) {
         self.sessions.retain(|hash, session| session.user != user || but == Some(hash));
@@ -70,10 +82,16 @@ impl People {
     pub(crate) fn restore(store: &Store) -> Result<Self, StoreError> {
         let known = Known {
             users: store.users()?.into_iter().map(|user| (user.name.clone(), user)).collect(),
+            identities: store.identities()?.into_iter().map(|row| ((row.issuer, row.subject), row.user)).collect(),
             sessions: store.sessions()?.into_iter().map(|s| (s.secret_hash.clone(), s)).collect(),
             tokens: store.api_tokens()?.into_iter().map(|token| (token.secret_hash.clone(), token)).collect(),
         };
-        Ok(Self { inner: Mutex::new(known), hashing: Hashing::default(), attempts: Mutex::default() })
+        Ok(Self {
+            inner: Mutex::new(known),
+            hashing: Hashing::default(),
+            attempts: Mutex::default(),
+            refusals: Mutex::default(),
+        })
     }
 
     /// What is known. Never held over an await.
@@ -105,6 +123,30 @@ impl People {
         let (at, known) = (now(), self.known());
         known.user_of(secret_hash, at).is_some()
             || known.tokens.get(secret_hash).is_some_and(|token| at < token.expires)
+    }
+
+    /// Records that somebody who called themselves `name` was not let in.
+    pub(crate) fn refused(&self, store: &Store, kind: &'static str, from: IpAddr, name: &str, why: &str) {
+        tracing::warn!(kind, %from, name = %name.escape_debug(), why, "somebody was refused");
+        let entry = self.refusals().note(kind, from, name, why, now());
+        if let Some(entry) = entry {
+            // Nobody waits for it: who was refused gets their answer in any case.
+            drop(store.record(entry));
+        }
+    }
+
+    /// Records what was refused besides, and waits until it is stored.
+    pub(crate) async fn store_refusals(&self, store: &Store) {
+        let entries = self.refusals().take(now());
+        for entry in entries {
+            if let Err(error) = store.record(entry).await {
+                tracing::error!(%error, "refusals could not be recorded");
+            }
+        }
+    }
+
+    fn refusals(&self) -> MutexGuard<'_, Refusals> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Stores uses since `since`, and forgets sessions that are over.
@@ -171,7 +213,12 @@ mod tests {
 
     fn people() -> People {
         let known = Known::default();
-        People { inner: Mutex::new(known), hashing: Hashing::default(), attempts: Mutex::default() }
+        People {
+            inner: Mutex::new(known),
+            hashing: Hashing::default(),
+            attempts: Mutex::default(),
+            refusals: Mutex::default(),
+        }
     }
 
     fn user(name: &str, role: Role) -> UserRow {

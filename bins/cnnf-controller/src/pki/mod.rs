@@ -148,8 +148,13 @@ impl Ca {
 
     /// SHA-256 of its certificate, in lower-case hexadecimal.
     pub(crate) fn pin(&self) -> String {
-        pin_of(&self.der).iter().map(|byte| format!("{byte:02x}")).collect()
+        pin_text(&self.der)
     }
+}
+
+/// SHA-256 of a certificate, in lower-case hexadecimal.
+fn pin_text(der: &[u8]) -> String {
+    pin_of(der).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Whom the controller believes, and by which CA it lets hosts in.

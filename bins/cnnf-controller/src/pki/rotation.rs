@@ -9,10 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cnnf_rpc::tls::{LiveTls, WebTls};
-use cnnf_store::{HostRow, Store};
+use cnnf_store::{Audit, AuditQuery, HostRow, Store};
+use serde_json::{Value, json};
 use tokio::time::interval;
 
-use super::{Ca, Folder, Pair, PkiError, Trust, name_of, names_of, parse};
+use super::{Ca, Folder, Pair, PkiError, Trust, name_of, names_of, parse, pin_text};
 use crate::clock::now;
 use crate::config;
 use crate::controller::Controller;
@@ -173,6 +174,42 @@ fn names(hosts: &[HostRow]) -> String {
     format!("{}{more}", names.join(", "))
 }
 
+/// Records which CA signs and which is believed besides, if that is not what was recorded last: whoever changed the folder, and whether or not
+/// the controller ran then.
+pub(crate) async fn record(controller: &Controller) {
+    let trust = controller.trust();
+    let present = json!({"signs": trust.ca.pin(), "believed_too": trust.other.as_deref().map(pin_text)});
+    let query = AuditQuery { action: Some("ca".to_owned()), ..AuditQuery::default() };
+    let last = match controller.store.audit(&query, 1) {
+        Ok(last) => last.first().map(|row| row.entry.after.clone()).unwrap_or_default(),
+        Err(error) => return tracing::error!(%error, "it could not be recorded which CA signs"),
+    };
+    let before: Value = serde_json::from_str(&last).unwrap_or_default();
+    if before == present {
+        return;
+    }
+    let signs = before["signs"] == present["signs"];
+    let action = match (before.is_null(), present["believed_too"].is_null()) {
+        (true, _) => "ca.first",
+        (false, true) if signs => "ca.finish",
+        (false, false) if before["signs"] == present["believed_too"] && !before["believed_too"].is_null() => "ca.back",
+        (false, false) => "ca.begin",
+        (false, true) => "ca.replace",
+    };
+    let entry = Audit {
+        at: now(),
+        actor: "controller".to_owned(),
+        action: action.to_owned(),
+        subject: "ca".to_owned(),
+        before: last,
+        after: present.to_string(),
+        ..Audit::default()
+    };
+    if let Err(error) = controller.store.record(entry).await {
+        tracing::error!(%error, "it could not be recorded which CA signs");
+    }
+}
+
 /// Takes up what `rotate-ca` does to the folder, until the controller ends.
 pub(crate) async fn watch(controller: Arc<Controller>, data_dir: PathBuf, tls: (LiveTls, WebTls)) {
     let mut mark = Folder::mark(&data_dir);
@@ -196,6 +233,7 @@ pub(crate) async fn watch(controller: Arc<Controller>, data_dir: PathBuf, tls: (
             Ok(trust) => {
                 tracing::info!(ca = trust.ca.pin(), changing = trust.other.is_some(), "another CA signs");
                 controller.trust.send_replace(trust);
+                record(&controller).await;
             }
             Err(error) => tracing::error!(%error, "the CA is not taken up: the one before goes on"),
         }

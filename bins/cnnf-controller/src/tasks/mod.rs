@@ -15,6 +15,8 @@ use crate::controller::Controller;
 const TICK: Duration = Duration::from_secs(1);
 /// How often clocks and last-seen times are stored that change without an event.
 const STORE_EVERY: u32 = 10;
+/// How often it is recorded who was not let in, besides the first.
+const RECORD_EVERY: u32 = 60;
 /// How often what was counted for edges is aged.
 const AGE_EVERY: u32 = 300;
 
@@ -45,6 +47,9 @@ pub(crate) async fn run(controller: Arc<Controller>) {
         if round.is_multiple_of(STORE_EVERY) {
             store_clocks(&controller).await;
             controller.people.store_uses(&controller.store, at.minus(TICK * 2 * STORE_EVERY)).await;
+        }
+        if round.is_multiple_of(RECORD_EVERY) {
+            controller.people.store_refusals(&controller.store).await;
         }
         if round.is_multiple_of(AGE_EVERY) {
             age_edges(&controller).await;

@@ -4,6 +4,7 @@
 //! request. Plain HTTP has health and metrics; whoever wants more is sent to https.
 
 mod headers;
+mod oidc;
 mod pages;
 mod probes;
 
@@ -159,6 +160,8 @@ impl Web {
             self.call(request).await
         } else if let Some(answer) = self.probe(request.uri().path()) {
             answer
+        } else if let Some(answer) = oidc::answer(&self.controller, &request, address).await {
+            answer
         } else {
             pages::answer(request.method(), request.uri().path(), request.headers())
         };
@@ -189,12 +192,18 @@ impl Web {
     }
 }
 
-/// Sends a plain request to the same place over TLS.
-fn to_https<B>(request: &Request<B>) -> Response<Body> {
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+/// What the client calls us, with the port.
+fn host<B>(request: &Request<B>) -> Option<&str> {
+    let of_uri = request.uri().authority().map(|host| host.as_str());
+    let host = of_uri.or_else(|| request.headers().get(header::HOST).and_then(|host| host.to_str().ok()));
     // What a host may be made of (RFC 3986, section 3.2.2, without user and password).
     let usable = |b: u8| b.is_ascii_alphanumeric() || b"-._~[]:%".contains(&b);
-    let host = host.filter(|host| !host.is_empty() && host.bytes().all(usable));
+    host.filter(|host| !host.is_empty() && host.bytes().all(usable))
+}
+
+/// Sends a plain request to the same place over TLS.
+fn to_https<B>(request: &Request<B>) -> Response<Body> {
+    let host = host(request);
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
     match host {
         Some(host) if path.starts_with('/') => {

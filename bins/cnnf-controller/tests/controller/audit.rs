@@ -158,6 +158,7 @@ async fn every_change_is_recorded_with_who_from_where_before_and_after() {
         seen,
         [
             ("user.add", "admin"),
+            ("ca.first", "ca"),
             ("enrolment_token.create", ""),
             ("host.enrol", "web"),
             ("rule.add", "watch"),
@@ -220,9 +221,35 @@ fn what_people_do_on_the_page_is_recorded_too() {
             ("user.add", "admin", "session"),
             ("user.password", "admin", "session"),
             ("session.sign_in", "admin", "session"),
+            ("ca.first", "controller", ""),
             ("user.add", "controller", ""),
         ]
     );
     let text = format!("{list:?}");
     assert!(!text.contains("argon2") && !text.contains("first password"), "{text}");
+}
+
+#[tokio::test]
+async fn who_is_not_let_in_is_recorded_and_does_not_fill_the_record() {
+    let mut place = Place::new();
+    let mut page = Page::new(&place);
+    for n in 0..12 {
+        let request = v1::SignInRequest { user: format!("user{n}"), password: "wrong".to_owned() };
+        page.call::<v1::Session>("SessionService/SignIn", &request).expect_err("refused");
+    }
+    let token = place.token(3600, 1).await;
+    place.enrol_with(&token, "web").await.expect("let in");
+    place.enrol_with(&token, "thief").await.map(|_| ()).expect_err("it was for one");
+    place.terminate();
+    place.start();
+    let of = |action: &str| v1::ListAuditRequest { action: action.to_owned(), ..v1::ListAuditRequest::default() };
+    let refused = entries(&place, of("session.refused")).await;
+    assert_eq!(refused.len(), 2, "{refused:?}");
+    assert!(refused[1].subject == "user0" && refused[1].address == "127.0.0.1", "{refused:?}");
+    let after: serde_json::Value = serde_json::from_str(&refused[0].after).expect("JSON");
+    assert_eq!(after["times"], 11, "{after}");
+    assert_eq!(after["why"], "too many attempts");
+    let hosts = entries(&place, of("host")).await;
+    let told: Vec<_> = hosts.iter().map(|entry| (entry.action.as_str(), entry.subject.as_str())).collect();
+    assert_eq!(told, [("host.refused", "thief"), ("host.enrol", "web")]);
 }

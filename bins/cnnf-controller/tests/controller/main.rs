@@ -14,6 +14,7 @@ mod hostile;
 mod kills;
 mod learning;
 mod live;
+mod oidc;
 mod over_time;
 mod place;
 mod policy;

@@ -29,6 +29,8 @@ pub(crate) struct Place {
     child: Option<Child>,
     /// Whether the folder is a small disk of the process's own.
     small: bool,
+    /// What `run` is told besides.
+    more: Vec<String>,
     pub(crate) grpc: SocketAddr,
     pub(crate) web: SocketAddr,
     /// The one-time password of user `admin`.
@@ -42,10 +44,16 @@ pub(crate) fn controller(arguments: &[&str]) -> Output {
 impl Place {
     /// Initialised and running.
     pub(crate) fn new() -> Self {
+        Self::with(&[])
+    }
+
+    /// As [`Place::new`]; `run` is told this besides.
+    pub(crate) fn with(arguments: &[&str]) -> Self {
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let folder = tempfile::tempdir().expect("folder");
+        let more = arguments.iter().map(|one| (*one).to_owned()).collect();
         let mut place =
-            Self { folder, child: None, small: false, grpc: nowhere, web: nowhere, password: String::new() };
+            Self { folder, child: None, small: false, more, grpc: nowhere, web: nowhere, password: String::new() };
         let output = controller(&["init", "--data-dir", &place.path().display().to_string(), "--name", "127.0.0.1"]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let told = String::from_utf8(output.stdout).expect("text");
@@ -58,8 +66,15 @@ impl Place {
     pub(crate) fn restored(backup: &Path) -> Self {
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let folder = tempfile::tempdir().expect("folder");
-        let mut place =
-            Self { folder, child: None, small: false, password: String::new(), grpc: nowhere, web: nowhere };
+        let mut place = Self {
+            folder,
+            child: None,
+            small: false,
+            more: vec![],
+            password: String::new(),
+            grpc: nowhere,
+            web: nowhere,
+        };
         let (from, to) = (backup.display().to_string(), place.path().display().to_string());
         let output = controller(&["restore", &from, "--data-dir", &to]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -71,7 +86,15 @@ impl Place {
     pub(crate) fn on_a_small_disk() -> Self {
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let folder = tempfile::tempdir().expect("folder");
-        let mut place = Self { folder, child: None, small: true, grpc: nowhere, web: nowhere, password: String::new() };
+        let mut place = Self {
+            folder,
+            child: None,
+            small: true,
+            more: vec![],
+            grpc: nowhere,
+            web: nowhere,
+            password: String::new(),
+        };
         let script = "mount -t tmpfs -o size=2m small \"$1\" && \"$0\" init --data-dir \"$1/data\" --name 127.0.0.1 >&2 && \
                       exec \"$0\" run --data-dir \"$1/data\" --listen 127.0.0.1:0 --web 127.0.0.1:0";
         let mut command = Command::new("unshare");
@@ -104,6 +127,7 @@ impl Place {
     pub(crate) fn start(&mut self) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cnnf-controller"));
         command.args(["run", "--listen", "127.0.0.1:0", "--web", "127.0.0.1:0", "--data-dir"]).arg(self.path());
+        command.args(&self.more);
         self.run(command);
     }
 

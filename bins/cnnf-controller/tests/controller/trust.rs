@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use cnnf_rpc::tls::{self, ClientTls, Validity, is_issued_by, pin_of};
 use cnnf_rpc::v1;
+use cnnf_rpc::v1::audit_service_client::AuditServiceClient;
 use cnnf_rpc::v1::controller_message::Body as Down;
 use cnnf_rpc::v1::defender_service_client::DefenderServiceClient;
 use cnnf_rpc::v1::fleet_service_client::FleetServiceClient;
@@ -157,4 +158,11 @@ async fn there_is_a_way_back_to_the_old_ca() {
         let cas = told(&mut stream).await;
         assert_eq!(cas, [place_ca.clone(), other.tls.cas[0].clone()]);
     }
+    // Each step is in the record, also one that was made while the controller did not run.
+    let ask = v1::ListAuditRequest { action: "ca".to_owned(), ..v1::ListAuditRequest::default() };
+    let list = AuditServiceClient::new(place.admin().await).list_audit(ask).await.expect("listed").into_inner();
+    let told: Vec<_> = list.entries.iter().map(|entry| entry.action.as_str()).collect();
+    assert_eq!(told, ["ca.back", "ca.begin", "ca.first"]);
+    assert_eq!(list.entries[0].before, list.entries[1].after);
+    assert_ne!(list.entries[0].after, list.entries[1].after);
 }

@@ -652,6 +652,7 @@ pub(crate) fn users() -> Vec<User> {
         must_change_password,
         created: at(0),
         last_sign_in,
+        issuer: String::new(),
     };
     vec![
         user("admin", "admin", false, false, at(5)),
