@@ -1,4 +1,5 @@
-//! One suite for every database behind the store. It speaks only the store's API; what opens a store is in [`place`].
+//! One suite for every database behind the store. It speaks only the store's API; what opens a store is in [`place`], and what only SQLite has in
+//! [`sqlite`].
 
 mod backup;
 mod channels;
@@ -7,9 +8,9 @@ mod fleet;
 mod history;
 mod kill;
 mod learning;
-mod migration;
 mod people;
 mod place;
 mod policy;
 mod reports;
 mod spans;
+mod sqlite;

@@ -24,7 +24,7 @@ fn version_1_becomes_the_fresh_one() {
     let path = folder.path().join("old.db");
     Connection::open(&path)
         .expect("open")
-        .execute_batch(include_str!("../schemas/v1.sql"))
+        .execute_batch(include_str!("../../schemas/v1.sql"))
         .expect("the old dump loads");
     let store = Store::open(&path).expect("migrated");
     store.check().expect("whole");
@@ -46,7 +46,7 @@ fn a_migration_that_fails_changes_nothing() {
     let path = folder.path().join("old.db");
     let old = Connection::open(&path).expect("open");
     // some migrations later there is a table of this name
-    old.execute_batch(concat!(include_str!("../schemas/v1.sql"), "CREATE TABLE users (x);")).expect("loads");
+    old.execute_batch(concat!(include_str!("../../schemas/v1.sql"), "CREATE TABLE users (x);")).expect("loads");
     drop(old);
     let before = schema(&path);
     assert!(matches!(Store::open(&path), Err(StoreError::Migration(_))));
