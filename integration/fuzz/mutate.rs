@@ -6,29 +6,49 @@
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// Inputs do not grow beyond this.
 const LONGEST: usize = 8 << 10;
 
 /// Xorshift64* (Marsaglia, Vigna).
-struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
-    fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         (self.next() >> 33) as usize % bound.max(1)
     }
 }
 
+/// What the environment says, or else what is usual.
+pub(crate) fn number(name: &str, usual: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+}
+
 /// Runs `target` over the corpus in `folder` of the crate and over mutations of it.
+#[allow(dead_code, reason = "one of both is used where targets differ in what a round takes")]
 pub(crate) fn fuzz(folder: &str, target: impl Fn(&[u8])) {
-    let number = |name: &str, usual: u64| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual);
+    run(folder, number("FUZZ_ROUNDS", 50_000), Duration::MAX, target);
+}
+
+/// As [`fuzz`], for a time instead of a number of rounds, which it says.
+#[allow(dead_code, reason = "as above")]
+pub(crate) fn fuzz_for(folder: &str, time: Duration, target: impl Fn(&[u8])) -> u64 {
+    run(folder, u64::MAX, time, target)
+}
+
+fn run(folder: &str, rounds: u64, time: Duration, target: impl Fn(&[u8])) -> u64 {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let mut files: Vec<_> =
         fs::read_dir(&folder).expect("a corpus").map(|entry| entry.expect("entry").path()).collect();
@@ -38,9 +58,12 @@ pub(crate) fn fuzz(folder: &str, target: impl Fn(&[u8])) {
     for (path, input) in files.iter().zip(&corpus) {
         tried(&target, input, &folder, &path.display().to_string());
     }
-    let (seed, rounds) = (number("FUZZ_SEED", 1), number("FUZZ_ROUNDS", 50_000));
-    let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let (seed, begin) = (number("FUZZ_SEED", 1), Instant::now());
+    let mut random = Random::new(seed);
     for round in 0..rounds {
+        if begin.elapsed() >= time {
+            return round;
+        }
         let mut input = corpus[random.below(corpus.len())].clone();
         for _ in 0..=random.below(6) {
             mutate(&mut random, &mut input, &corpus);
@@ -48,6 +71,7 @@ pub(crate) fn fuzz(folder: &str, target: impl Fn(&[u8])) {
         input.truncate(LONGEST);
         tried(&target, &input, &folder, &format!("round {round} of seed {seed}"));
     }
+    rounds
 }
 
 fn tried(target: &impl Fn(&[u8]), input: &[u8], folder: &Path, what: &str) {
@@ -60,7 +84,7 @@ fn tried(target: &impl Fn(&[u8]), input: &[u8], folder: &Path, what: &str) {
     }
 }
 
-fn mutate(random: &mut Random, input: &mut Vec<u8>, corpus: &[Vec<u8>]) {
+pub(crate) fn mutate(random: &mut Random, input: &mut Vec<u8>, corpus: &[Vec<u8>]) {
     let at = random.below(input.len());
     match random.below(9) {
         0 => {

@@ -13,6 +13,8 @@ mod credential;
 mod distribute;
 mod edit;
 mod failure;
+#[cfg(test)]
+mod fuzz;
 mod grpc;
 mod ingest;
 mod init;

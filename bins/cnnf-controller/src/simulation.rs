@@ -69,6 +69,12 @@ impl Simulated {
         Self { controller, distributor: Distributor::default(), runtime }
     }
 
+    /// The controller itself.
+    #[cfg(test)]
+    pub(crate) fn controller(&self) -> Arc<Controller> {
+        Arc::clone(&self.controller)
+    }
+
     /// Lets a host in.
     pub fn enrol(&self, name: &str, labels: &str, now: Timestamp) -> HostId {
         let controller = &self.controller;

@@ -54,9 +54,7 @@ struct Web {
 
 /// Serves until the controller ends.
 pub(crate) async fn serve(controller: Arc<Controller>, listener: TcpListener, tls: WebTls, ready: Arc<AtomicBool>) {
-    let routes = for_people(&Api(Arc::clone(&controller))).routes();
-    let grpc = GrpcWebLayer::new().layer(Guard(Arc::clone(&controller)).layer(routes));
-    let web = Web { controller, ready, grpc };
+    let web = Web::new(controller, ready);
     let places = Arc::new(Semaphore::new(limits::MAX_WEB_CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
@@ -148,7 +146,24 @@ async fn speak(
     result.map_err(io::Error::other)
 }
 
+/// Speaks as over TLS with whoever is at the other end.
+#[cfg(test)]
+pub(crate) async fn speak_to(
+    controller: Arc<Controller>,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    http2: bool,
+) -> io::Result<()> {
+    let http = if http2 { Http::Two } else { Http::One };
+    speak(Web::new(controller, Arc::default()), stream, ([10, 0, 0, 9], 1).into(), http, true).await
+}
+
 impl Web {
+    fn new(controller: Arc<Controller>, ready: Arc<AtomicBool>) -> Self {
+        let routes = for_people(&Api(Arc::clone(&controller))).routes();
+        let grpc = GrpcWebLayer::new().layer(Guard(Arc::clone(&controller)).layer(routes));
+        Self { controller, ready, grpc }
+    }
+
     /// Over TLS there is everything.
     async fn answer(&self, mut request: Request<Incoming>, address: SocketAddr) -> Response<Body> {
         let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
