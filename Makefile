@@ -18,6 +18,9 @@ SOAK_EACH ?= 2500
 # The page is built again when one of these is newer than it.
 UI_SOURCES := $(shell find ui proto \( -path ui/node_modules -o -path ui/.node -o -path ui/dist -o -path ui/src/gen -o -path ui/e2e \) -prune -o -type f ! -name .built -print)
 
+# A tree of its own, as firewalld runs where it is installed.
+FIREWALLD_BED := $(or $(CNNF_BEDS),/var/cache/cnnf-lab)/firewalld
+
 .PHONY: help deps ui tools build fmt lint deny check test test-ui screenshots fuzz demo soak bench units package-tools packages test-packages \
         test-vm beds lab clean
 
@@ -110,6 +113,8 @@ test-packages: package-tools ## the life of the packages on booted Debian hosts 
 	cargo build --locked --workspace --bins
 	for revision in 1 2; do PROFILE=dev OUT=target/packages-test REVISION=$$revision packaging/build; done
 	packaging/test-packages
+	CNNF_BEDS=$(FIREWALLD_BED) target/debug/cnnf-lab bed make bookworm --include firewalld
+	CNNF_BEDS=$(FIREWALLD_BED) cargo nextest run --locked --workspace -E 'test(root_beside_a_running_firewalld)'
 
 test-vm: ## the dataplane's tests on Debian's own kernel, in an emulated machine (root, 2 GiB of memory, up to 15 minutes)
 	packaging/test-vm

@@ -1,6 +1,7 @@
 //! Hosts booted with systemd: units, sockets, timers and logins are where they are on a real one, defenders name them
 //! rightly, and nothing is left behind. Each test is left out where the Debian tree was not made (`make beds`).
 
+mod firewalld;
 mod truth;
 
 use std::fs;

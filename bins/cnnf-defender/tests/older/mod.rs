@@ -223,3 +223,34 @@ fn root_a_connection_that_slipped_through_a_flush_is_cut() {
         assert!(slipped > 0, "the flushes did nothing");
     });
 }
+
+#[test]
+fn root_streams_that_live_while_labels_move_are_judged_too() {
+    with_bed(|bed| {
+        let controller = Controller::start();
+        enroll(bed, &controller);
+        bed.start();
+        for port in [8000, 8002] {
+            bed.serve("server.service", port);
+        }
+        apply(&controller, &policy(2, Mode::Enforce, &[]));
+        let [prevented, allowed] = ["127.0.0.1:8000", "127.0.0.1:8002"].map(|to| Stream::open(bed, "echo", to));
+        for stream in [&prevented, &allowed] {
+            stream.lives();
+        }
+        bed.signal(nix::sys::signal::Signal::SIGTERM);
+        bed.configure("first_free_label_bit = 0\n");
+        bed.start();
+        assert!(bed.log().contains("labels were cleared"), "{}", bed.log());
+        // as if time had passed: the defender has nothing to do any more
+        std::thread::sleep(Duration::from_secs(2));
+        allowed.lives();
+        apply(&controller, &policy(3, Mode::Enforce, &[(1, "unit:client", "tcp/8000", Effect::Prevent)]));
+        let tightened = Instant::now();
+        std::thread::sleep(WITHIN + WITHIN / 2);
+        assert!(prevented.last().saturating_duration_since(tightened) < WITHIN, "{}", bed.log());
+        allowed.lives();
+        assert_eq!(bed.probe("client.service", "tcp 127.0.0.1:8000"), "refused");
+        assert_eq!(bed.probe("client.service", "tcp 127.0.0.1:8002"), "ok");
+    });
+}
