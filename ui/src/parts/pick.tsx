@@ -108,7 +108,12 @@ export function EndPicker(props: {
 }
 
 /** Labels that a host must have: chips with a way to add one. */
-export function LabelsField(props: { name: string; value: Record<string, string>; onChange(value: Record<string, string>): void }) {
+export function LabelsField(props: {
+  name: string;
+  value: Record<string, string>;
+  onChange(value: Record<string, string>): void;
+  wrong?: string | undefined;
+}) {
   const [adding, setAdding] = useState<{ key: string; value: string }>();
   const add = () => {
     if (adding && adding.key.trim() !== "") props.onChange({ ...props.value, [adding.key.trim()]: adding.value.trim() });
@@ -162,6 +167,11 @@ export function LabelsField(props: { name: string; value: Record<string, string>
           <Plus size={12} aria-hidden />
           {props.name}
         </button>
+      )}
+      {props.wrong && (
+        <p className={styles.wrong} role="alert">
+          {safe(props.wrong, 600)}
+        </p>
       )}
     </fieldset>
   );

@@ -5,10 +5,10 @@ import { Check, CircleUserRound, KeyRound, LogOut } from "lucide-react";
 import { useState } from "react";
 import { session } from "~/api/clients";
 import { keys } from "~/api/keys";
+import { PasswordForm } from "~/parts/password-form";
 import { text } from "~/text";
 import { safe } from "~/text/safe";
 import styles from "./account.module.css";
-import { PasswordForm } from "./new-password";
 import { useSession } from "./session";
 import { type Choice, chooseTheme, useChoice } from "./theme";
 

@@ -75,11 +75,14 @@ async fn bad_definitions_are_refused_and_nothing_changes() {
     };
     for (bad, part) in [
         (with(&|d| d.units.clear()), "definition: the definition of 'web' has no condition"),
-        (with(&|d| d.name = "a b".into()), "definition: 'a b' is no name for a service"),
-        (with(&|d| d.name = "a\u{1b}]0;x".into()), r"definition: 'a\u{1b}]0;x' is no name for a service"),
+        (with(&|d| d.name = "a b".into()), "definition.name: 'a b' is no name for a service"),
+        (with(&|d| d.name = "a\u{1b}]0;x".into()), r"definition.name: 'a\u{1b}]0;x' is no name for a service"),
         (with(&|d| d.ports = vec!["tcp/99999".into()]), "definition.ports: '99999' is not a port"),
-        (with(&|d| d.ports = vec!["icmp".into()]), "definition: a service listens on tcp, udp or sctp ports"),
-        (with(&|d| d.executables = vec!["nginx".into()]), "definition: the executable 'nginx' is not usable"),
+        (with(&|d| d.ports = vec!["icmp".into()]), "definition.ports: a service listens on tcp, udp or sctp ports"),
+        (
+            with(&|d| d.executables = vec!["nginx".into()]),
+            "definition.executables: the executable 'nginx' is not usable",
+        ),
         (with(&|d| d.labels = [(String::new(), "x".to_owned())].into()), "definition.labels"),
     ] {
         let error = set(&mut client, bad).await.expect_err(part);

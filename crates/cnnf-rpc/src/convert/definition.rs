@@ -1,6 +1,6 @@
 //! What operators call services.
 
-use cnnf_core::identity::Definition;
+use cnnf_core::identity::{Definition, DefinitionError};
 use cnnf_core::net::Ports;
 
 use super::ConvertError;
@@ -42,6 +42,22 @@ impl TryFrom<v1::ServiceDefinition> for Definition {
             ports,
             labels: labels("labels", message.labels)?,
         };
-        definition.check().map_err(|error| ConvertError::new("", error))
+        definition.check().map_err(|error| ConvertError::new(field_of(&error), error))
+    }
+}
+
+/// The field that is wrong; empty where it is none of them alone.
+fn field_of(error: &DefinitionError) -> &'static str {
+    match error {
+        DefinitionError::Name(_) | DefinitionError::Reserved(_) | DefinitionError::Twice(_) => "name",
+        DefinitionError::Ports(_) => "ports",
+        DefinitionError::Condition { kind, .. } => match *kind {
+            "unit" => "units",
+            "executable" => "executables",
+            "command line" => "command_lines",
+            "user" => "users",
+            _ => "",
+        },
+        DefinitionError::NoCondition(_) | DefinitionError::Many(_) | DefinitionError::Full => "",
     }
 }

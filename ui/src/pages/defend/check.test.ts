@@ -1,5 +1,7 @@
+import { Code, ConnectError } from "@connectrpc/connect";
 import { expect, it } from "vitest";
-import { expiry, isService, wrongObject, wrongRule } from "./check";
+import { badRequest } from "~/api/violations.fixture";
+import { atRule, expiry, inDraft, isService, wrongObject, wrongRule } from "./check";
 import { NEW_RULE } from "./draft/draft";
 
 const OBJECTS = [{ name: "office", addresses: ["10.8.0.0/16"] }];
@@ -42,4 +44,16 @@ it("checks objects", () => {
   expect(check("any", ["fd00::/8"])).toEqual(["name"]);
   expect(check("a:b", [])).toEqual(["name", "addresses"]);
   expect(check("lab", ["ten"])).toEqual(["addresses"]);
+});
+it("finds the rule that the controller means", () => {
+  const bad = (field: string) =>
+    Object.assign(new ConnectError(`${field}: is nothing`, Code.InvalidArgument), {
+      details: [{ type: "google.rpc.BadRequest", value: badRequest([field, "is nothing"]) }],
+    });
+  const draft = { rules: [...OTHERS, { key: "new:1", want: { ...NEW_RULE, name: "mine" } }] };
+  expect(atRule(bad("rules[1].from_labels"), draft, undefined)).toEqual({ at: { fromLabels: "is nothing" }, rest: undefined });
+  expect(atRule(bad("rules[0].to"), draft, "id:1").at).toEqual({ to: "is nothing" });
+  expect(atRule(bad("rules[0].to"), draft, "new:1").at).toEqual({});
+  expect(inDraft(bad("rules[1].from"), draft)).toBe("mine: from: is nothing");
+  expect(inDraft(bad("objects[1].name"), draft)).toBe("objects[1].name: is nothing");
 });

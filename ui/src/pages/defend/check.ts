@@ -1,10 +1,12 @@
 /** What is wrong with a rule or an object, before the controller is asked. */
 
+import { inWords } from "~/api/errors";
+import { atFields, violations } from "~/api/violations";
 import { isAddresses, wrongAddress } from "~/parts/address";
 import { readPorts } from "~/parts/ports";
 import { millis, span } from "~/parts/spans";
 import { defend } from "~/text/defend";
-import type { DraftObject, DraftRule, Wanted } from "./draft/draft";
+import type { Draft, DraftObject, DraftRule, Wanted } from "./draft/draft";
 
 /** What is wrong, by field. */
 export type Wrong = Partial<Record<keyof Wanted, string>>;
@@ -35,6 +37,40 @@ export function wrongRule(
   if (want.expires !== "" && expiry(want.expires, 0) === undefined) wrong.expires = defend.wrong.expires;
   return wrong;
 }
+
+/** What the controller found wrong with a rule of a draft; the draft's last one if it has no key yet. What is about others is `rest`. */
+export function atRule(error: unknown, draft: Pick<Draft, "rules"> | undefined, key: string | undefined): { at: Wrong; rest: unknown } {
+  const index = key === undefined ? (draft?.rules.length ?? 0) - 1 : (draft?.rules.findIndex((rule) => rule.key === key) ?? -1);
+  const { at, rest } = atFields(error, ...Object.values(PATHS).map((name) => `rules[${index}].${name}`));
+  const wrong = Object.entries(PATHS).flatMap(([key, name]) => {
+    const says = at[`rules[${index}].${name}`];
+    return says === undefined ? [] : [[key, says]];
+  });
+  return { at: Object.fromEntries(wrong) as Wrong, rest };
+}
+
+/** What the controller said of a draft, with the rule's name where it said only its number: "watch ssh: from: …". */
+export function inDraft(error: unknown, draft: Pick<Draft, "rules">): string {
+  const [first] = violations(error);
+  const [, index, field] = /^rules\[(\d+)\]\.?(.*)$/.exec(first?.field ?? "") ?? [];
+  const name = draft.rules[Number(index)]?.want.name;
+  if (!first || name === undefined) return inWords(error);
+  return [name, field, first.description].filter((part) => part !== "").join(": ");
+}
+
+/** What the controller calls a rule's fields that can be wrong by themselves. */
+const PATHS: Partial<Record<keyof Wanted, string>> = {
+  name: "name",
+  from: "from",
+  fromLabels: "from_labels",
+  to: "to",
+  toLabels: "to_labels",
+  ports: "ports",
+  expires: "expires",
+  owner: "owner",
+  ticket: "ticket",
+  notes: "notes",
+};
 
 /** Whether an end is one or more services: neither any, an object nor addresses. */
 export function isService(end: string, objects: readonly DraftObject[]): boolean {

@@ -3,6 +3,7 @@ import { Pencil, Plus, Tags, Trash2 } from "lucide-react";
 import { useCallback, useMemo, useState } from "react";
 import { definitions } from "~/api/clients";
 import { keys } from "~/api/keys";
+import { atFields } from "~/api/violations";
 import type { PreviewDefinitionResponse } from "~/gen/cnnf/v1/admin_pb";
 import type { ServiceDefinition } from "~/gen/cnnf/v1/policy_pb";
 import { PhaseChip } from "~/parts/chips";
@@ -175,6 +176,17 @@ export function DefinitionsPage() {
 
 const NONE: ServiceDefinition[] = [];
 
+/** What the controller calls the fields. */
+const PATHS = {
+  name: "definition.name",
+  units: "definition.units",
+  executables: "definition.executables",
+  commandLines: "definition.command_lines",
+  users: "definition.users",
+  ports: "definition.ports",
+  labels: "definition.labels",
+};
+
 const lines = (text: string) => [...new Set(text.split(/\n/).map((line) => line.trim()))].filter((line) => line !== "");
 
 function DefinitionForm(props: { old: ServiceDefinition | undefined; revision: bigint; onClose(): void; onDone(): void }) {
@@ -219,9 +231,10 @@ function DefinitionForm(props: { old: ServiceDefinition | undefined; revision: b
     },
     onSettled: props.onDone,
   });
-  const error = save.error ?? preview.error;
+  const refused = atFields(save.error ?? preview.error, ...Object.values(PATHS));
+  const at = (key: keyof typeof PATHS) => refused.at[PATHS[key]];
   const area = (key: "units" | "executables" | "commandLines" | "users", help: string, placeholder: string) => (
-    <Field name={words.fields[key]} help={help}>
+    <Field name={words.fields[key]} help={help} wrong={at(key)}>
       {(wiring) => (
         <textarea
           className="input mono"
@@ -239,13 +252,14 @@ function DefinitionForm(props: { old: ServiceDefinition | undefined; revision: b
     <Dialog wide open onClose={props.onClose} title={old ? words.edit : words.new} help={words.fields.list}>
       <form
         noValidate
+        onInput={() => save.reset()}
         onSubmit={(event) => {
           event.preventDefault();
           if (right) save.mutate();
         }}
       >
         <Fields>
-          <Field name={words.fields.name} help={words.fields.nameHelp} wrong={written.name !== "" ? wrongName : undefined}>
+          <Field name={words.fields.name} help={words.fields.nameHelp} wrong={written.name !== "" ? (wrongName ?? at("name")) : undefined}>
             {(wiring) => (
               <input
                 className="input"
@@ -267,7 +281,7 @@ function DefinitionForm(props: { old: ServiceDefinition | undefined; revision: b
             {area("users", words.fields.usersHelp, "postgres")}
           </Row>
           <Row>
-            <Field name={words.fields.ports} help={words.fields.portsHelp} wrong={ports.wrong}>
+            <Field name={words.fields.ports} help={words.fields.portsHelp} wrong={ports.wrong ?? at("ports")}>
               {(wiring) => (
                 <input
                   className="input mono"
@@ -280,10 +294,10 @@ function DefinitionForm(props: { old: ServiceDefinition | undefined; revision: b
               )}
             </Field>
             <div className={styles.labels}>
-              <LabelsField name={words.fields.labels} value={written.labels} onChange={(labels) => put({ labels })} />
+              <LabelsField name={words.fields.labels} value={written.labels} onChange={(labels) => put({ labels })} wrong={at("labels")} />
             </div>
           </Row>
-          <Refused error={error} />
+          <Refused error={refused.rest} />
           {right ? preview.data && <Preview of={preview.data} /> : none && <p className={styles.faint}>{words.noCondition}</p>}
         </Fields>
         <DialogActions onCancel={props.onClose}>

@@ -5,7 +5,6 @@ import { useMemo, useState } from "react";
 import { Link } from "wouter";
 import { navigate } from "wouter/use-browser-location";
 import { policy } from "~/api/clients";
-import { inWords } from "~/api/errors";
 import { keys } from "~/api/keys";
 import { Field } from "~/parts/form";
 import { useMay } from "~/parts/may";
@@ -16,6 +15,7 @@ import { useAddress, wordParam } from "~/shell/address";
 import { defend } from "~/text/defend";
 import { parts } from "~/text/parts";
 import { safe } from "~/text/safe";
+import { inDraft } from "./check";
 import { ConfirmWithin, WITHIN, type Within } from "./confirm-within";
 import { dangers } from "./dangers";
 import { Dangers } from "./dangers-view";
@@ -170,7 +170,7 @@ function ApplyBar(props: { draft: Draft; changes: readonly Change[]; risky: bool
       {refused && (
         <div className={styles.refused} role="alert">
           <ShieldAlert size={16} aria-hidden />
-          <span>{safe(inWords(refused), 2_000)}</span>
+          <span>{safe(inDraft(refused, draft), 2_000)}</span>
         </div>
       )}
       {deleted.length > 0 && (

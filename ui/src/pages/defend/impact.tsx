@@ -4,14 +4,12 @@ import type { Tally } from "~/gen/cnnf/v1/admin_pb";
 import { defend } from "~/text/defend";
 import { count } from "~/text/format";
 import { safe } from "~/text/safe";
-import { useRested, useSimulation } from "./data";
-import type { Draft } from "./draft/draft";
+import type { useSimulation } from "./data";
 import styles from "./impact.module.css";
 
-/** What a draft would do, in three numbers, while it is being written. */
-export function Impact(props: { draft: Pick<Draft, "rules" | "objects"> }) {
-  const rested = useRested(props.draft, 600);
-  const { data, error, isFetching } = useSimulation(rested, 0);
+/** What a draft would do, in three numbers, while it is being written. `error` is what is not said at a field. */
+export function Impact(props: Pick<ReturnType<typeof useSimulation>, "data" | "isFetching"> & { error: unknown }) {
+  const { data, error, isFetching } = props;
   return (
     <section className={styles.impact} aria-live="polite" aria-label={defend.form.impact}>
       <h3>{defend.form.impact}</h3>

@@ -6,9 +6,10 @@ import { EndPicker, LabelsField } from "~/parts/pick";
 import { readPorts } from "~/parts/ports";
 import { defend } from "~/text/defend";
 import { parts } from "~/text/parts";
-import { expiry, isService, type Wrong, wrongRule } from "./check";
+import { atRule, expiry, isService, type Wrong, wrongRule } from "./check";
 import { dangers } from "./dangers";
 import { Dangers } from "./dangers-view";
+import { useRested, useSimulation } from "./data";
 import { add, type Draft, type Policy, set, start, type Wanted } from "./draft/draft";
 import { Impact } from "./impact";
 import styles from "./rule-form.module.css";
@@ -45,6 +46,11 @@ export function RuleForm(props: Props) {
     return ruleKey === undefined ? add(on, named) : set(on, ruleKey, named);
   }, [right, draft, base, whole, ruleKey]);
 
+  const rested = useRested(preview, 600);
+  const simulation = useSimulation(rested, 0);
+  const refused = atRule(simulation.error, rested, ruleKey);
+  const at = { ...refused.at, ...shown };
+
   const submit = () => {
     setTried(true);
     if (Object.keys(wrong).length > 0) return;
@@ -61,7 +67,7 @@ export function RuleForm(props: Props) {
         }}
       >
         <Fields>
-          <Field name={defend.fields.name} wrong={shown.name}>
+          <Field name={defend.fields.name} wrong={at.name}>
             {(wiring) => (
               <input
                 className="input"
@@ -76,7 +82,7 @@ export function RuleForm(props: Props) {
           <Row>
             {(["from", "to"] as const).map((end) => (
               <div key={end} className={styles.end}>
-                <Field name={defend.fields[end]} help={end === "from" ? defend.fields.fromHelp : defend.fields.toHelp} wrong={shown[end]}>
+                <Field name={defend.fields[end]} help={end === "from" ? defend.fields.fromHelp : defend.fields.toHelp} wrong={at[end]}>
                   {(wiring) => (
                     <EndPicker
                       value={want[end]}
@@ -92,6 +98,7 @@ export function RuleForm(props: Props) {
                     name={defend.fields.labels}
                     value={end === "from" ? want.fromLabels : want.toLabels}
                     onChange={(labels) => put(end === "from" ? { fromLabels: labels } : { toLabels: labels })}
+                    wrong={end === "from" ? at.fromLabels : at.toLabels}
                   />
                 )}
               </div>
@@ -100,7 +107,7 @@ export function RuleForm(props: Props) {
           <Row>
             <Field
               name={defend.fields.ports}
-              wrong={shown.ports}
+              wrong={at.ports}
               help={ports.join() === "any" ? parts.pick.portsHelp : <code>{ports.join(" ")}</code>}
             >
               {(wiring) => (
@@ -155,12 +162,7 @@ export function RuleForm(props: Props) {
                 />
               )}
               <Row>
-                <Field
-                  name={defend.fields.expires}
-                  optional={defend.fields.optional}
-                  help={defend.fields.expiresHelp}
-                  wrong={tried ? wrong.expires : undefined}
-                >
+                <Field name={defend.fields.expires} optional={defend.fields.optional} help={defend.fields.expiresHelp} wrong={at.expires}>
                   {(wiring) => (
                     <input
                       className="input"
@@ -172,18 +174,18 @@ export function RuleForm(props: Props) {
                     />
                   )}
                 </Field>
-                <Field name={defend.fields.owner} optional={defend.fields.optional}>
+                <Field name={defend.fields.owner} optional={defend.fields.optional} wrong={at.owner}>
                   {(wiring) => (
                     <input className="input" value={want.owner} onChange={(event) => put({ owner: event.target.value })} {...wiring} />
                   )}
                 </Field>
-                <Field name={defend.fields.ticket} optional={defend.fields.optional}>
+                <Field name={defend.fields.ticket} optional={defend.fields.optional} wrong={at.ticket}>
                   {(wiring) => (
                     <input className="input" value={want.ticket} onChange={(event) => put({ ticket: event.target.value })} {...wiring} />
                   )}
                 </Field>
               </Row>
-              <Field name={defend.fields.notes} optional={defend.fields.optional}>
+              <Field name={defend.fields.notes} optional={defend.fields.optional} wrong={at.notes}>
                 {(wiring) => (
                   <textarea
                     className="input"
@@ -197,7 +199,7 @@ export function RuleForm(props: Props) {
               <Check checked={want.enabled} onChange={(enabled) => put({ enabled })} label={defend.fields.enabled} />
             </Fields>
           </details>
-          {preview && <Impact draft={preview} />}
+          {preview && <Impact data={simulation.data} isFetching={simulation.isFetching} error={refused.rest} />}
         </Fields>
         <DialogActions onCancel={props.onClose}>
           <button type="submit" className="btn primary">

@@ -2,6 +2,7 @@ import { useMutation } from "@tanstack/react-query";
 import { CircleCheck } from "lucide-react";
 import { useRef, useState } from "react";
 import { fleet } from "~/api/clients";
+import { atFields } from "~/api/violations";
 import type { Defender } from "~/gen/cnnf/v1/admin_pb";
 import { Command } from "~/parts/copy";
 import { Dialog, DialogActions } from "~/parts/dialog";
@@ -36,6 +37,7 @@ export function EnrollDialog(props: { known: readonly Defender[]; onClose(): voi
     },
     onSuccess: props.onMade,
   });
+  const refused = atFields(make.error, "ttl_seconds", "uses", "labels");
   const token = make.data;
   const came = token ? props.known.filter(({ id }) => !before.current.has(id)) : [];
   const right = /^\d{1,4}$/.test(uses) && Number(uses) >= 1 && controller.trim() !== "";
@@ -54,7 +56,7 @@ export function EnrollDialog(props: { known: readonly Defender[]; onClose(): voi
               />
             )}
           </Field>
-          <Field name={words.ttl}>
+          <Field name={words.ttl} wrong={refused.at.ttl_seconds}>
             {(wiring) => (
               <select
                 className="input"
@@ -71,7 +73,7 @@ export function EnrollDialog(props: { known: readonly Defender[]; onClose(): voi
               </select>
             )}
           </Field>
-          <Field name={words.uses}>
+          <Field name={words.uses} wrong={refused.at.uses}>
             {(wiring) => (
               <input
                 className="input"
@@ -86,8 +88,8 @@ export function EnrollDialog(props: { known: readonly Defender[]; onClose(): voi
             )}
           </Field>
         </Row>
-        {!token && <LabelsField name={words.labels} value={labels} onChange={setLabels} />}
-        <Refused error={make.error} />
+        {!token && <LabelsField name={words.labels} value={labels} onChange={setLabels} wrong={refused.at.labels} />}
+        <Refused error={refused.rest} />
         {token && (
           <>
             <ol className={styles.steps}>

@@ -3,6 +3,7 @@ import { KeyRound, Plus, Trash2 } from "lucide-react";
 import { useMemo, useState } from "react";
 import { apiTokens as api } from "~/api/clients";
 import { keys } from "~/api/keys";
+import { atFields } from "~/api/violations";
 import type { ApiToken } from "~/gen/cnnf/v1/access_pb";
 import { RoleChip } from "~/parts/chips";
 import { Command } from "~/parts/copy";
@@ -159,6 +160,7 @@ function TokenDialog(props: { onClose(): void; onDone(): void }) {
     mutationFn: () => api.createToken({ name: name.trim(), role, ttlSeconds: Number(ttl) }),
     onSettled: props.onDone,
   });
+  const refused = atFields(make.error, "name", "role", "ttl_seconds");
   if (make.data) {
     return (
       <Dialog open onClose={props.onClose} title={words.secretTitle} help={words.secretHelp}>
@@ -174,13 +176,14 @@ function TokenDialog(props: { onClose(): void; onDone(): void }) {
   return (
     <Dialog open onClose={props.onClose} title={words.add}>
       <form
+        onInput={() => make.reset()}
         onSubmit={(event) => {
           event.preventDefault();
           if (name.trim() !== "") make.mutate();
         }}
       >
         <Fields>
-          <Field name={words.columns.name} help={settings.users.nameHelp}>
+          <Field name={words.columns.name} help={settings.users.nameHelp} wrong={refused.at.name}>
             {(wiring) => (
               <input
                 className="input"
@@ -192,8 +195,8 @@ function TokenDialog(props: { onClose(): void; onDone(): void }) {
               />
             )}
           </Field>
-          <RoleField value={role} onChange={setRole} />
-          <Field name={words.ttl}>
+          <RoleField value={role} onChange={setRole} wrong={refused.at.role} />
+          <Field name={words.ttl} wrong={refused.at.ttl_seconds}>
             {(wiring) => (
               <select className="input" value={ttl} onChange={(event) => setTtl(event.target.value)} {...wiring}>
                 {Object.entries(words.ttls).map(([seconds, span]) => (
@@ -204,7 +207,7 @@ function TokenDialog(props: { onClose(): void; onDone(): void }) {
               </select>
             )}
           </Field>
-          <Refused error={make.error} />
+          <Refused error={refused.rest} />
         </Fields>
         <DialogActions onCancel={props.onClose}>
           <button type="submit" className="btn primary" disabled={name.trim() === "" || make.isPending}>

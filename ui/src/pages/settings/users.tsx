@@ -3,6 +3,7 @@ import { KeyRound, Plus, Trash2, UserCheck, UserCog, UserX } from "lucide-react"
 import { useMemo, useState } from "react";
 import { users as api } from "~/api/clients";
 import { keys } from "~/api/keys";
+import { atFields } from "~/api/violations";
 import type { User } from "~/gen/cnnf/v1/access_pb";
 import { RoleChip } from "~/parts/chips";
 import { Command } from "~/parts/copy";
@@ -12,6 +13,7 @@ import { FilterBar } from "~/parts/filter-bar";
 import { Field, Fields, Refused, type Wiring } from "~/parts/form";
 import { Menu } from "~/parts/menu";
 import { Name } from "~/parts/name";
+import { isLong, LEAST, makePassword } from "~/parts/password";
 import { rfc3339 } from "~/parts/stamp";
 import { Pending } from "~/parts/states";
 import { type Column, DataTable } from "~/parts/table";
@@ -19,12 +21,12 @@ import { done, failed } from "~/parts/toasts";
 import { Ago } from "~/parts/when";
 import { textParam, useAddress } from "~/shell/address";
 import { useSession } from "~/shell/session";
+import { text } from "~/text";
 import { parts } from "~/text/parts";
 import { safe } from "~/text/safe";
 import { settings } from "~/text/settings";
 import { NothingFound } from "../nothing-found";
 import type { Frame } from "./index";
-import { isLong, makePassword } from "./password";
 import styles from "./settings.module.css";
 
 const SHAPE = { q: textParam() };
@@ -187,8 +189,9 @@ function UserDialog(props: { editing: Editing; onClose(): void; onDone(): void }
     },
     onSettled: props.onDone,
   });
+  const refused = atFields(save.error, "name", "role", "password");
   const wrongName = /^[A-Za-z0-9._@-]{1,64}$/.test(name.trim()) ? undefined : words.nameHelp;
-  const wrongPassword = editing.what === "role" || isLong(password) ? undefined : settings.account.tooShort;
+  const wrongPassword = editing.what === "role" || isLong(password) ? undefined : text.signIn.short(LEAST);
   const titles = { add: words.add, role: words.editTitle(safe(name, 64)), password: words.passwordTitle(safe(name, 64)) };
   const handed = save.isSuccess && editing.what !== "role";
   return (
@@ -206,6 +209,7 @@ function UserDialog(props: { editing: Editing; onClose(): void; onDone(): void }
       ) : (
         <form
           noValidate
+          onInput={() => save.reset()}
           onSubmit={(event) => {
             event.preventDefault();
             setTried(true);
@@ -214,18 +218,18 @@ function UserDialog(props: { editing: Editing; onClose(): void; onDone(): void }
         >
           <Fields>
             {editing.what === "add" && (
-              <Field name={words.name} help={words.nameHelp} wrong={tried ? wrongName : undefined}>
+              <Field name={words.name} help={words.nameHelp} wrong={tried ? (wrongName ?? refused.at.name) : undefined}>
                 {(wiring) => (
                   <input className="input" autoComplete="off" value={name} onChange={(event) => setName(event.target.value)} {...wiring} />
                 )}
               </Field>
             )}
-            {editing.what !== "password" && <RoleField value={role} onChange={setRole} />}
+            {editing.what !== "password" && <RoleField value={role} onChange={setRole} wrong={refused.at.role} />}
             {editing.what !== "role" && (
               <Field
                 name={editing.what === "add" ? words.password : words.newPassword}
                 help={words.passwordHelp}
-                wrong={tried ? wrongPassword : undefined}
+                wrong={tried ? (wrongPassword ?? refused.at.password) : undefined}
               >
                 {(wiring: Wiring) => (
                   <div className={styles.password}>
@@ -244,7 +248,7 @@ function UserDialog(props: { editing: Editing; onClose(): void; onDone(): void }
                 )}
               </Field>
             )}
-            <Refused error={save.error} />
+            <Refused error={refused.rest} />
           </Fields>
           <DialogActions onCancel={props.onClose}>
             <button type="submit" className="btn primary" disabled={save.isPending}>
@@ -258,9 +262,9 @@ function UserDialog(props: { editing: Editing; onClose(): void; onDone(): void }
 }
 
 /** One of the three roles, with what it allows. */
-export function RoleField(props: { value: string; onChange(role: string): void }) {
+export function RoleField(props: { value: string; onChange(role: string): void; wrong?: string | undefined }) {
   return (
-    <Field name={words.role}>
+    <Field name={words.role} wrong={props.wrong}>
       {(wiring) => (
         <select className="input" value={props.value} onChange={(event) => props.onChange(event.target.value)} {...wiring}>
           {ROLES.map((role) => (
