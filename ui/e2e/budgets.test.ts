@@ -1,5 +1,5 @@
 import type { Server } from "node:http";
-import { availableParallelism, loadavg } from "node:os";
+import { loadavg } from "node:os";
 import { create } from "@bufbuild/protobuf";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -7,6 +7,7 @@ import { RadarSchema } from "~/gen/cnnf/v1/admin_pb";
 import { launch, watch } from "./lib/browser";
 import { fake } from "./lib/fake";
 import { serve } from "./lib/serve";
+import { share } from "./lib/share";
 import { synthetic } from "./lib/synthetic";
 
 /** Milliseconds; from the arrival of the data to the picture, without the layout, which a worker makes meanwhile. */
@@ -14,8 +15,6 @@ const FIRST_RENDER = 300;
 const PAN_P95 = 50;
 /** For a machine that others use too: the best of so many tries counts. */
 const TRIES = 4;
-/** A browser gets only its part of a machine that has more to do than it has processors; of an idle one it gets all. */
-const share = () => Math.min(6, Math.max(1, (loadavg()[0] ?? 0) / availableParallelism()));
 
 let browser: Browser;
 let server: Server;

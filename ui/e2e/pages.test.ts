@@ -1,10 +1,10 @@
-import { availableParallelism, loadavg } from "node:os";
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { open } from "./fake/open";
 import { HOSTILE } from "./fake/samples";
 import { axe } from "./lib/axe";
 import { launch } from "./lib/browser";
+import { share } from "./lib/share";
 
 let browser: Browser;
 beforeAll(async () => {
@@ -225,8 +225,7 @@ describe("events", () => {
     const tries = [await scroll(), await scroll(), await scroll()];
     const { median, p95 } = tries.reduce((best, one) => (one.p95 < best.p95 ? one : best));
     console.log(`50,000 events: a frame of scrolling takes ${median.toFixed(0)} ms, p95 ${p95.toFixed(0)} ms`);
-    // A browser gets only its part of a machine that has more to do than it has processors.
-    expect(p95).toBeLessThanOrEqual(50 * Math.min(6, Math.max(1, (loadavg()[0] ?? 0) / availableParallelism())));
+    expect(p95).toBeLessThanOrEqual(50 * share());
     expect(await page.getByRole("row").count()).toBeLessThan(80);
     await grid.focus();
     await page.keyboard.press("End");

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { axe } from "./lib/axe";
 import { watch } from "./lib/browser";
 import { choosePassword, Lab, ORIGIN, PASSWORD, signIn, until } from "./lib/lab";
+import { share } from "./lib/share";
 
 let lab: Lab;
 let context: BrowserContext;
@@ -73,7 +74,7 @@ describe("the story through the page", () => {
     await page.keyboard.press("Escape");
   });
 
-  it("makes an alert rule from the edge, which is orange within two seconds of the first event", async () => {
+  it("makes an alert rule from the edge, which is orange within two seconds of its event", async () => {
     await page.goto(ORIGIN + EDGE);
     await page.getByRole("button", { name: "Create rule" }).click();
     const form = page.getByRole("dialog");
@@ -87,18 +88,25 @@ describe("the story through the page", () => {
 
     await page.goto(ORIGIN + EDGE);
     await page.getByRole("row", { name: /Alerted.*client.*nginx/ }).waitFor();
-    // The same from nothing: after it is acknowledged, the next event colours it anew.
+    // The same from nothing: after it is acknowledged, the next event colours it anew. It counts from the connection on its host, by the
+    // host's clock, to the page.
     await page.getByRole("button", { name: "Ignore" }).click();
     await page
       .getByText(/acknowledged/)
       .first()
       .waitFor();
     const events = () =>
-      (JSON.parse(lab.ctl("-o", "json", "events", "list", "--kind", "rule_alert")) as { events: { acknowledged?: boolean }[] }).events;
-    await until("an event that nobody has seen to", 10, () => events().some((event) => !event.acknowledged));
-    const begun = Date.now();
+      (
+        JSON.parse(lab.ctl("-o", "json", "events", "list", "--kind", "rule_alert")) as {
+          events: { acknowledged?: boolean; firstSeen: string }[];
+        }
+      ).events.filter((event) => !event.acknowledged);
+    await until("an event that nobody has seen to", 10, () => events().length > 0);
     await page.getByRole("row", { name: /Alerted.*client.*nginx/ }).waitFor();
-    expect(Date.now() - begun).toBeLessThan(2_000);
+    const shown = Date.now();
+    const late = shown - Math.min(...events().map(({ firstSeen }) => Date.parse(firstSeen)));
+    console.log(`an edge is orange ${late} ms after its event on the host`);
+    expect(late).toBeLessThan(2_000 * share());
     await page.getByRole("complementary").getByText("Rule alert").first().waitFor();
   });
 

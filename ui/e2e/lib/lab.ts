@@ -1,4 +1,4 @@
-import { execFileSync, type SpawnSyncReturns, spawnSync } from "node:child_process";
+import { execFileSync, type SpawnSyncReturns, spawn, spawnSync } from "node:child_process";
 import { chmodSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -56,6 +56,11 @@ export class Lab {
     return this.lab(["exec", host, ...args]).status ?? -1;
   }
 
+  /** Begins a command on a host that goes on until the world ends. */
+  begin(host: string, ...args: string[]): void {
+    spawn(join(BIN, "cnnf-lab"), ["--dir", this.dir, "exec", host, ...args], { stdio: "ignore" }).unref();
+  }
+
   ctl(...args: string[]): string {
     return this.run("ctl", "--", ...args);
   }
@@ -91,11 +96,11 @@ export async function signIn(page: Page, user: string, password: string): Promis
   await page.getByRole("button", { name: "Sign in" }).click();
 }
 
-/** Changes the first password for `PASSWORD`. */
-export async function choosePassword(page: Page, first: string): Promise<void> {
+/** Changes the first password for another one. */
+export async function choosePassword(page: Page, first: string, next = PASSWORD): Promise<void> {
   await page.getByLabel("Password until now").fill(first);
-  await page.getByLabel(/^New password, /).fill(PASSWORD);
-  await page.getByLabel("New password once more").fill(PASSWORD);
+  await page.getByLabel("New password", { exact: true }).fill(next);
+  await page.getByLabel("New password once more").fill(next);
   await page.getByRole("button", { name: "Change the password" }).click();
 }
 
