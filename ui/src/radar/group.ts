@@ -1,7 +1,13 @@
 import Graphology from "graphology";
 import louvain from "graphology-communities-louvain";
-import type { Graph } from "./graph";
+import type { Link, Node } from "./graph";
 import { randomOf } from "./random";
+
+/** What groups are made of: of a graph only who there is and how much they say to each other. */
+export interface Bonds {
+  nodes: ReadonlyMap<Node["id"], Pick<Node, "id" | "name" | "kind" | "hosts">>;
+  links: ReadonlyMap<string, Pick<Link, "from" | "to"> & { ports: { length: number } }>;
+}
 
 /** How services are put together: "auto", "host", "label:KEY" or "none". */
 export type GroupBy = string;
@@ -21,7 +27,7 @@ export const LEAST_HUB = 14;
  * Groups the services of a graph. The same graph gives the same groups. `kept` are groups from before: they stay as they are, and a new
  * service joins the group that it talks to most, so that a live update regroups nothing.
  */
-export function groupBy(graph: Graph, by: GroupBy, labels: Map<string, Record<string, string>>, kept?: Groups): Groups {
+export function groupBy(graph: Bonds, by: GroupBy, labels: Map<string, Record<string, string>>, kept?: Groups): Groups {
   const groups: Groups = new Map();
   const services = [...graph.nodes.values()].filter((node) => node.kind === "service");
   if (by === "none") return groups;
@@ -40,7 +46,7 @@ export function groupBy(graph: Graph, by: GroupBy, labels: Map<string, Record<st
   return automatic(graph, services.map((node) => node.id).sort(), kept);
 }
 
-function automatic(graph: Graph, services: string[], kept: Groups | undefined): Groups {
+function automatic(graph: Bonds, services: string[], kept: Groups | undefined): Groups {
   const groups: Groups = new Map();
   const known = new Set(services);
   const between = new Map<string, Map<string, number>>();
@@ -90,7 +96,7 @@ function automatic(graph: Graph, services: string[], kept: Groups | undefined): 
 }
 
 /** A group is called after how most of its members' names begin, else after the member with the most peers. */
-function nameOf(ids: string[], graph: Graph, degree: (id: string) => number): string {
+function nameOf(ids: string[], graph: Bonds, degree: (id: string) => number): string {
   const name = (id: string) => graph.nodes.get(id)?.name ?? id;
   const beginnings = new Map<string, number>();
   for (const id of ids) {

@@ -50,13 +50,14 @@ export function layout({ nodes, links, kept }: LayoutInput): Layout {
 function arrange(inner: LayoutInput["nodes"], links: LayoutInput["links"], places: Record<string, readonly [number, number]>) {
   const groupOf = new Map(inner.map((node) => [node.id, node.group]));
   const members = new Map<string, string[]>();
-  for (const { id, group } of inner) members.set(group, [...(members.get(group) ?? []), id].sort());
+  // In the order of their ids already.
+  for (const { id, group } of inner) push(members, group, id);
   const inside = new Map<string, [string, string][]>();
   const between = new Map<string, number>();
   for (const { from, to } of links) {
     const [a, b] = [groupOf.get(from), groupOf.get(to)];
     if (a === undefined || b === undefined || from === to) continue;
-    if (a === b) inside.set(a, [...(inside.get(a) ?? []), [from, to]]);
+    if (a === b) push(inside, a, [from, to]);
     else {
       const key = a < b ? `${a}\0${b}` : `${b}\0${a}`;
       between.set(key, (between.get(key) ?? 0) + 1);
@@ -65,6 +66,12 @@ function arrange(inner: LayoutInput["nodes"], links: LayoutInput["links"], place
   const discs = [...members].sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, ids]) => disc(name, ids, inside.get(name) ?? []));
   pack(discs, between);
   for (const { x, y, members } of discs) for (const member of members) places[member.id] = [x + member.x, y + member.y];
+}
+
+function push<T>(lists: Map<string, T[]>, key: string, entry: T) {
+  const list = lists.get(key);
+  if (list) list.push(entry);
+  else lists.set(key, [entry]);
 }
 
 /** One group around its own middle. */

@@ -10,7 +10,6 @@ interface Kept {
   places: Layout["places"];
 }
 
-const NO_PORT = {};
 const PREFIX = "cnnf.radar.places.";
 /** More places than this are not kept in the browser: it would ask for too much of its storage. */
 const MOST_KEPT = 6_000;
@@ -34,6 +33,20 @@ function keep(by: GroupBy, { groups, places }: Kept) {
   } catch {
     // No room: it is computed anew next time, to the same.
   }
+}
+
+/** What places depend on: nothing of statuses, ports and times. */
+function bondsOf({ nodes, links }: Graph): Pick<Asked, "nodes" | "links"> {
+  const at = new Map([...nodes.keys()].map((id, n) => [id, n]));
+  return {
+    nodes: new Map([...nodes].map(([key, { id, name, kind, hosts }]) => [key, { id, name, kind, hosts }])),
+    links: Uint32Array.from(
+      [...links.values()].flatMap(({ from, to, ports }) => {
+        const [client, server] = [at.get(from), at.get(to)];
+        return client === undefined || server === undefined ? [] : [client, server, ports.length];
+      }),
+    ),
+  };
 }
 
 /**
@@ -79,9 +92,7 @@ export function useLayout(graph: Graph | undefined, by: GroupBy, labels: Labels)
       keep(by, next);
       setKept(next);
     };
-    // Ports are many and say nothing about places, but for how many they are.
-    const slim = new Map([...graph.links].map(([id, link]) => [id, { ...link, ports: link.ports.map(() => NO_PORT) }]));
-    own.postMessage({ number: mine, graph: { nodes: graph.nodes, links: slim }, by, labels, kept: before } as Asked);
+    own.postMessage({ number: mine, ...bondsOf(graph), by, labels, kept: before } satisfies Asked);
   }, [graph, by, labels, generation]);
 
   return {
