@@ -74,6 +74,15 @@ describe("the story through the page", () => {
     await page.keyboard.press("Escape");
   });
 
+  it("says how far a service may reach, against what it was seen to reach", async () => {
+    await page.goto(`${ORIGIN}/radar?range=1h&form=table&node=${encodeURIComponent("unit:client")}`);
+    const pane = page.getByRole("complementary");
+    await pane.getByText(/may reach \d+ of \d+; \d+ never used/).first().waitFor();
+    await pane.getByText(/^Used \d/).click();
+    await pane.getByRole("button", { name: "nginx" }).first().waitFor();
+    await pane.getByText("tcp/80").first().waitFor();
+  });
+
   it("makes an alert rule from the edge, which is orange within two seconds of its event", async () => {
     await page.goto(ORIGIN + EDGE);
     await page.getByRole("button", { name: "Create rule" }).click();
@@ -220,6 +229,7 @@ describe("every page", () => {
     "/models",
     "/hosts",
     "/settings",
+    "/settings/channels",
     "/audit",
   ];
   it.each(["dark", "light"] as const)(

@@ -383,6 +383,7 @@ function Picture({ state, set, span, data, graph, lost, bar }: PictureProps) {
           compared={compared}
           onClose={close}
           onEdge={(edge) => set({ edge, node: "" })}
+          onNode={(node) => set({ node, edge: "" })}
           onFocus={(id) => set({ q: /\s/.test(id) ? `"${id}"` : id, hide: [] })}
           onLight={setReach}
         />

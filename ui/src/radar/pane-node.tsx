@@ -16,9 +16,9 @@ import { links } from "~/shell/links";
 import { text } from "~/text";
 import { count, number, port as portText } from "~/text/format";
 import { safe, shortName } from "~/text/safe";
-import { blastRadius } from "./filter";
 import type { Graph, Link } from "./graph";
 import { Events, isOf, Status } from "./pane-parts";
+import { MayReach, Steps } from "./pane-reach";
 import styles from "./panes.module.css";
 
 interface Props {
@@ -28,6 +28,7 @@ interface Props {
   compared: boolean;
   onClose(): void;
   onEdge(id: string): void;
+  onNode(id: string): void;
   onFocus(id: string): void;
   onLight(ids: readonly string[] | undefined): void;
 }
@@ -138,7 +139,8 @@ export function NodePane(props: Props) {
         <Events events={own} service={id} none={t.noEvents} />
       </Section>
       <Rules id={id} />
-      <Reach {...props} />
+      {isService && <MayReach id={id} graph={graph} onNode={props.onNode} onLight={props.onLight} />}
+      <Steps id={id} graph={graph} onLight={props.onLight} />
     </Pane>
   );
 }
@@ -254,43 +256,8 @@ function Rules(props: { id: string }) {
               <span className={styles.what}>
                 <Name of={rule.name} />
               </span>
-              {!rule.enabled && <span className="tag">off</span>}
+              {!rule.enabled && <span className="tag">{t.ruleOff}</span>}
             </To>
-          </li>
-        ))}
-      </ul>
-    </Section>
-  );
-}
-
-function Reach({ graph, id, onLight }: Props) {
-  const t = text.radar.service;
-  const reach = useMemo(() => blastRadius(graph, id), [graph, id]);
-  const bySteps = new Map<number, number>();
-  for (const { steps } of reach) bySteps.set(steps, (bySteps.get(steps) ?? 0) + 1);
-  return (
-    <Section
-      title={t.blast}
-      aside={
-        reach.length > 0 && (
-          <button
-            type="button"
-            className="btn quiet"
-            onMouseEnter={() => onLight([id, ...reach.map((one) => one.id)])}
-            onMouseLeave={() => onLight(undefined)}
-            onFocus={() => onLight([id, ...reach.map((one) => one.id)])}
-            onBlur={() => onLight(undefined)}
-          >
-            {t.blastLight}
-          </button>
-        )
-      }
-    >
-      <p className={styles.none}>{reach.length === 0 ? t.blastNone : t.blastHelp}</p>
-      <ul className={styles.steps}>
-        {[...bySteps].map(([steps, n]) => (
-          <li key={steps} className="tag">
-            {t.blastStep(steps, n)}
           </li>
         ))}
       </ul>
