@@ -81,6 +81,26 @@ describe("somebody new, from an empty controller to the first event", () => {
       .waitFor();
   });
 
+  it("has somebody told of events, once a test arrived", async () => {
+    await page.goto(`${ORIGIN}/settings/channels`);
+    await page.getByRole("button", { name: "New channel" }).first().click();
+    const form = page.getByRole("dialog");
+    await form.getByLabel("Name", { exact: true }).fill("ops");
+    await form.getByLabel("URL").fill("ftp://10.86.0.1/");
+    await form.getByRole("button", { name: "Send a test" }).click();
+    await form.locator("[aria-invalid=true]").waitFor();
+    expect(await form.getByLabel("URL").getAttribute("aria-invalid")).toBe("true");
+    // Nobody listens there; the web server takes whatever is posted to it.
+    await form.getByLabel("URL").fill("http://10.86.0.1:1/");
+    await form.getByRole("button", { name: "Send a test" }).click();
+    await form.getByText("The test did not arrive:").waitFor();
+    await form.getByLabel("URL").fill("http://10.86.0.1/");
+    await form.getByRole("button", { name: "Send a test" }).click();
+    await form.getByText(/The test arrived, after \d+ ms\./).waitFor();
+    await form.getByRole("button", { name: "Save" }).click();
+    await page.getByRole("row", { name: /ops.*Webhook.*Nothing sent yet/ }).waitFor();
+  });
+
   it("is told at its field what the controller does not take", async () => {
     await page.goto(`${ORIGIN}/defend/definitions`);
     await page.getByRole("button", { name: "New definition" }).first().click();

@@ -26,6 +26,7 @@ const VIEWS = [
   "/hosts?host=web2",
   "/hosts?enroll=1",
   "/settings",
+  "/settings/channels?channel=on-call",
   "/settings/users",
   "/settings/tokens",
   "/settings/account",
@@ -61,7 +62,7 @@ describe("roles", () => {
   it("offers an auditor nothing that changes anything", async () => {
     const { page, world, go } = await open(browser, { role: "auditor" });
     const forbidden =
-      /new rule|new object|new definition|acknowledge|enrol|activate|suggest|approve|put into|change…|create rule|what can be done/i;
+      /new rule|new object|new definition|new channel|send a test|acknowledge|enrol|activate|suggest|approve|put into|change…|create rule|what can be done/i;
     for (const view of VIEWS.filter((view) => !view.includes("new=1") && !view.includes("enroll"))) {
       await go(view);
       await page.waitForTimeout(150);
@@ -72,7 +73,7 @@ describe("roles", () => {
     }
     expect(await page.getByRole("link", { name: "Users" }).count()).toBe(0);
     expect(
-      world.calls.filter((call) => /\.(apply|set|add|update|delete|create|acknowledge|rollback|confirm|listUsers|listTokens)/.test(call)),
+      world.calls.filter((call) => /\.(apply|set|add|update|delete|create|acknowledge|rollback|confirm|listUsers|listTokens|test)/.test(call)),
     ).toEqual([]);
   });
   it("offers an operator everything but users, tokens and settings", async () => {
@@ -334,6 +335,43 @@ it("a host is enrolled with nothing but what the page shows", async () => {
   await page.getByText("Waiting for it to come in").waitFor();
   world.enroll("first");
   await page.getByText("first is here.").waitFor();
+});
+
+it("an alert channel is tried out, added, switched off and deleted, and says what became of its messages", async () => {
+  const { page, world, go } = await open(browser);
+  await go("/settings/channels");
+  await page.getByRole("row", { name: /on-call.*Does not arrive.*40.*12/ }).click();
+  const pane = page.getByRole("complementary", { name: "Channel on-call" });
+  await pane.getByText("connection refused").waitFor();
+  await pane.getByRole("button", { name: "Send a test" }).click();
+  await pane.getByText("The test arrived, after 37 ms.").waitFor();
+  await page.getByRole("button", { name: "New channel" }).click();
+  const form = page.getByRole("dialog", { name: "New channel" });
+  await form.getByRole("button", { name: "Save" }).click();
+  expect(await form.getByLabel("Name", { exact: true }).getAttribute("aria-invalid")).toBe("true");
+  await form.getByLabel("Name", { exact: true }).fill("night");
+  await form.getByLabel("URL").fill("https://nowhere");
+  await form.getByLabel("Rule alert").check();
+  await form.getByRole("button", { name: "Send a test" }).click();
+  await form.getByText("The test did not arrive: nowhere: no such host").waitFor();
+  await form.getByLabel("URL").fill("https://there");
+  await form.getByRole("button", { name: "Save" }).click();
+  await page.getByText("night is added").waitFor();
+  expect(world.channels.at(-1)).toMatchObject({
+    name: "night",
+    to: { case: "webhook", value: { url: "https://there" } },
+    route: { kinds: ["rule_alert"] },
+  });
+  const act = async (item: string) => {
+    await page.getByRole("row", { name: /night/ }).getByRole("button", { name: /night/ }).click();
+    await page.getByRole("menuitem", { name: item }).click();
+  };
+  await act("Switch off");
+  await page.getByRole("row", { name: /night.*Off/ }).waitFor();
+  await act("Delete…");
+  await page.getByRole("alertdialog").getByRole("button", { name: "Delete" }).click();
+  await page.getByText("night is deleted").waitFor();
+  expect(world.channels.some(({ name }) => name === "night")).toBe(false);
 });
 
 it("keeps filters and selection in the address", async () => {

@@ -77,7 +77,10 @@ describe("the story through the page", () => {
   it("says how far a service may reach, against what it was seen to reach", async () => {
     await page.goto(`${ORIGIN}/radar?range=1h&form=table&node=${encodeURIComponent("unit:client")}`);
     const pane = page.getByRole("complementary");
-    await pane.getByText(/may reach \d+ of \d+; \d+ never used/).first().waitFor();
+    await pane
+      .getByText(/may reach \d+ of \d+; \d+ never used/)
+      .first()
+      .waitFor();
     await pane.getByText(/^Used \d/).click();
     await pane.getByRole("button", { name: "nginx" }).first().waitFor();
     await pane.getByText("tcp/80").first().waitFor();

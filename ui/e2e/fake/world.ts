@@ -12,6 +12,7 @@ import {
   StatusService,
   TopologyService,
 } from "../../src/gen/cnnf/v1/admin_pb";
+import { ChannelService } from "../../src/gen/cnnf/v1/channel_pb";
 import {
   ago,
   changesBetween,
@@ -23,7 +24,6 @@ import {
   type Obj,
   type Rule,
   simulate,
-  someAudit,
   someEvent,
   someHost,
   someModel,
@@ -31,10 +31,12 @@ import {
   stamp,
 } from "./samples";
 import type { Handlers } from "./server";
+import { type Channel, settingsHandlers, someChannels } from "./settings";
 
 export const SERVICES = [
   ApiTokenService,
   AuditService,
+  ChannelService,
   SessionService,
   UserService,
   DefinitionService,
@@ -77,6 +79,7 @@ export class World {
   hosts: Record<string, unknown>[];
   users: Record<string, unknown>[];
   tokens: Record<string, unknown>[] = [];
+  channels: Channel[] = [];
   settings: Record<string, string>;
   definitions: Record<string, unknown>[];
   /** While true nothing is answered that streams. */
@@ -85,7 +88,7 @@ export class World {
   private watchers = new Set<(event: Event) => void>();
   private breakers = new Set<() => void>();
 
-  constructor(private readonly options: Options = {}) {
+  constructor(readonly options: Options = {}) {
     const { empty, hostile } = options;
     this.role = options.role ?? "admin";
     this.rules = empty ? [] : someRules(options.rules ?? 0, hostile ?? false);
@@ -115,6 +118,7 @@ export class World {
         { name: "grafana", role: "auditor", createdBy: "grace", created: stamp(100 * 86_400_000), expires: stamp(86_400_000) },
       ];
     }
+    this.channels = empty ? [] : someChannels(hostile ?? false);
     this.settings = {
       learn_for: "1h",
       dry_run_for: "1day",
@@ -246,7 +250,7 @@ export class World {
     return unconfirmed ? { unconfirmed: { ...unconfirmed, leftMs: BigInt(Math.max(0, Date.parse(unconfirmed.until) - Date.now())) } } : {};
   }
 
-  private mayChange(least: "operator" | "admin" = "operator"): void {
+  mayChange(least: "operator" | "admin" = "operator"): void {
     if (this.role !== "admin" && this.role !== least)
       throw new ConnectError("an operator or administrator may do this", Code.PermissionDenied);
   }
@@ -410,12 +414,6 @@ export class World {
         return someModel(service, NODES[n]?.[3] ?? "active", n, true);
       },
       "ModelService.approveEdge": ({ service }: { service: string }) => someModel(service || "unit:shop", "active", 1, true),
-      "SettingsService.getSettings": () => ({ values: this.settings }),
-      "SettingsService.setSetting": ({ name, value }: { name: string; value: string }) => {
-        this.mayChange("admin");
-        this.settings = { ...this.settings, [name]: value };
-        return { values: this.settings };
-      },
       "DefinitionService.listDefinitions": () => ({ definitions: this.definitions, revision: 7n }),
       "DefinitionService.previewDefinition": () => ({
         renamings: [{ host: "app2", hostId: "id-app2", old: "unit:billing-api", new: "svc:billing", certainty: "yes", live: true }],
@@ -423,32 +421,8 @@ export class World {
         hosts: ["app1", "app2"],
         revision: 7n,
       }),
-      "UserService.listUsers": () => {
-        this.mayChange("admin");
-        return { users: this.users };
-      },
-      "UserService.addUser": ({ name, role }: { name: string; role: string }) => {
-        const user = { name, role, mustChangePassword: true, created: stamp(0) };
-        this.users = [...this.users, user];
-        return user;
-      },
-      "ApiTokenService.listTokens": () => {
-        this.mayChange("admin");
-        return { tokens: this.tokens };
-      },
-      "ApiTokenService.createToken": ({ name, role }: { name: string; role: string }) => {
-        const token = { name, role, createdBy: "ada", created: stamp(0), expires: stamp(-90 * 86_400_000) };
-        this.tokens = [...this.tokens, token];
-        return { token, secret: "cnnf_t_2Yq9sVd0n4Kx7mPzR3wB8hLf" };
-      },
-      "AuditService.listAudit": () => ({ entries: this.options.empty ? [] : someAudit() }),
-      "AuditService.verifyAudit": () => ({
-        intact: true,
-        entries: 1_284n,
-        head: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-      }),
     };
-    const counted = Object.entries(all).map(([name, handler]) => [
+    const counted = Object.entries({ ...all, ...settingsHandlers(this) }).map(([name, handler]) => [
       name,
       (request: never, signal: AbortSignal) => {
         this.calls.push(name);

@@ -10,6 +10,7 @@ import {
   StatusService,
   TopologyService,
 } from "~/gen/cnnf/v1/admin_pb";
+import { ChannelService } from "~/gen/cnnf/v1/channel_pb";
 import { WatchService } from "~/gen/cnnf/v1/watch_pb";
 import { transport } from "./transport";
 
@@ -25,5 +26,6 @@ export const definitions = createClient(DefinitionService, transport);
 export const session = createClient(SessionService, transport);
 export const users = createClient(UserService, transport);
 export const apiTokens = createClient(ApiTokenService, transport);
+export const channels = createClient(ChannelService, transport);
 export const audit = createClient(AuditService, transport);
 export const watch = createClient(WatchService, transport);

@@ -1,6 +1,13 @@
 export const settings = {
   title: "Settings",
-  tabs: { label: "Parts of Settings", general: "General", users: "Users", tokens: "API tokens", account: "My account" },
+  tabs: {
+    label: "Parts of Settings",
+    general: "General",
+    channels: "Alert channels",
+    users: "Users",
+    tokens: "API tokens",
+    account: "My account",
+  },
   general: {
     label: "General settings",
     readOnly: "Only administrators change settings.",
