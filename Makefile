@@ -112,7 +112,7 @@ test-packages: package-tools ## the life of the packages on booted Debian hosts 
 	@packaging/install-deps systemd-container debootstrap createrepo-c
 	cargo build --locked --workspace --bins
 	for revision in 1 2; do PROFILE=dev OUT=target/packages-test REVISION=$$revision packaging/build; done
-	packaging/test-packages
+	packaging/test/life
 	CNNF_BEDS=$(FIREWALLD_BED) target/debug/cnnf-lab bed make bookworm --include firewalld
 	CNNF_BEDS=$(FIREWALLD_BED) cargo nextest run --locked --workspace -E 'test(root_beside_a_running_firewalld)'
 

@@ -28,6 +28,9 @@ pub(crate) struct Args {
     /// Where the web page is, and /healthz, /readyz and /metrics
     #[arg(long, value_name = "ADDRESS:PORT", env = "CNNF_WEB")]
     web: Option<SocketAddr>,
+    /// Where the defender's packages are that hosts can fetch
+    #[arg(long, value_name = "DIR", env = "CNNF_PACKAGES")]
+    packages: Option<PathBuf>,
     /// What is logged, such as info, debug or cnnf_controller=debug
     #[arg(long, value_name = "FILTER", env = "CNNF_LOG")]
     log: Option<String>,
@@ -65,6 +68,8 @@ pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
     /// Where the web page, health and metrics are.
     pub(crate) web: SocketAddr,
+    /// Where the defender's packages are that hosts can fetch; may be missing.
+    pub(crate) packages: PathBuf,
     /// What is logged.
     pub(crate) log: String,
     /// The life of hosts' certificates; they are renewed when half of it is over.
@@ -80,6 +85,7 @@ impl Default for Config {
             data_dir: "/var/lib/cnnf-controller".into(),
             listen: ([0, 0, 0, 0], 7443).into(),
             web: ([0, 0, 0, 0], 8443).into(),
+            packages: "/usr/share/cnnf/packages".into(),
             log: "info,refinery_core=warn".into(),
             certificate_life: Duration::from_secs(7 * 24 * 3600),
             oidc: None,
@@ -126,6 +132,9 @@ pub(crate) fn load(args: &Args) -> Result<Config, Failure> {
     };
     if let Some(data_dir) = &args.data_dir {
         config.data_dir.clone_from(data_dir);
+    }
+    if let Some(packages) = &args.packages {
+        config.packages.clone_from(packages);
     }
     config.listen = args.listen.unwrap_or(config.listen);
     config.web = args.web.unwrap_or(config.web);

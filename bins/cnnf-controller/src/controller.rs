@@ -13,6 +13,7 @@ use tonic::Status;
 use crate::alerts::Alerts;
 use crate::changes::{Changes, Topic};
 use crate::clock::now;
+use crate::downloads::Downloads;
 use crate::oidc::Oidc;
 use crate::people::People;
 use crate::pki::Trust;
@@ -28,6 +29,8 @@ pub(crate) struct Controller {
     pub(crate) reached_at: OnceLock<Vec<String>>,
     /// Who else signs people in, if the configuration says so.
     pub(crate) oidc: OnceLock<Oidc>,
+    /// What hosts can fetch to become defended.
+    pub(crate) downloads: OnceLock<Downloads>,
     /// What watchers are told of.
     pub(crate) changes: Changes,
     /// Where operators are told of events.
@@ -71,6 +74,7 @@ impl Controller {
             store,
             reached_at: OnceLock::new(),
             oidc: OnceLock::new(),
+            downloads: OnceLock::new(),
             changes: Changes::new(),
             alerts,
             people,

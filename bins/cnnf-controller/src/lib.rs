@@ -11,6 +11,7 @@ mod confine;
 mod controller;
 mod credential;
 mod distribute;
+mod downloads;
 mod edit;
 mod failure;
 #[cfg(test)]

@@ -15,6 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::clock::now;
 use crate::config::Config;
 use crate::controller::Controller;
+use crate::downloads::Downloads;
 use crate::failure::Failure;
 use crate::oidc::Oidc;
 use crate::pki::{Folder, Trust, rotation};
@@ -29,7 +30,7 @@ pub(crate) fn run(config: Config) -> Result<(), Failure> {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(false).init();
     let oidc = config.oidc.as_ref().map(Oidc::new).transpose();
     let oidc = oidc.map_err(|error| Failure::refused(format_args!("oidc: {error}")))?;
-    sandbox::enter(&config.data_dir);
+    sandbox::enter(&config.data_dir, &config.packages);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::refused)?;
     let result = runtime.block_on(serve(&config, oidc));
     runtime.shutdown_timeout(GRACE);
@@ -52,11 +53,18 @@ async fn serve(config: &Config, oidc: Option<Oidc>) -> Result<(), Failure> {
     let certificate = controller.trust().server.chain.first().cloned().unwrap_or_default();
     let names = tls::server_names(&certificate).unwrap_or_default();
     let reached_at = names.iter().map(|name| format!("{name}:{}", grpc_at.port())).collect();
+    let name = names.first().map_or("CONTROLLER", String::as_str);
+    // Without packages everything else works.
+    let downloads = Downloads::of(&config.packages, format!("{name}:{}", web_at.port())).unwrap_or_else(|error| {
+        tracing::warn!("no packages for hosts: {}: {error}", config.packages.display());
+        Downloads::default()
+    });
     // Nobody has asked yet.
     let _ = controller.reached_at.set(reached_at);
     if let Some(oidc) = oidc {
         let _ = controller.oidc.set(oidc);
     }
+    let _ = controller.downloads.set(downloads);
     let service = start(&controller, grpc, &server_tls, web, &web_tls);
     rotation::record(&controller).await;
     tokio::spawn(rotation::watch(Arc::clone(&controller), config.data_dir.clone(), (server_tls, web_tls)));

@@ -21,6 +21,8 @@ export const hosts = {
   applied: (generation: string) => `applied ${generation}`,
   behind: (applied: string, desired: string) => `${applied} of ${desired}`,
   things: (n: string) => n,
+  outdated: "(outdated)",
+  outdatedHelp: "Older than the controller: 'cnnfctl defenders list --outdated' has the command that upgrades it.",
   empty: "No host is enrolled yet",
   emptyHelp:
     "A defender runs on every host: it sees which services talk to whom, and keeps to your rules. Enrol the first one with a command that is made for you.",
@@ -87,6 +89,8 @@ export const hosts = {
     waiting: "Waiting for it to come in…",
     came: (host: string) => `${host} is here.`,
     stepInstall: "Install the defender's package, if it is not there.",
+    stepInstallAll:
+      "As root, this fetches the package from this controller, checks its sum, installs it and enrols the host. The steps below are for hosts that have the package.",
     stepRun: "Run this; the key is made on the host and never leaves it.",
     stepStart: "Start it, now and at every boot.",
     done: "Done",

@@ -17,6 +17,7 @@ use super::page::page;
 use super::{Api, caller, labels, word};
 use crate::clock::now;
 use crate::controller::refuse;
+use crate::downloads::is_outdated;
 use crate::people::secret_hash;
 use crate::state::{KnownHost, State};
 
@@ -35,7 +36,8 @@ impl FleetService for Api {
         let mut all: Vec<v1::Defender> = self.0.state().hosts.values().map(defender).collect();
         all.sort_by(|a, b| a.host.cmp(&b.host));
         let (defenders, next_token) = page(all, request.into_inner().page.as_ref())?;
-        Ok(Response::new(v1::ListDefendersResponse { defenders, next_token }))
+        let upgrade_command = self.0.downloads.get().map(|downloads| downloads.command("")).unwrap_or_default();
+        Ok(Response::new(v1::ListDefendersResponse { defenders, next_token, upgrade_command }))
     }
 
     async fn set_defender_mode(
@@ -104,8 +106,10 @@ impl FleetService for Api {
         let expires = time_text_or_never(expires);
         let controllers = self.0.reached_at.get().cloned().unwrap_or_default();
         let at = controllers.first().map_or("CONTROLLER:7443", String::as_str);
+        let enrol = format!(" --controller {at} --token {token}");
         Ok(Response::new(v1::CreateTokenResponse {
-            command: format!("cnnf-defender enroll --controller {at} --token {token}"),
+            install_command: self.0.downloads.get().map(|downloads| downloads.command(&enrol)).unwrap_or_default(),
+            command: format!("cnnf-defender enroll{enrol}"),
             token: token.to_string(),
             expires,
             uses,
@@ -138,6 +142,7 @@ fn defender(known: &KnownHost) -> v1::Defender {
         connected: known.live.is_some(),
         mode: known.row.mode.to_string(),
         version: known.row.version.clone(),
+        outdated: is_outdated(&known.row.version),
         desired_generation: known.desired.generation,
         applied_generation: if status.outcome == "applied" { status.generation } else { 0 },
         outcome: status.outcome,

@@ -8,6 +8,7 @@ use tonic::{Request, Response, Status};
 
 use super::Api;
 use crate::controller::refuse;
+use crate::downloads::is_outdated;
 
 #[tonic::async_trait]
 impl StatusService for Api {
@@ -39,6 +40,9 @@ impl StatusService for Api {
                     hosts: hosts.into_iter().map(|id| state.host_name(id)).collect(),
                 })
                 .collect(),
+            outdated: size(
+                state.hosts.values().filter(|known| !known.row.revoked && is_outdated(&known.row.version)).count(),
+            ),
             unconfirmed: state.unconfirmed.as_ref().map(Into::into),
         }))
     }

@@ -1,4 +1,4 @@
-//! The web port: the page, gRPC-web for it, and health and metrics for scripts.
+//! The web port: the page, gRPC-web for it, what hosts install, and health and metrics for scripts.
 //!
 //! TLS and plain HTTP share the port: a TLS client speaks first, and its first byte is 22 (RFC 8446, section 5.1), which begins no HTTP
 //! request. Plain HTTP has health and metrics; whoever wants more is sent to https.
@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{Request, Response, StatusCode, header};
+use axum::http::{Method, Request, Response, StatusCode, header};
 use axum::response::IntoResponse as _;
 use cnnf_rpc::limits;
 use cnnf_rpc::tls::{Http, PeerConnection, PeerIdentity, WebTls};
@@ -177,6 +177,8 @@ impl Web {
             answer
         } else if let Some(answer) = oidc::answer(&self.controller, &request, address).await {
             answer
+        } else if let Some(answer) = self.download(request.method(), request.uri().path()) {
+            answer
         } else {
             pages::answer(request.method(), request.uri().path(), request.headers())
         };
@@ -200,6 +202,10 @@ impl Web {
         let mut answer = self.probe(request.uri().path()).unwrap_or_else(|| to_https(request));
         headers::secure(answer.headers_mut());
         answer
+    }
+
+    fn download(&self, method: &Method, path: &str) -> Option<Response<Body>> {
+        self.controller.downloads.get()?.answer(method, path)
     }
 
     fn probe(&self, path: &str) -> Option<Response<Body>> {

@@ -7,6 +7,7 @@ mod cli;
 mod confirm;
 mod definition;
 mod distribution;
+mod downloads;
 mod enrolment;
 mod expulsion;
 mod herd;

@@ -127,8 +127,14 @@ impl Place {
     pub(crate) fn start(&mut self) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cnnf-controller"));
         command.args(["run", "--listen", "127.0.0.1:0", "--web", "127.0.0.1:0", "--data-dir"]).arg(self.path());
+        command.arg("--packages").arg(self.packages());
         command.args(&self.more);
         self.run(command);
+    }
+
+    /// Where the defender's packages would be; there are none.
+    pub(crate) fn packages(&self) -> PathBuf {
+        self.folder.path().join("packages")
     }
 
     fn run(&mut self, mut command: Command) {
@@ -247,24 +253,35 @@ impl Defender {
 
     /// A stream of a host that has this generation.
     pub(crate) async fn attach_having(&self, place: &Place, generation: u64) -> Stream {
-        self.begin(self.channel(place).await, generation, false).await.expect("attached")
+        self.begin(self.channel(place).await, "1.2.3", generation, false).await.expect("attached")
+    }
+
+    /// A stream of a defender of this version.
+    pub(crate) async fn attach_as(&self, place: &Place, version: &str) -> Stream {
+        self.begin(self.channel(place).await, version, 0, false).await.expect("attached")
     }
 
     /// A stream of a host that applies deltas and answers questions.
     pub(crate) async fn attach_for_deltas(&self, place: &Place) -> Stream {
-        self.begin(self.channel(place).await, 0, true).await.expect("attached")
+        self.begin(self.channel(place).await, "1.2.3", 0, true).await.expect("attached")
     }
 
     /// A stream, unless the controller is gone.
     pub(crate) async fn try_attach(&self, place: &Place) -> Option<Stream> {
         let channel = tls::connect(&place.grpc.to_string(), &self.tls).await.ok()?;
-        self.begin(channel, 0, false).await.ok()
+        self.begin(channel, "1.2.3", 0, false).await.ok()
     }
 
-    async fn begin(&self, channel: Channel, generation: u64, takes_deltas: bool) -> Result<Stream, Status> {
+    async fn begin(
+        &self,
+        channel: Channel,
+        version: &str,
+        generation: u64,
+        takes_deltas: bool,
+    ) -> Result<Stream, Status> {
         let (up, receiver) = mpsc::channel(64);
         let hello = v1::Hello {
-            version: "1.2.3".to_owned(),
+            version: version.to_owned(),
             host_name: self.name.clone(),
             spool_epoch: "epoch".to_owned(),
             generation,

@@ -14,7 +14,11 @@ use crate::output::{Cell, Output, Sheet, Tone, confirm, count, printable};
 #[derive(Debug, Subcommand)]
 pub(super) enum Defenders {
     /// All defended hosts.
-    List,
+    List {
+        /// Only those whose defender is older than the controller.
+        #[arg(long)]
+        outdated: bool,
+    },
     /// One host.
     Show {
         /// Its name or id.
@@ -77,9 +81,16 @@ impl Defenders {
         let session = asker.connect().await?;
         let out = &asker.out;
         match self {
-            Self::List => {
-                let all = all(&session).await?;
-                out.show(&all, || list(&all.defenders, out))
+            Self::List { outdated } => {
+                let mut all = all(&session).await?;
+                all.defenders.retain(|defender| defender.outdated || !outdated);
+                out.show(&all, || list(&all.defenders, out))?;
+                let old = all.defenders.iter().filter(|defender| defender.outdated && !defender.revoked).count();
+                if old > 0 && !out.for_programs() && !all.upgrade_command.is_empty() {
+                    out.note(&format!("to upgrade the {old} outdated, on each as root:"));
+                    out.note(&printable(&all.upgrade_command));
+                }
+                Ok(())
             }
             Self::Show { host } => {
                 let defender = one(&session, &host).await?;
@@ -114,8 +125,12 @@ impl Defenders {
                 out.show(&token, || printable(&token.token).into_owned())?;
                 if !out.for_programs() {
                     let (uses, expires) = (count(token.uses as usize, "host"), printable(&token.expires));
-                    out.note(&format!("for {uses}, until {expires}; on the host:"));
+                    out.note(&format!("for {uses}, until {expires}; on the host, once the defender is installed:"));
                     out.note(&format!("cnnf-defender enroll --controller {} --token TOKEN", session.server));
+                    if !token.install_command.is_empty() {
+                        out.note("or, to install it too, as root:");
+                        out.note(&printable(&token.install_command));
+                    }
                 }
                 Ok(())
             }
@@ -144,6 +159,7 @@ async fn all(session: &Session) -> Result<v1::ListDefendersResponse, Failure> {
         let next = session.answer(session.fleet().list_defenders(request(ask))).await?;
         all.defenders.extend(next.defenders);
         all.next_token = next.next_token;
+        all.upgrade_command = next.upgrade_command;
         if all.next_token.is_empty() {
             return Ok(all);
         }
@@ -157,6 +173,13 @@ fn connected(defender: &v1::Defender) -> Cell {
     if defender.connected { Cell::from("yes").tone(Tone::Good) } else { Cell::from("no").tone(Tone::Bad) }
 }
 
+fn version(defender: &v1::Defender) -> Cell {
+    if defender.outdated {
+        return Cell::from(format!("{} outdated", defender.version)).tone(Tone::Warn);
+    }
+    Cell::from(&defender.version)
+}
+
 fn policy(defender: &v1::Defender) -> Cell {
     let (desired, applied) = (defender.desired_generation, defender.applied_generation);
     match defender.outcome.as_str() {
@@ -167,9 +190,13 @@ fn policy(defender: &v1::Defender) -> Cell {
 }
 
 fn list(defenders: &[v1::Defender], out: &Output) -> String {
+    let versions = out.wide() || defenders.iter().any(|defender| defender.outdated);
     let mut header = vec!["HOST", "CONNECTED", "MODE", "POLICY", "QUEUE", "LAST SEEN", "ADDRESSES"];
+    if versions {
+        header.push("VERSION");
+    }
     if out.wide() {
-        header.extend(["LABELS", "VERSION", "ID"]);
+        header.extend(["LABELS", "ID"]);
     }
     let mut sheet = Sheet::new(out, &header);
     for defender in defenders {
@@ -182,8 +209,11 @@ fn list(defenders: &[v1::Defender], out: &Output) -> String {
             Cell::from(&defender.last_seen),
             Cell::from(defender.addresses.join(", ")),
         ];
+        if versions {
+            row.push(version(defender));
+        }
         if out.wide() {
-            row.extend([labels(&defender.labels), defender.version.clone(), defender.id.clone()].map(Cell::from));
+            row.extend([labels(&defender.labels), defender.id.clone()].map(Cell::from));
         }
         sheet.row(row);
     }
@@ -202,7 +232,7 @@ fn show(defender: &v1::Defender, out: &Output) -> String {
     sheet.field("queue", &defender.queue);
     sheet.field("addresses", defender.addresses.join(", "));
     sheet.field("labels", labels(&defender.labels));
-    sheet.field("version", &defender.version);
+    sheet.field("version", version(defender));
     sheet.field("certificate", Cell::from(until(&defender.certificate_expires)));
     sheet.field("clock", Cell::from(clock(defender.clock_behind_ms)).tone(Tone::Warn));
     let mut text = sheet.render();

@@ -23,6 +23,10 @@ fn people(status: &v1::Status, server: &str, out: &Output) -> String {
         _ => Cell::from(format!("{}, {missing} not connected", status.defenders)).tone(Tone::Warn),
     };
     sheet.field("defenders", defenders);
+    if status.outdated > 0 {
+        let text = format!("{}: see 'cnnfctl defenders list --outdated'", status.outdated);
+        sheet.field("outdated", Cell::from(text).tone(Tone::Warn));
+    }
     sheet.field("services", status.services.to_string());
     sheet.field("edges", status.edges.to_string());
     sheet.field("rules", format!("{}, revision {}", status.rules, status.revision));

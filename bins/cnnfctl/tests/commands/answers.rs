@@ -55,7 +55,7 @@ golden! {
         "models forget nginx from 10.0.0.0/8 tcp/443 --yes", "models effect nginx prevent", "models effect nginx default";
     events: "events list", "events show 12", "events show 10";
     acknowledged_events: "events ack 10 --note seen", "events ack 12";
-    defenders: "defenders list", "defenders show db", "defenders mode web1 observe";
+    defenders: "defenders list", "defenders list --outdated", "defenders show db", "defenders mode web1 observe";
     expelled_defenders: "defenders revoke web1 --yes", "defenders delete db --yes";
     explain: "explain fetch nginx tcp/80";
     people: "users list", "users set jo --role operator --enable", "users delete jo --yes", "tokens list",

@@ -94,7 +94,10 @@ export function EnrollDialog(props: { known: readonly Defender[]; onClose(): voi
           <>
             <ol className={styles.steps}>
               <li>
-                <div>{words.stepInstall}</div>
+                <div>
+                  {token.installCommand === "" ? words.stepInstall : words.stepInstallAll}
+                  {token.installCommand !== "" && <Command text={token.installCommand} label={words.stepInstallAll} />}
+                </div>
               </li>
               <li>
                 <div>

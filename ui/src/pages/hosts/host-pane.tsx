@@ -127,7 +127,7 @@ export function HostPane(props: {
                 </span>
               ),
             ],
-            [hosts.pane.version, safe(defender.version)],
+            [hosts.pane.version, defender.outdated ? `${safe(defender.version)} ${hosts.outdated}` : safe(defender.version)],
             [
               hosts.pane.id,
               <span key="id" className={styles.id}>

@@ -297,7 +297,16 @@ function hostColumns(items: ((defender: Defender) => (MenuItem | false)[]) | und
       width: "72px",
       drop: 6,
       sort: text(({ version }) => version),
-      cell: ({ version }) => <Name of={version} />,
+      cell: ({ version, outdated }) =>
+        outdated ? (
+          <span title={hosts.outdatedHelp}>
+            <Chip tone="warn" icon={TriangleAlert}>
+              {safe(version, 20)}
+            </Chip>
+          </span>
+        ) : (
+          <Name of={version} />
+        ),
     },
     {
       id: "more",

@@ -16,6 +16,7 @@ pub(crate) fn status() -> Status {
         started: "2026-11-24T06:00:00Z".into(),
         conflicts: vec![AddressConflict { address: "10.86.0.2".into(), hosts: vec!["web1".into(), "web2".into()] }],
         unconfirmed: None,
+        outdated: 1,
     }
 }
 
@@ -334,6 +335,8 @@ pub(crate) fn defenders() -> Vec<Defender> {
             ..defender("web2", "h-2", true, 6, 5, "applied")
         },
         Defender {
+            version: "0.0.9".into(),
+            outdated: true,
             message: "Operation not supported".into(),
             not_covered: vec!["network namespace 1 of container:nginx\u{1b}[2J (2 processes)".into()],
             ..defender("db", "h-3", false, 6, 5, "failed")

@@ -463,7 +463,8 @@ impl EventService for Controller {
 impl FleetService for Controller {
     async fn list_defenders(&self, request: Request<ListDefendersRequest>) -> Answer<ListDefendersResponse> {
         let (defenders, next_token) = page(&answers::defenders(), self.admit(request)?.page);
-        Ok(Response::new(ListDefendersResponse { defenders, next_token }))
+        let upgrade_command = "(… sh install.sh --from https://controller.example:8443)".into();
+        Ok(Response::new(ListDefendersResponse { defenders, next_token, upgrade_command }))
     }
 
     async fn set_defender_mode(&self, request: Request<SetDefenderModeRequest>) -> Answer<Defender> {
@@ -496,6 +497,9 @@ impl FleetService for Controller {
         let at = "controller.example:7443";
         Ok(Response::new(CreateTokenResponse {
             command: format!("cnnf-defender enroll --controller {at} --token {token}"),
+            install_command: format!(
+                "(… sh install.sh --from https://controller.example:8443 --controller {at} --token {token})"
+            ),
             token,
             expires: "2026-11-24T06:40:00Z".into(),
             uses: ask.uses,
