@@ -237,10 +237,10 @@ impl Desk {
         }
         if let Some(holder) = &answer.holder {
             let process = self.descriptions.of(holder, &self.to.containers);
-            self.evidence.keep(connection(&waiting.packet), process);
+            self.evidence.keep(connection(&waiting.packet), process, Instant::now());
         } else if !answer.missing.is_empty() {
             let process = Process { cgroup: answer.cgroup, missing: answer.missing, ..Process::default() };
-            self.evidence.keep(connection(&waiting.packet), process);
+            self.evidence.keep(connection(&waiting.packet), process, Instant::now());
         }
         self.slots.of(answer.key)
     }
@@ -268,7 +268,7 @@ impl Desk {
                 if self.evidence.of(&connection).is_none() {
                     let (local, remote) = ends(&waiting);
                     let process = self.owners.evidence(connection.protocol, local, remote, waiting.ifindex);
-                    self.evidence.keep(connection, process);
+                    self.evidence.keep(connection, process, Instant::now());
                 }
                 let told = self.released.evident(&waiting.original);
                 // it is refused either way; without the element it would wait again
