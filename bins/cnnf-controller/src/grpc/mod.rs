@@ -14,6 +14,7 @@ mod model;
 mod page;
 mod policy;
 mod reach;
+mod recorded;
 mod session;
 mod setting;
 mod status;

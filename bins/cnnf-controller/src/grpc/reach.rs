@@ -3,15 +3,14 @@
 use std::sync::Arc;
 
 use cnnf_core::policy::{Count, Reason, Target, Way, reach};
-use cnnf_core::time::Timestamp;
 use cnnf_rpc::convert::common::{time_range, time_text};
 use cnnf_rpc::v1;
 use tonic::Status;
 
 use super::page::page;
+use super::recorded::Recorded;
 use super::{Api, failsafes, service};
 use crate::clock::now;
-use crate::controller::refuse;
 
 impl Api {
     /// By policy, against what was seen.
@@ -24,12 +23,8 @@ impl Api {
                 (Arc::clone(&state.policy), Arc::clone(&state.directory), Arc::clone(&state.topology))
             };
             let at = now();
-            let found = if since == Timestamp::default() && until.is_none() {
-                reach(&key, &policy, &directory, &failsafes(), topology.edges(), at)
-            } else {
-                let seen = controller.store.edges_between(since, until.unwrap_or(at)).map_err(refuse)?;
-                reach(&key, &policy, &directory, &failsafes(), &seen, at)
-            };
+            let recorded = Recorded::of(controller, topology, since, until, at)?;
+            let found = reach(&key, &policy, &directory, &failsafes(), recorded.edges(), at);
             let (targets, next_token) = page(found.targets, wanted.page.as_ref())?;
             let model = policy.models.get(&key).filter(|_| !policy.learning_off);
             Ok(v1::Reach {

@@ -5,24 +5,21 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cnnf_core::event::{EventKind, EventParty};
 use cnnf_core::flow::FlowStats;
 use cnnf_core::id::ServiceKey;
-use cnnf_core::net::{AddrRange, Ports, Protocol, is_private};
-use cnnf_core::policy::{Mode, PolicySet};
+use cnnf_core::net::{Ports, is_private};
+use cnnf_core::policy::Mode;
 use cnnf_core::time::Timestamp;
-use cnnf_core::topology::{
-    DYNAMIC, EPHEMERAL, Edge, EdgeStatus, Filter, Grouping, NodeKind, Peer, Radar, RadarEdge, Topology, View, diff,
-    view,
-};
+use cnnf_core::topology::{Edge, Filter, Grouping, NodeKind, Peer, Radar, RadarEdge, View, diff, view};
 use cnnf_rpc::convert::common::{time_range, time_text};
 use cnnf_rpc::convert::{self, ConvertError};
 use cnnf_rpc::v1;
 use cnnf_rpc::v1::topology_service_server::TopologyService;
-use cnnf_store::{EventQuery, StoredEvent, Subject};
+use cnnf_store::EventQuery;
 use tonic::{Request, Response, Status};
 
 use super::page::page;
+use super::recorded::{MOST_EVENTS, Recorded, is_ranged, marks};
 use super::{Api, caller, service, services_like, word};
 use crate::clock::now;
 use crate::controller::{Controller, refuse};
@@ -30,8 +27,6 @@ use crate::state::State;
 
 /// How far back alerts and preventions mark an edge unless a range is asked for.
 const MARKED: Duration = Duration::from_secs(3600);
-/// Events that are looked at for marks, at most.
-const MOST_MARKS: usize = 100_000;
 
 #[tonic::async_trait]
 impl TopologyService for Api {
@@ -248,90 +243,16 @@ fn compare(
 /// The picture of a time, or of all that was ever seen, from one moment of the state.
 fn draw(controller: &Controller, since: Timestamp, until: Option<Timestamp>, wanted: &View) -> Result<Radar, Status> {
     let at = now();
-    let ranged = since != Timestamp::default() || until.is_some();
-    let marked_since = if ranged { since } else { at.minus(MARKED) };
+    let marked_since = if is_ranged(since, until) { since } else { at.minus(MARKED) };
     let query = EventQuery { since: marked_since, until, open: true, ..EventQuery::default() };
-    let events = controller.store.events(&query, MOST_MARKS).map_err(refuse)?;
+    let events = controller.store.events(&query, MOST_EVENTS).map_err(refuse)?;
     let (topology, directory, policy) = {
         let state = controller.state();
         (Arc::clone(&state.topology), Arc::clone(&state.directory), Arc::clone(&state.policy))
     };
-    let marks = marks(&events, &topology, &policy);
-    if ranged {
-        let edges = controller.store.edges_between(since, until.unwrap_or(at)).map_err(refuse)?;
-        Ok(view(&edges, &directory, &policy, &marks, wanted, at))
-    } else {
-        Ok(view(topology.edges(), &directory, &policy, &marks, wanted, at))
-    }
-}
-
-/// The worst that events say of each edge.
-fn marks(events: &[StoredEvent], topology: &Topology, policy: &PolicySet) -> BTreeMap<Edge, EdgeStatus> {
-    let mut marks: BTreeMap<Edge, EdgeStatus> = BTreeMap::new();
-    for event in events {
-        let status = match event.kind {
-            EventKind::RulePrevent | EventKind::AnomalyPrevent => EdgeStatus::Prevented,
-            EventKind::RuleAlert
-            | EventKind::AnomalyAlert
-            | EventKind::WouldRulePrevent
-            | EventKind::WouldAnomalyPrevent => EdgeStatus::Alerted,
-            _ => continue,
-        };
-        let Subject::Connection { client, server, protocol, .. } = &event.subject else { continue };
-        let Some(edge) = edge_of(client, server, *protocol, topology, policy) else { continue };
-        marks.entry(edge).and_modify(|known| *known = (*known).max(status)).or_insert(status);
-    }
-    marks
-}
-
-/// The edge that an event is of: the one in the topology whose ends have its parties, else one of single addresses.
-fn edge_of(
-    client: &EventParty,
-    server: &EventParty,
-    protocol: Protocol,
-    topology: &Topology,
-    policy: &PolicySet,
-) -> Option<Edge> {
-    if client.service.is_none() && server.service.is_none() {
-        return None;
-    }
-    let candidates = |party: &EventParty| -> Vec<Peer> {
-        match &party.service {
-            Some(key) => vec![Peer::Service(key.clone())],
-            None => {
-                let objects = policy.objects.values();
-                let objects =
-                    objects.filter(|object| object.addresses.iter().any(|range| range.contains(party.address)));
-                let bucket = bucket(party.address).map(Peer::Address);
-                let wide = if is_private(party.address) { Peer::Private } else { Peer::Internet };
-                objects
-                    .map(|object| Peer::Object(object.name.clone()))
-                    .chain([Peer::Address(AddrRange::single(party.address))])
-                    .chain(bucket)
-                    .chain([wide])
-                    .collect()
-            }
-        }
-    };
-    let (clients, servers) = (candidates(client), candidates(server));
-    let all = clients.iter().flat_map(|c| servers.iter().map(move |s| (c, s)));
-    let dynamic = (protocol.has_ports() && server.port >= EPHEMERAL).then_some(DYNAMIC);
-    let ports = [server.port].into_iter().chain(dynamic);
-    let mut edges = all.flat_map(|(c, s)| {
-        ports.clone().map(move |port| Edge { client: c.clone(), server: s.clone(), protocol, port })
-    });
-    let first = edges.next()?;
-    if topology.edges().contains_key(&first) {
-        return Some(first);
-    }
-    Some(edges.find(|edge| topology.edges().contains_key(edge)).unwrap_or(first))
-}
-
-/// The network of an internet address that is one peer: /24 or /48.
-fn bucket(address: IpAddr) -> Option<AddrRange> {
-    let bits = if address.is_ipv4() { 24 } else { 48 };
-    let text = format!("{address}/{bits}");
-    text.parse::<ipnet::IpNet>().ok().map(|net| AddrRange::net(net.trunc()))
+    let recorded = Recorded::of(controller, topology, since, until, at)?;
+    let marks = marks(&events, recorded.topology(), &policy);
+    Ok(view(recorded.edges(), &directory, &policy, &marks, wanted, at))
 }
 
 fn service_message(state: &State, key: &ServiceKey) -> v1::Service {

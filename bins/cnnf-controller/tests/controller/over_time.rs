@@ -5,7 +5,7 @@ use cnnf_rpc::v1::report::Body;
 use cnnf_rpc::v1::topology_service_client::TopologyServiceClient;
 use tonic::Code;
 
-use crate::place::{Place, flow, inventory, now_ms};
+use crate::place::{Place, flow, inventory, now_ms, rule};
 
 const MINUTE: u64 = 60_000;
 
@@ -56,6 +56,19 @@ async fn a_time_has_its_own_connections_and_two_times_compare() {
     assert_eq!(counts(&diff.gone), [(81, 1)]);
     let changed: Vec<_> = diff.changed.iter().map(|c| (c.edge.clone().expect("edge"), c.connections_before)).collect();
     assert_eq!((changed.len(), changed[0].0.port, changed[0].0.connections, changed[0].1), (1, 80, 50, 20));
+    let close = v1::Rule { ports: vec!["any".into()], ..rule("close", "unit:client", "any", "prevent") };
+    let draft = |time| v1::SimulatePolicyRequest { rules: vec![close.clone()], time, ..Default::default() };
+    let mut policy = v1::policy_service_client::PolicyServiceClient::new(place.admin().await);
+    let whole = policy.simulate_policy(draft(None)).await.expect("simulated").into_inner();
+    assert_eq!((whole.edges, whole.connections, whole.prevented.map(|t| t.connections)), (4, 84, Some(84)));
+    let late = policy.simulate_policy(draft(since(100))).await.expect("simulated").into_inner();
+    assert_eq!((late.edges, late.connections, late.prevented.map(|t| t.connections)), (3, 53, Some(53)));
+    let middle = v1::TimeRange { since_ms: now_ms() - 200 * MINUTE, until_ms: now_ms() - 100 * MINUTE };
+    let middle = policy.simulate_policy(draft(Some(middle))).await.expect("simulated").into_inner();
+    let ports: Vec<_> =
+        middle.shifts.iter().map(|shift| (shift.edge.clone().expect("edge").port, shift.connections)).collect();
+    assert_eq!(ports, [(80, 20), (81, 1)], "though both were seen before, and one of them since");
+
     let missing = topology.diff_edges(v1::DiffEdgesRequest::default()).await.expect_err("no time");
     assert_eq!(missing.code(), Code::InvalidArgument);
 

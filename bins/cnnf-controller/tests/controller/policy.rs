@@ -5,6 +5,7 @@ use cnnf_rpc::convert::common::time_text;
 use cnnf_rpc::v1;
 use cnnf_rpc::v1::event_service_client::EventServiceClient;
 use cnnf_rpc::v1::policy_service_client::PolicyServiceClient;
+use cnnf_rpc::v1::report::Body;
 use cnnf_rpc::v1::settings_service_client::SettingsServiceClient;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
@@ -327,6 +328,24 @@ async fn what_rules_would_do_is_known_before_they_do_it() {
     client.apply_policy(apply).await.expect("what is suggested can be applied");
     let after = client.simulate_policy(simulate(rules, 0)).await.expect("simulated").into_inner();
     assert!(after.shifts.is_empty());
+    let party = |service: &str, address: &str, port| {
+        Some(v1::EventParty { service: service.into(), host: String::new(), address: address.into(), port })
+    };
+    let prevented = v1::ConnectionEvent {
+        at_ms: crate::place::now_ms(),
+        kind: "rule_prevent".into(),
+        client: party("unit:other", "10.9.0.1", 40_000),
+        server: party("", "10.9.0.2", 80),
+        protocol: "tcp".into(),
+        rule_name: "closed".into(),
+        side: "client".into(),
+        count: 3,
+        ..Default::default()
+    };
+    stream.deliver(3, Body::Events(v1::EventReport { events: vec![prevented] })).await;
+    let open = client.simulate_policy(simulate(Vec::new(), 0)).await.expect("simulated").into_inner();
+    let allowed = open.allowed.expect("a tally");
+    assert_eq!((open.edges, allowed.edges, allowed.connections), (2, 1, 3), "what was prevented is on no edge");
     assert_eq!(client.suggest_rules(ask("none", "")).await.expect_err("none").code(), Code::NotFound);
     assert_eq!(client.suggest_rules(ask("nginx", "allow")).await.expect_err("no").code(), Code::InvalidArgument);
 }

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use cnnf_core::id::HostId;
 use cnnf_core::policy::{Effect, End, Fate, Finding, Reason, Shift, Suggestion, Tally, close, lint, simulate, suggest};
 use cnnf_rpc::convert::ConvertError;
-use cnnf_rpc::convert::common::time_text;
+use cnnf_rpc::convert::common::{time_range, time_text};
 use cnnf_rpc::convert::event::side_text;
 use cnnf_rpc::v1;
 use tonic::Status;
 
+use super::super::recorded::Recorded;
 use super::super::{Api, failsafes, service, word};
 use crate::clock::now;
 
@@ -20,7 +21,7 @@ impl Api {
         wanted: v1::SimulatePolicyRequest,
     ) -> Result<v1::SimulatePolicyResponse, Status> {
         let v1::SimulatePolicyRequest { rules, objects, time, live } = wanted;
-        let time = time.unwrap_or_default();
+        let (since, until) = time_range("time", time.as_ref())?;
         let work = move |controller: &crate::controller::Controller| {
             let draft = controller.draft(rules, objects)?;
             let (policy, directory, topology, names) = {
@@ -29,9 +30,11 @@ impl Api {
                     state.hosts.iter().map(|(id, known)| (id.clone(), known.row.name.clone())).collect();
                 (Arc::clone(&state.policy), Arc::clone(&state.directory), Arc::clone(&state.topology), names)
             };
-            let until = if time.until_ms == 0 { u64::MAX } else { time.until_ms };
-            let seen = topology.edges().iter().filter(|(_, s)| s.last.0 >= time.since_ms && s.first.0 <= until);
-            let result = simulate(&policy, &draft, &directory, &failsafes(), seen, now());
+            let at = now();
+            let recorded = Recorded::of(controller, topology, since, until, at)?;
+            let refused = recorded.refused(controller, since, until, &policy)?;
+            let seen = recorded.edges().iter().chain(&refused);
+            let result = simulate(&policy, &draft, &directory, &failsafes(), seen, at);
             let response = v1::SimulatePolicyResponse {
                 edges: result.edges,
                 connections: result.connections,

@@ -19,7 +19,7 @@ pub(in crate::cmd) struct Simulate {
     /// The policy file to try; - for standard input.
     #[arg(short, long, value_name = "FILE")]
     file: PathBuf,
-    /// Only edges seen since: 2h, 7d, or RFC 3339.
+    /// Only what was seen or prevented since, with what was counted in that time, by whole hours or days: 2h, 7d, or RFC 3339.
     #[arg(long, value_parser = parse_since, value_name = "TIME")]
     since: Option<Timestamp>,
 }
