@@ -115,6 +115,9 @@ fn caller<T>(request: &tonic::Request<T>) -> Caller {
 
 /// The service that a caller names by key or short name, among those that were ever heard of.
 fn service(state: &State, field: &str, name: &str) -> Result<ServiceKey, Status> {
+    if let Some(key) = name.parse().ok().filter(|key| state.knows(key)) {
+        return Ok(key);
+    }
     let known = state.services();
     // a program may be called with blanks at the end
     let name = if known.iter().any(|key| key.as_str() == name) { name } else { name.trim() };

@@ -5,10 +5,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cnnf_core::directory::{Host, Instance};
 use cnnf_core::flow::FlowStats;
-use cnnf_core::id::ServiceKey;
+use cnnf_core::id::{HostId, ServiceKey};
 use cnnf_core::net::{Ports, is_private};
-use cnnf_core::policy::Mode;
+use cnnf_core::policy::{Mode, PolicySet};
 use cnnf_core::time::Timestamp;
 use cnnf_core::topology::{Edge, Filter, Grouping, NodeKind, Peer, Radar, RadarEdge, View, diff, view};
 use cnnf_rpc::convert::common::{time_range, time_text};
@@ -34,16 +35,21 @@ impl TopologyService for Api {
         &self,
         request: Request<v1::ListServicesRequest>,
     ) -> Result<Response<v1::ListServicesResponse>, Status> {
-        let all = {
+        let (directory, policy) = {
             let state = self.0.state();
-            let keys: std::collections::BTreeSet<&ServiceKey> = state
-                .directory
-                .hosts()
-                .flat_map(|(_, host)| host.instances.keys())
-                .chain(state.policy.models.keys())
-                .collect();
-            keys.into_iter().map(|key| service_message(&state, key)).collect()
+            (Arc::clone(&state.directory), Arc::clone(&state.policy))
         };
+        // each host is looked at once, and nobody waits for it
+        let mut running: BTreeMap<&ServiceKey, Vec<v1::Instance>> = BTreeMap::new();
+        for (id, host) in directory.hosts() {
+            for (key, instance) in &host.instances {
+                running.entry(key).or_default().push(instance_message(id, host, instance));
+            }
+        }
+        for key in policy.models.keys() {
+            running.entry(key).or_default();
+        }
+        let all = running.into_iter().map(|(key, instances)| service_message(&policy, key, instances)).collect();
         let (services, next_token) = page(all, request.into_inner().page.as_ref())?;
         Ok(Response::new(v1::ListServicesResponse { services, next_token }))
     }
@@ -51,7 +57,7 @@ impl TopologyService for Api {
     async fn get_service(&self, request: Request<v1::GetServiceRequest>) -> Result<Response<v1::Service>, Status> {
         let state = self.0.state();
         let key = service(&state, "service", &request.into_inner().service)?;
-        Ok(Response::new(service_message(&state, &key)))
+        Ok(Response::new(service_of(&state, &key)))
     }
 
     async fn set_service_mode(
@@ -63,7 +69,7 @@ impl TopologyService for Api {
         let mode: Mode = word("mode", &mode)?;
         let key = service(&self.0.state(), "service", &name)?;
         self.0.edit_service_mode(&who, &key, mode).await?;
-        Ok(Response::new(service_message(&self.0.state(), &key)))
+        Ok(Response::new(service_of(&self.0.state(), &key)))
     }
 
     async fn list_edges(
@@ -255,22 +261,28 @@ fn draw(controller: &Controller, since: Timestamp, until: Option<Timestamp>, wan
     Ok(view(recorded.edges(), &directory, &policy, &marks, wanted, at))
 }
 
-fn service_message(state: &State, key: &ServiceKey) -> v1::Service {
-    let instances = state.directory.hosts().filter_map(|(id, host)| {
-        let instance = host.instances.get(key)?;
-        Some(v1::Instance {
-            host: host.name.clone(),
-            host_id: id.to_string(),
-            endpoints: instance.endpoints.iter().map(Into::into).collect(),
-            live: instance.live,
-        })
-    });
+fn service_of(state: &State, key: &ServiceKey) -> v1::Service {
+    let hosts = state.directory.hosts();
+    let instances = hosts.filter_map(|(id, host)| Some(instance_message(id, host, host.instances.get(key)?)));
+    service_message(&state.policy, key, instances.collect())
+}
+
+fn instance_message(id: &HostId, host: &Host, instance: &Instance) -> v1::Instance {
+    v1::Instance {
+        host: host.name.clone(),
+        host_id: id.to_string(),
+        endpoints: instance.endpoints.iter().map(Into::into).collect(),
+        live: instance.live,
+    }
+}
+
+fn service_message(policy: &PolicySet, key: &ServiceKey, instances: Vec<v1::Instance>) -> v1::Service {
     v1::Service {
         key: key.to_string(),
         name: key.display_name(),
-        instances: instances.collect(),
-        phase: state.policy.models.get(key).map(|model| model.phase.to_string()).unwrap_or_default(),
-        mode: state.policy.service_modes.get(key).copied().unwrap_or(Mode::Enforce).to_string(),
+        instances,
+        phase: policy.models.get(key).map(|model| model.phase.to_string()).unwrap_or_default(),
+        mode: policy.service_modes.get(key).copied().unwrap_or(Mode::Enforce).to_string(),
     }
 }
 

@@ -155,6 +155,11 @@ impl State {
         }
     }
 
+    /// Whether a service has a model or runs somewhere; one that only edges speak of may be known all the same.
+    pub(crate) fn knows(&self, key: &ServiceKey) -> bool {
+        self.policy.models.contains_key(key) || self.directory.hosts().any(|(_, host)| host.instances.contains_key(key))
+    }
+
     /// All services that were ever heard of.
     pub(crate) fn services(&self) -> BTreeSet<ServiceKey> {
         let running = self.directory.hosts().flat_map(|(_, host)| host.instances.keys());
