@@ -29,7 +29,7 @@ use crate::clock::now;
 use crate::controller::{Controller, refuse};
 use crate::state::Waiting;
 
-pub(crate) use model::no_model;
+pub(crate) use model::{Deed, EDGE, WHY, no_model};
 
 /// Who changes rules and objects, and the beginning of what is recorded of it.
 pub(crate) struct By {

@@ -16,13 +16,28 @@ use crate::changes::Topic;
 use crate::clock::now;
 use crate::controller::{Controller, refuse};
 
+/// What an entry of the record says of the edge.
+pub(crate) const EDGE: &str = "of";
+/// What an entry of the record says of the reason.
+pub(crate) const WHY: &str = "why";
+
+/// What somebody does to a model.
+pub(crate) struct Deed {
+    /// Such as `model.approve`.
+    pub(crate) action: &'static str,
+    /// The edge, if it is about one.
+    pub(crate) edge: String,
+    /// Why, in their words.
+    pub(crate) why: String,
+}
+
 impl Controller {
-    /// Changes a model: stored, then in force. `action` says what is done, and `detail` to which edge or so.
+    /// Changes a model: stored, then in force.
     pub(crate) async fn edit_model(
         self: &Arc<Self>,
         who: &Caller,
         key: &ServiceKey,
-        (action, detail): (&str, &str),
+        Deed { action, edge, why }: Deed,
         change: impl FnOnce(&mut Model, Timestamp) -> Result<(), Refusal>,
     ) -> Result<Model, Status> {
         let _guard = self.edits.lock().await;
@@ -36,8 +51,10 @@ impl Controller {
             let edges = differing(&old, model);
             // Queued under the lock: see Controller::queue.
             let mut after = shown(model);
-            if !detail.is_empty() {
-                after["of"] = json!(detail);
+            for (name, text) in [(EDGE, &edge), (WHY, &why)] {
+                if !text.is_empty() {
+                    after[name] = json!(text);
+                }
             }
             let record = who.record(action, key.as_str(), Some(shown(&old)), Some(after));
             (model.clone(), self.store.decide_model(ModelPatch::of(key, Some(model), &edges), record))
@@ -46,7 +63,7 @@ impl Controller {
             self.take_back().await;
             return Err(refuse(error));
         }
-        tracing::info!(service = %key, action, detail, %who, "a model was changed by hand");
+        tracing::info!(service = %key, action, edge, why, %who, "a model was changed by hand");
         self.changes.note(Topic::Models);
         self.resolve_now.notify_one();
         Ok(model)

@@ -10,19 +10,23 @@ use cnnf_core::policy::Effect;
 use cnnf_core::time::Timestamp;
 use cnnf_core::topology::{Edge, Peer, parse_port};
 use cnnf_rpc::convert::ConvertError;
-use cnnf_rpc::convert::common::time_text;
+use cnnf_rpc::convert::common::{text, time_text};
 use cnnf_rpc::v1;
 use cnnf_rpc::v1::model_service_server::ModelService;
-use cnnf_store::Subject;
+use cnnf_store::{AuditQuery, AuditRow, Subject};
+use serde_json::Value;
 use tonic::{Request, Response, Status};
 
 use super::page::page;
 use super::{Api, caller, service};
 use crate::auth::Caller;
 use crate::controller::refuse;
-use crate::edit::no_model;
+use crate::edit::{Deed, EDGE, WHY, no_model};
 use crate::settings::duration_text;
 use crate::state::State;
+
+/// Decisions that are shown with a model.
+const MOST_DECISIONS: usize = 100;
 
 #[tonic::async_trait]
 impl ModelService for Api {
@@ -39,57 +43,63 @@ impl ModelService for Api {
         Ok(Response::new(v1::ListModelsResponse { models, next_token }))
     }
 
-    async fn get_model(&self, request: Request<v1::GetModelRequest>) -> Result<Response<v1::Model>, Status> {
-        let state = self.0.state();
-        let key = service(&state, "service", &request.into_inner().service)?;
-        let model = state.policy.models.get(&key).ok_or_else(|| no_model(&key))?;
-        Ok(Response::new(whole(&key, model, state.policy.anomaly_effect)))
+    async fn get_model(&self, request: Request<v1::GetModelRequest>) -> Answer {
+        let (key, model, effect) = {
+            let state = self.0.state();
+            let key = service(&state, "service", &request.into_inner().service)?;
+            let model = state.policy.models.get(&key).ok_or_else(|| no_model(&key))?.clone();
+            (key, model, state.policy.anomaly_effect)
+        };
+        self.whole(&key, &model, effect).await
     }
 
     async fn activate_model(&self, request: Request<v1::ActivateModelRequest>) -> Answer {
-        self.edit(&caller(&request), &request.into_inner().service, "model.activate", |model, now| model.activate(now))
-            .await
+        let who = caller(&request);
+        let v1::ActivateModelRequest { service, reason } = request.into_inner();
+        self.edit(&who, &service, deed("model.activate", reason)?, Model::activate).await
     }
 
     async fn relearn_model(&self, request: Request<v1::RelearnModelRequest>) -> Answer {
-        self.edit(&caller(&request), &request.into_inner().service, "model.relearn", |model, now| model.relearn(now))
-            .await
+        let who = caller(&request);
+        let v1::RelearnModelRequest { service, reason } = request.into_inner();
+        self.edit(&who, &service, deed("model.relearn", reason)?, Model::relearn).await
     }
 
     async fn reset_model(&self, request: Request<v1::ResetModelRequest>) -> Answer {
-        self.edit(&caller(&request), &request.into_inner().service, "model.reset", |model, now| model.reset(now)).await
+        let who = caller(&request);
+        let v1::ResetModelRequest { service, reason } = request.into_inner();
+        self.edit(&who, &service, deed("model.reset", reason)?, Model::reset).await
     }
 
     async fn start_learning(&self, request: Request<v1::StartLearningRequest>) -> Answer {
-        self.edit(&caller(&request), &request.into_inner().service, "model.learn_start", |model, now| {
-            model.start_learning(now)
-        })
-        .await
+        let who = caller(&request);
+        let v1::StartLearningRequest { service, reason } = request.into_inner();
+        self.edit(&who, &service, deed("model.learn_start", reason)?, Model::start_learning).await
     }
 
     async fn stop_learning(&self, request: Request<v1::StopLearningRequest>) -> Answer {
         let who = caller(&request);
-        let key = service(&self.0.state(), "service", &request.into_inner().service)?;
-        self.try_edit(&who, &key, ("model.learn_stop", ""), Model::stop_learning).await
+        let v1::StopLearningRequest { service: name, reason } = request.into_inner();
+        let key = service(&self.0.state(), "service", &name)?;
+        self.try_edit(&who, &key, deed("model.learn_stop", reason)?, Model::stop_learning).await
     }
 
     async fn approve_edge(&self, request: Request<v1::ApproveEdgeRequest>) -> Answer {
         let who = caller(&request);
-        let v1::ApproveEdgeRequest { service: name, edge: written, event } = request.into_inner();
+        let v1::ApproveEdgeRequest { service: name, edge: written, event, reason } = request.into_inner();
         let key = service(&self.0.state(), "service", &name)?;
         let edge = match (written, event) {
             (Some(written), 0) => edge(&self.0.state(), &key, &written)?,
             (None, id) if id > 0 => self.edge_of_event(&key, id).await?,
             _ => return Err(ConvertError::new("edge", "or event: exactly one of them is needed").into()),
         };
-        let what = edge.to_string();
-        self.try_edit(&who, &key, ("model.approve", &what), |model, now| model.approve(&key, &edge, now).map(|_| ()))
-            .await
+        let deed = Deed { edge: edge.to_string(), ..deed("model.approve", reason)? };
+        self.try_edit(&who, &key, deed, |model, now| model.approve(&key, &edge, now).map(|_| ())).await
     }
 
     async fn forget_edge(&self, request: Request<v1::ForgetEdgeRequest>) -> Answer {
         let who = caller(&request);
-        let v1::ForgetEdgeRequest { service: name, edge: written } = request.into_inner();
+        let v1::ForgetEdgeRequest { service: name, edge: written, reason } = request.into_inner();
         let (key, edge) = {
             let state = self.0.state();
             let key = service(&state, "service", &name)?;
@@ -97,45 +107,59 @@ impl ModelService for Api {
             let edge = edge(&state, &key, &written)?;
             (key, edge)
         };
-        let what = edge.to_string();
-        self.try_edit(&who, &key, ("model.forget", &what), |model, _| model.forget(&edge)).await
+        let deed = Deed { edge: edge.to_string(), ..deed("model.forget", reason)? };
+        self.try_edit(&who, &key, deed, |model, _| model.forget(&edge)).await
     }
 
     async fn set_anomaly_effect(&self, request: Request<v1::SetAnomalyEffectRequest>) -> Answer {
         let who = caller(&request);
-        let v1::SetAnomalyEffectRequest { service, effect } = request.into_inner();
+        let v1::SetAnomalyEffectRequest { service, effect, reason } = request.into_inner();
         let effect = match effect.as_str() {
             "" => None,
             "alert" => Some(Effect::Alert),
             "prevent" => Some(Effect::Prevent),
             _ => return Err(ConvertError::new("effect", "is none of: alert, prevent, or nothing").into()),
         };
-        self.edit(&who, &service, "model.effect", |model, _| model.set_effect(effect)).await
+        self.edit(&who, &service, deed("model.effect", reason)?, |model, _| model.set_effect(effect)).await
     }
 }
 
 type Answer = Result<Response<v1::Model>, Status>;
 
+/// What is done and why, to a model as a whole.
+fn deed(action: &'static str, reason: String) -> Result<Deed, Status> {
+    Ok(Deed { action, edge: String::new(), why: text("reason", reason)? })
+}
+
 impl Api {
-    async fn edit(&self, who: &Caller, name: &str, action: &str, change: impl FnOnce(&mut Model, Timestamp)) -> Answer {
+    async fn edit(&self, who: &Caller, name: &str, deed: Deed, change: impl FnOnce(&mut Model, Timestamp)) -> Answer {
         let key = service(&self.0.state(), "service", name)?;
         let change = |model: &mut Model, now| {
             change(model, now);
             Ok(())
         };
-        self.try_edit(who, &key, (action, ""), change).await
+        self.try_edit(who, &key, deed, change).await
     }
 
     async fn try_edit(
         &self,
         who: &Caller,
         key: &ServiceKey,
-        what: (&str, &str),
+        deed: Deed,
         change: impl FnOnce(&mut Model, Timestamp) -> Result<(), Refusal>,
     ) -> Answer {
-        let model = self.0.edit_model(who, key, what, change).await?;
+        let model = self.0.edit_model(who, key, deed, change).await?;
         let effect = self.0.state().policy.anomaly_effect;
-        Ok(Response::new(whole(key, &model, effect)))
+        self.whole(key, &model, effect).await
+    }
+
+    /// A model with its edges and what was decided about it.
+    async fn whole(&self, key: &ServiceKey, model: &Model, effect: Effect) -> Answer {
+        let query =
+            AuditQuery { action: Some("model".to_owned()), subject: Some(key.to_string()), ..AuditQuery::default() };
+        let decided = self.0.aside(move |controller| controller.store.audit(&query, MOST_DECISIONS).map_err(refuse));
+        let decisions = decided.await?.into_iter().map(decision).collect();
+        Ok(Response::new(v1::Model { decisions, ..whole(key, model, effect) }))
     }
 
     /// The edge that an event is about, as a service's model would have it: never wider than its addresses' buckets.
@@ -159,6 +183,27 @@ impl Api {
             )));
         }
         Ok(edge)
+    }
+}
+
+/// An entry of the record of changes, as the model's history.
+fn decision(AuditRow { id, entry, .. }: AuditRow) -> v1::ModelDecision {
+    let read = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_default();
+    let (before, after) = (read(&entry.before), read(&entry.after));
+    let text = |of: &Value, name: &str| of[name].as_str().unwrap_or_default().to_owned();
+    let edges = |of: &Value| of["edges"].as_u64().and_then(|edges| u32::try_from(edges).ok()).unwrap_or_default();
+    v1::ModelDecision {
+        at: time_text(entry.at),
+        action: entry.action.strip_prefix("model.").unwrap_or(&entry.action).to_owned(),
+        edge: text(&after, EDGE),
+        reason: text(&after, WHY),
+        phase_before: text(&before, "phase"),
+        phase: text(&after, "phase"),
+        edges_before: edges(&before),
+        edges: edges(&after),
+        anomaly_effect: text(&after, "anomaly_effect"),
+        audit_id: id,
+        who: entry.actor,
     }
 }
 
@@ -188,6 +233,7 @@ fn message(key: &ServiceKey, model: &Model, effect: Effect) -> v1::Model {
     let observed = Duration::from_secs(model.observed_ms / 1000);
     v1::Model {
         service: key.to_string(),
+        decisions: Vec::new(),
         phase: model.phase.to_string(),
         since: time_text(model.since),
         observed: duration_text(observed),

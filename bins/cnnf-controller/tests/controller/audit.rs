@@ -141,7 +141,10 @@ async fn every_change_is_recorded_with_who_from_where_before_and_after() {
     let request = v1::SetServiceModeRequest { service: "unit:a".to_owned(), mode: "observe".to_owned() };
     topology.set_service_mode(request).await.expect("set");
     let mut models = ModelServiceClient::new(admin.clone());
-    models.activate_model(v1::ActivateModelRequest { service: "unit:a".to_owned() }).await.expect("active");
+    models
+        .activate_model(v1::ActivateModelRequest { service: "unit:a".to_owned(), ..Default::default() })
+        .await
+        .expect("active");
     let mut events = EventServiceClient::new(admin.clone());
     let none = v1::AcknowledgeEventRequest { id: 999, note: String::new() };
     assert_eq!(events.acknowledge_event(none).await.expect_err("none").code(), Code::NotFound);

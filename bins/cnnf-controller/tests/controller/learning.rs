@@ -54,7 +54,7 @@ async fn learning_can_be_ended() {
     stream.deliver(1, inventory("10.9.0.1", &[("unit:client", 0)])).await;
     stream.deliver(2, flow("unit:client", "10.9.0.1", "10.9.0.2", 80)).await;
     let mut client = ModelServiceClient::new(place.admin().await);
-    let request = |service: &str| v1::ActivateModelRequest { service: service.to_owned() };
+    let request = |service: &str| v1::ActivateModelRequest { service: service.to_owned(), ..Default::default() };
     assert_eq!(client.activate_model(request("client")).await.expect("active").into_inner().phase, "active");
     stream.policy_with(|policy| judges(policy, "alert")).await;
     let missing = client.activate_model(request("unit:none")).await.expect_err("none");
@@ -85,18 +85,21 @@ async fn what_is_decided_about_a_model_reaches_the_host_and_outlives_a_restart()
     stream.deliver(2, flow("unit:client", "10.9.0.1", "10.9.0.2", 80)).await;
     let mut client = ModelServiceClient::new(place.admin().await);
     let service = || "client".to_owned();
-    client.activate_model(v1::ActivateModelRequest { service: service() }).await.expect("active");
+    client
+        .activate_model(v1::ActivateModelRequest { service: service(), reason: "known since 2019".into() })
+        .await
+        .expect("active");
     stream.policy_with(|policy| allows(policy, "10.9.0.2", 80) && judges(policy, "alert")).await;
 
-    let approve = |edge, event| v1::ApproveEdgeRequest { service: service(), edge, event };
+    let approve = |edge, event| v1::ApproveEdgeRequest { service: service(), edge, event, reason: "OPS-7".into() };
     let model = client.approve_edge(approve(written("to", "10.9.0.3", "tcp/dynamic"), 0)).await.expect("approved");
     let origins: Vec<String> = model.into_inner().edges.into_iter().map(|edge| edge.origin).collect();
     assert_eq!(origins, ["learned", "approved"]);
     stream.policy_with(|policy| allows(policy, "10.9.0.3", 0)).await;
-    let forget = |edge| v1::ForgetEdgeRequest { service: service(), edge };
+    let forget = |edge| v1::ForgetEdgeRequest { service: service(), edge, ..Default::default() };
     client.forget_edge(forget(written("to", "10.9.0.2", "tcp/80"))).await.expect("forgotten");
     stream.policy_with(|policy| !allows(policy, "10.9.0.2", 80) && allows(policy, "10.9.0.3", 0)).await;
-    let effect = v1::SetAnomalyEffectRequest { service: service(), effect: "prevent".into() };
+    let effect = v1::SetAnomalyEffectRequest { service: service(), effect: "prevent".into(), ..Default::default() };
     client.set_anomaly_effect(effect).await.expect("set");
     stream.policy_with(|policy| judges(policy, "prevent")).await;
 
@@ -114,10 +117,10 @@ async fn what_is_decided_about_a_model_reaches_the_host_and_outlives_a_restart()
     }
     let again = client.forget_edge(forget(written("to", "10.9.0.2", "tcp/80"))).await.expect_err("gone");
     assert_eq!(again.code(), Code::NotFound);
-    let stop = v1::StopLearningRequest { service: service() };
+    let stop = v1::StopLearningRequest { service: service(), ..Default::default() };
     let not_by_hand = client.stop_learning(stop.clone()).await.expect_err("not begun");
     assert_eq!(not_by_hand.code(), Code::FailedPrecondition);
-    client.start_learning(v1::StartLearningRequest { service: service() }).await.expect("begun");
+    client.start_learning(v1::StartLearningRequest { service: service(), ..Default::default() }).await.expect("begun");
 
     drop(stream);
     place.kill();
@@ -127,11 +130,37 @@ async fn what_is_decided_about_a_model_reaches_the_host_and_outlives_a_restart()
     assert_eq!((known.anomaly_effect.as_str(), known.edges[0].origin.as_str()), ("prevent", "approved"));
     let mut client = ModelServiceClient::new(place.admin().await);
     assert_eq!(client.stop_learning(stop).await.expect("ended").into_inner().phase, "dry_run");
-    let relearn = v1::RelearnModelRequest { service: service() };
+    let relearn = v1::RelearnModelRequest { service: service(), ..Default::default() };
     let relearnt = client.relearn_model(relearn).await.expect("relearn").into_inner();
     assert_eq!((relearnt.phase.as_str(), relearnt.edge_count), ("learning", 1));
-    let reset = client.reset_model(v1::ResetModelRequest { service: service() }).await.expect("reset").into_inner();
+    let reset = client
+        .reset_model(v1::ResetModelRequest { service: service(), ..Default::default() })
+        .await
+        .expect("reset")
+        .into_inner();
     assert_eq!((reset.phase.as_str(), reset.edge_count, reset.expected_events), ("learning", 0, None));
+
+    let history = model_of(&place).await.decisions;
+    assert_eq!(history, reset.decisions, "the same wherever one model is shown");
+    let short: Vec<_> = history.iter().map(|one| format!("{} {} {}", one.action, one.edge, one.reason)).collect();
+    let edge = |peer: &str, port: &str| format!("unit:client → {peer} {port}");
+    let told = [
+        "reset  ".to_owned(),
+        "relearn  ".to_owned(),
+        "learn_stop  ".to_owned(),
+        "learn_start  ".to_owned(),
+        "effect  ".to_owned(),
+        format!("forget {} ", edge("10.9.0.2", "tcp/80")),
+        format!("approve {} OPS-7", edge("10.9.0.3", "tcp/dynamic")),
+        "activate  known since 2019".to_owned(),
+    ];
+    assert_eq!(short, told, "newest first; what was refused is not there");
+    let (first, last) = (&history[7], &history[0]);
+    assert_eq!((first.phase_before.as_str(), first.phase.as_str(), first.edges), ("learning", "active", 1));
+    assert_eq!((last.edges_before, last.edges, history[4].anomaly_effect.as_str()), (1, 0, "prevent"));
+    assert!(history.iter().all(|one| !one.who.is_empty() && !one.at.is_empty() && one.audit_id > 0));
+    let too_long = v1::RelearnModelRequest { service: service(), reason: "x".repeat(5_000) };
+    assert_eq!(client.relearn_model(too_long).await.expect_err("too long").code(), Code::InvalidArgument);
 }
 
 async fn model_of(place: &Place) -> v1::Model {

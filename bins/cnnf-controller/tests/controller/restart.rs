@@ -85,7 +85,7 @@ async fn a_kill_loses_nothing() {
     stream.deliver(1, inventory("10.9.0.1", &[("unit:client", 0)])).await;
     stream.deliver(2, flow("unit:client", "10.9.0.1", "10.9.0.2", 80)).await;
     stream.deliver(3, event(3)).await;
-    let activate = v1::ActivateModelRequest { service: "client".to_owned() };
+    let activate = v1::ActivateModelRequest { service: "client".to_owned(), ..Default::default() };
     ModelServiceClient::new(place.admin().await).activate_model(activate).await.expect("active");
     let last = stream.policy_with(|policy| policy.egress.iter().any(|entry| entry.model == "unit:client")).await;
     let mut before = picture(&place).await;

@@ -3,6 +3,7 @@
 use clap::Subcommand;
 use cnnf_rpc::v1;
 
+use super::rules::Reason;
 use super::{Asker, heading, page, peer, port};
 use crate::context::request;
 use crate::failure::Failure;
@@ -34,6 +35,8 @@ pub(super) enum Models {
     Relearn {
         /// The service's key or short name.
         service: String,
+        #[command(flatten)]
+        reason: Reason,
     },
     /// Forget everything, and learn anew.
     Reset {
@@ -42,6 +45,8 @@ pub(super) enum Models {
         /// Do not ask.
         #[arg(long)]
         yes: bool,
+        #[command(flatten)]
+        reason: Reason,
     },
     /// Learn by hand, without a limit of time.
     #[command(subcommand)]
@@ -57,6 +62,8 @@ pub(super) enum Models {
         /// The edge of this event instead: its number.
         #[arg(long, value_name = "ID", conflicts_with = "edge", value_parser = clap::value_parser!(u64).range(1..))]
         event: Option<u64>,
+        #[command(flatten)]
+        reason: Reason,
     },
     /// Remove an edge from a model: an anomaly once it is active; before, it is learned again when it is seen again.
     #[command(after_long_help = EDGE_HELP, after_help = EDGE_HELP)]
@@ -69,11 +76,15 @@ pub(super) enum Models {
         /// Do not ask.
         #[arg(long)]
         yes: bool,
+        #[command(flatten)]
+        reason: Reason,
     },
     /// End learning now: from then on an edge outside the model is an anomaly.
     Activate {
         /// The service's key or short name.
         service: String,
+        #[command(flatten)]
+        reason: Reason,
     },
     /// Say what an anomaly of this service does.
     Effect {
@@ -81,6 +92,8 @@ pub(super) enum Models {
         service: String,
         /// What it does.
         effect: AnomalyEffect,
+        #[command(flatten)]
+        reason: Reason,
     },
 }
 
@@ -90,11 +103,15 @@ pub(super) enum Learn {
     Start {
         /// The service's key or short name.
         service: String,
+        #[command(flatten)]
+        reason: Reason,
     },
     /// End what 'learn start' began: the dry run follows.
     Stop {
         /// The service's key or short name.
         service: String,
+        #[command(flatten)]
+        reason: Reason,
     },
 }
 
@@ -159,59 +176,60 @@ impl Models {
                 let model = session.answer(session.models().get_model(request(ask))).await?;
                 out.show(&model, || show(&model, out))
             }
-            Self::Relearn { service } => {
+            Self::Relearn { service, reason } => {
                 let session = asker.connect().await?;
-                let ask = v1::RelearnModelRequest { service };
+                let ask = v1::RelearnModelRequest { service, reason: reason.text() };
                 let model = session.answer(session.models().relearn_model(request(ask))).await?;
                 out.done(&model, || format!("{}, and forgets nothing", phase(&model)))
             }
-            Self::Reset { service, yes } => {
+            Self::Reset { service, yes, reason } => {
                 confirm(&format!("forget all that the model of '{}' knows", printable(&service)), yes)?;
                 let session = asker.connect().await?;
-                let ask = v1::ResetModelRequest { service };
+                let ask = v1::ResetModelRequest { service, reason: reason.text() };
                 let model = session.answer(session.models().reset_model(request(ask))).await?;
                 out.done(&model, || format!("{}, and knows nothing", phase(&model)))
             }
-            Self::Learn(Learn::Start { service }) => {
+            Self::Learn(Learn::Start { service, reason }) => {
                 let session = asker.connect().await?;
-                let ask = v1::StartLearningRequest { service };
+                let ask = v1::StartLearningRequest { service, reason: reason.text() };
                 let model = session.answer(session.models().start_learning(request(ask))).await?;
                 out.done(&model, || format!("{}, until 'models learn stop'", phase(&model)))
             }
-            Self::Learn(Learn::Stop { service }) => {
+            Self::Learn(Learn::Stop { service, reason }) => {
                 let session = asker.connect().await?;
-                let ask = v1::StopLearningRequest { service };
+                let ask = v1::StopLearningRequest { service, reason: reason.text() };
                 let model = session.answer(session.models().stop_learning(request(ask))).await?;
                 out.done(&model, || phase(&model))
             }
-            Self::Approve { service, edge: words, event } => {
+            Self::Approve { service, edge: words, event, reason } => {
                 let written = if event.is_some() { None } else { Some(edge(&words)?) };
                 let session = asker.connect().await?;
-                let ask = v1::ApproveEdgeRequest { service, edge: written, event: event.unwrap_or(0) };
+                let ask =
+                    v1::ApproveEdgeRequest { service, edge: written, event: event.unwrap_or(0), reason: reason.text() };
                 let model = session.answer(session.models().approve_edge(request(ask))).await?;
                 out.done(&model, || format!("the edge is approved: {}", knows(&model)))
             }
-            Self::Forget { service, edge: words, yes } => {
+            Self::Forget { service, edge: words, yes, reason } => {
                 let written = edge(&words)?;
                 let text = format!("{} {} {}", written.direction, written.peer, written.port);
                 confirm(&format!("forget the edge '{}' of '{}'", printable(&text), printable(&service)), yes)?;
                 let session = asker.connect().await?;
-                let ask = v1::ForgetEdgeRequest { service, edge: Some(written) };
+                let ask = v1::ForgetEdgeRequest { service, edge: Some(written), reason: reason.text() };
                 let model = session.answer(session.models().forget_edge(request(ask))).await?;
                 out.done(&model, || format!("the edge is forgotten: {}", knows(&model)))
             }
-            Self::Activate { service } => {
+            Self::Activate { service, reason } => {
                 let session = asker.connect().await?;
-                let ask = v1::ActivateModelRequest { service };
+                let ask = v1::ActivateModelRequest { service, reason: reason.text() };
                 let model = session.answer(session.models().activate_model(request(ask))).await?;
                 out.done(&model, || {
                     let (service, phase) = (printable(&model.service), printable(&model.phase));
                     format!("the model of {service} is {phase}: what it does not know is {}", what_happens(&model))
                 })
             }
-            Self::Effect { service, effect } => {
+            Self::Effect { service, effect, reason } => {
                 let session = asker.connect().await?;
-                let ask = v1::SetAnomalyEffectRequest { service, effect: effect.word() };
+                let ask = v1::SetAnomalyEffectRequest { service, effect: effect.word(), reason: reason.text() };
                 let model = session.answer(session.models().set_anomaly_effect(request(ask))).await?;
                 out.done(&model, || {
                     format!("what the model of {} does not know is {}", printable(&model.service), what_happens(&model))
@@ -317,5 +335,28 @@ fn show(model: &v1::Model, out: &Output) -> String {
             Cell::from(origin(&learned.origin)),
         ]);
     }
-    sheet.render() + "\n" + &heading("edges", &edges.render())
+    let edges = heading("edges", &edges.render());
+    if model.decisions.is_empty() {
+        return sheet.render() + "\n" + &edges;
+    }
+    let mut decisions = Sheet::new(out, &["AT", "WHO", "WHAT", "PHASE", "EDGES", "WHY"]);
+    for one in &model.decisions {
+        let what = match (one.action.as_str(), one.edge.as_str()) {
+            ("effect", _) if one.anomaly_effect.is_empty() => "effect default".to_owned(),
+            ("effect", _) => format!("effect {}", one.anomaly_effect),
+            (action, "") => action.replace('_', " "),
+            (action, edge) => format!("{action} {edge}"),
+        };
+        let from_to =
+            |before: String, after: String| if before == after { after } else { format!("{before} → {after}") };
+        decisions.row(vec![
+            Cell::from(&one.at),
+            Cell::from(&one.who),
+            Cell::from(what),
+            Cell::from(from_to(one.phase_before.clone(), one.phase.clone())),
+            Cell::from(from_to(one.edges_before.to_string(), one.edges.to_string())),
+            Cell::from(&one.reason),
+        ]);
+    }
+    sheet.render() + "\n" + &edges + "\n" + &heading("decisions", &decisions.render())
 }

@@ -51,7 +51,7 @@ golden! {
     rules: "rules list", "rules show 2";
     models: "models list", "models show nginx", "models activate nginx";
     decided_models: "models relearn nginx", "models reset nginx --yes", "models learn start nginx", "models learn stop nginx",
-        "models approve nginx to unit:postgresql tcp/5432", "models approve nginx --event 12",
+        "models approve nginx to unit:postgresql tcp/5432", "models approve nginx --event 12 -m OPS-7",
         "models forget nginx from 10.0.0.0/8 tcp/443 --yes", "models effect nginx prevent", "models effect nginx default";
     events: "events list", "events show 12", "events show 10";
     acknowledged_events: "events ack 10 --note seen", "events ack 12";

@@ -229,6 +229,32 @@ pub(crate) fn models() -> Vec<Model> {
             edges: vec![edge, transfer],
             expected_events: Some(1.25),
             exposed: "19h 12m".into(),
+            decisions: vec![
+                ModelDecision {
+                    at: "2026-11-24T06:20:00Z".into(),
+                    who: "jo".into(),
+                    action: "effect".into(),
+                    phase_before: "active".into(),
+                    phase: "active".into(),
+                    edges_before: 2,
+                    edges: 2,
+                    audit_id: 9,
+                    ..ModelDecision::default()
+                },
+                ModelDecision {
+                    at: "2026-11-24T06:10:00Z".into(),
+                    who: "ann".into(),
+                    action: "approve".into(),
+                    edge: "unit:nginx → 192.0.2.0/24 tcp/dynamic".into(),
+                    reason: "OPS-7: backups\u{1b}[2J".into(),
+                    phase_before: "dry_run".into(),
+                    phase: "active".into(),
+                    edges_before: 1,
+                    edges: 2,
+                    audit_id: 7,
+                    ..ModelDecision::default()
+                },
+            ],
             ..Model::default()
         },
         Model {

@@ -415,7 +415,7 @@ impl ModelService for Controller {
     }
 
     async fn set_anomaly_effect(&self, request: Request<SetAnomalyEffectRequest>) -> Answer<Model> {
-        let SetAnomalyEffectRequest { service, effect } = self.admit(request)?;
+        let SetAnomalyEffectRequest { service, effect, .. } = self.admit(request)?;
         Ok(Response::new(Model { service: named(&service)?, anomaly_effect: effect, ..Model::default() }))
     }
 
