@@ -157,6 +157,13 @@ impl Bed {
         if matches!(signal, Signal::SIGKILL | Signal::SIGTERM) {
             child.wait().expect("wait");
             self.defender = None;
+        } else if signal == Signal::SIGSTOP {
+            // one thread takes the signal and stops the others: until it has a processor they run on
+            let start = Instant::now();
+            while !is_stopped(child.id()) {
+                assert!(start.elapsed() < Duration::from_secs(10), "the defender does not stop");
+                std::thread::sleep(Duration::from_millis(1));
+            }
         }
     }
 
@@ -272,6 +279,15 @@ fn remove(group: &Path) {
         }
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// Whether every thread of a process is stopped: `T` in its `stat`, see proc(5).
+fn is_stopped(pid: u32) -> bool {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("a running process");
+    tasks.flatten().all(|task| {
+        let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+        stat.rsplit_once(')').is_none_or(|(_, state)| state.starts_with(" T"))
+    })
 }
 
 fn children_of(process: &Child) -> Vec<i32> {
