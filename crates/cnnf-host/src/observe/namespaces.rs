@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cnnf_core::directory::Endpoint;
 use cnnf_core::id::ServiceKey;
@@ -26,6 +27,8 @@ use super::{addresses, listeners};
 const NAMESPACES_MAX: usize = 256;
 /// Services of one that are told of, at most; the rest is counted.
 const SERVICES_MAX: usize = 16;
+/// How long processes may be asked for one socket in another namespace: no packet waits for it.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Processes of which it is found out in one look whose they are, at most: one of a service's group, each of a group of programs.
 const ASKED_MAX: usize = 2048;
 /// How much of a list of interfaces is read, in bytes.
@@ -119,7 +122,7 @@ impl Namespace {
         let inside = move || {
             setns(namespace, CloneFlags::CLONE_NEWNET)?;
             let own = addresses::read()?.own;
-            let mut owners = Owners::open(units, containers)?;
+            let mut owners = Owners::open(units, containers)?.with_patience(PATIENCE);
             owners.name_by(naming);
             let mut diag = SockDiag::open().map_err(io::Error::other)?;
             let found = listeners::read(&mut diag, &mut owners).map_err(io::Error::other)?;
