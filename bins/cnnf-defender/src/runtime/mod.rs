@@ -53,8 +53,10 @@ const CHECK: Duration = Duration::from_millis(50);
 const COUNT: Duration = Duration::from_secs(2);
 /// How often connections are listed, for the bytes of those that live long: at least after this time,
 const LIST: Duration = Duration::from_secs(5);
-/// and so that a list takes at most one part in so many of the time.
-const LIST_SHARE: u32 = 50;
+/// so that a list takes at most one part in so many of the time,
+const LIST_SHARE: u32 = 400;
+/// but no later than this, whatever it takes.
+const LIST_LATEST: Duration = Duration::from_mins(2);
 /// How often the service manager is told that we live.
 const ALIVE: Duration = Duration::from_secs(1);
 /// Under which name the service manager keeps the socket of the table.
@@ -326,7 +328,7 @@ impl Main {
                 let began = Instant::now();
                 self.carry_out(vec![Effect::Dump]);
                 listed = Instant::now();
-                list_after = LIST.max(began.elapsed() * LIST_SHARE);
+                list_after = (began.elapsed() * LIST_SHARE).clamp(LIST, LIST_LATEST);
             }
             if told.is_none_or(|at: Instant| at.elapsed() >= ALIVE) {
                 told = Some(Instant::now());

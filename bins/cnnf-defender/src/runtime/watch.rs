@@ -35,10 +35,12 @@ const WALK: Duration = Duration::from_secs(10);
 const ASK: Duration = Duration::from_secs(60);
 /// A look takes at most one part in so many of the time, so a host with very many sockets is looked at more rarely.
 const SCAN_SHARE: u32 = 100;
+/// Asking processes who holds one listener that no control group decides takes at most one part in so many of the time.
+const ASK_SHARE: u32 = 400;
 /// How long connections gather before they are read: nothing waits for them, and a wake-up for each costs more than reading it.
-const GATHER: Duration = Duration::from_millis(10);
+const GATHER: Duration = Duration::from_millis(25);
 /// So many at once are not waited for: the kernel's buffer must not overflow.
-const MANY: usize = 128;
+const MANY: usize = 256;
 /// How long processes may be asked for one socket where no packet waits.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 /// How often listeners and addresses are read.
@@ -268,7 +270,7 @@ fn watch_listeners(to: &Handles, nudged: &Receiver<Duration>) {
         tracing::error!("no socket look-ups: endpoints of services are not known");
         return;
     };
-    let mut owners = owners.with_patience(PATIENCE);
+    let mut owners = owners.with_patience(PATIENCE).with_share(ASK_SHARE);
     let mut before = (None, None);
     loop {
         let began = Instant::now();

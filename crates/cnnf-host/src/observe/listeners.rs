@@ -1,6 +1,6 @@
 //! Where services can be reached.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::RangeInclusive;
 
 use cnnf_core::directory::Endpoint;
@@ -75,14 +75,20 @@ pub fn read(diag: &mut SockDiag, owners: &mut Owners) -> Result<Listeners, cnnf_
             }
         })?;
     }
+    // many sockets are of few groups, and each of these is asked once a look
+    let mut decided = HashMap::new();
     let mut found = Listeners::default();
     for (endpoint, sock) in sockets {
-        let owner = owners.of_socket(endpoint.protocol, &sock);
-        if owner.natural.is_named() {
-            found.ports.entry((endpoint.protocol, endpoint.port)).or_default().insert(owner.natural);
+        let by_group = decided.entry(sock.cgroup_id).or_insert_with(|| owners.decided_by_group(&sock));
+        let (key, natural) = by_group.clone().unwrap_or_else(|| {
+            let answer = owners.of_socket(endpoint.protocol, &sock);
+            (answer.key, answer.natural)
+        });
+        if natural.is_named() {
+            found.ports.entry((endpoint.protocol, endpoint.port)).or_default().insert(natural);
         }
-        if owner.key.is_named() {
-            found.services.entry(owner.key).or_default().insert(endpoint);
+        if key.is_named() {
+            found.services.entry(key).or_default().insert(endpoint);
         }
     }
     Ok(found)

@@ -59,11 +59,10 @@ impl Process {
         OpenProcess::open(self.pid).and_then(|process| process.start()) == Some(self.start)
     }
 
-    /// Whether this very process has a socket of this inode open now.
+    /// Whether this very process has a socket of this inode open now, and is what it was when it was read: it may run another program since.
     #[must_use]
     pub fn still_holds(&self, inode: u32) -> bool {
-        let Some(process) = OpenProcess::open(self.pid) else { return false };
-        process.holds(inode) == Some(true) && process.start() == Some(self.start)
+        Self::read_holder(self.pid, inode).as_ref() == Some(self)
     }
 
     /// What it is called; `service` is what its group decides without an operator's definitions.
@@ -184,6 +183,7 @@ mod tests {
         let inode = u32::try_from(inode).expect("a socket's inode has 32 bits");
         assert!(me.still_holds(inode));
         assert!(!Process { start: me.start + 1, ..me.clone() }.still_holds(inode), "another process of the same id");
+        assert!(!Process { exe: "/bin/before".into(), ..me.clone() }.still_holds(inode), "it runs another program");
         assert_eq!(Process::read_holder(me.pid, inode), Some(me.clone()));
         drop(socket);
         assert!(!me.still_holds(inode));

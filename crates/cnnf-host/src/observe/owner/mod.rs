@@ -31,7 +31,7 @@ use known::Known;
 const PATIENCE: Duration = Duration::from_millis(40);
 /// The interface of a host's connections to itself: `lo` is the first of every network namespace.
 const LOOPBACK: u32 = 1;
-/// How long it is remembered who holds a socket that only a look at many processes tells.
+/// How long it is remembered who holds a socket that only a look at many processes tells, at least.
 const REMEMBERED: Duration = Duration::from_secs(1);
 /// Sockets that are remembered, at most.
 const REMEMBERED_MAX: usize = 256;
@@ -53,10 +53,12 @@ pub struct Answer {
     pub missing: String,
 }
 
-/// An answer that holds for a while, as long as this process has the socket.
+/// An answer that holds for a while, as long as this process has the socket and is what it was.
 #[derive(Debug)]
 struct Remembered {
     at: Instant,
+    /// How long it took to find.
+    took: Duration,
     holder: Process,
     answer: Answer,
 }
@@ -71,6 +73,8 @@ pub struct Owners {
     containers: Arc<Containers>,
     naming: Arc<Naming>,
     patience: Duration,
+    /// Finding the holder of one socket again and again takes at most one part in so many of the time; 0 without that bound.
+    share: u32,
     /// By socket cookie.
     remembered: HashMap<u64, Remembered>,
 }
@@ -85,7 +89,17 @@ impl Owners {
         let root = cgroups::mount_point(&mountinfo);
         let diag = SockDiag::open().map_err(io::Error::other)?;
         let (groups, known, naming) = (Groups::new(root), Known::default(), Arc::default());
-        Ok(Self { diag, groups, known, units, containers, naming, patience: PATIENCE, remembered: HashMap::new() })
+        Ok(Self {
+            diag,
+            groups,
+            known,
+            units,
+            containers,
+            naming,
+            patience: PATIENCE,
+            share: 0,
+            remembered: HashMap::new(),
+        })
     }
 
     /// Names by these definitions from now on.
@@ -100,6 +114,14 @@ impl Owners {
     #[must_use]
     pub fn with_patience(self, patience: Duration) -> Self {
         Self { patience, ..self }
+    }
+
+    /// For one who looks at the same sockets again and again, and for whom no packet waits: what it took long to find is remembered so long
+    /// that finding it anew takes at most one part in `share` of the time. Meanwhile its holder is asked each time whether it still has
+    /// the socket; that another process has it as well is noticed later.
+    #[must_use]
+    pub fn with_share(self, share: u32) -> Self {
+        Self { share, ..self }
     }
 
     /// The owner of the local socket of a connection. Only packets that have one are asked for: if it is not there any more its owner is
@@ -147,6 +169,13 @@ impl Owners {
         self.diag.find(kind, local, remote, ifindex).map_err(|error| error.to_string())
     }
 
+    /// The service that a socket's control group decides, and what it is called without an operator's definitions: all sockets of the group
+    /// are its. `None` where processes have to be asked, or the group is gone.
+    pub fn decided_by_group(&mut self, sock: &Sock) -> Option<(ServiceKey, ServiceKey)> {
+        let path = self.group(sock)?;
+        self.of_group(&path)
+    }
+
     /// The owner of a socket.
     pub fn of_socket(&mut self, protocol: Protocol, sock: &Sock) -> Answer {
         let path = self.group(sock);
@@ -156,11 +185,12 @@ impl Owners {
             return Answer { key, natural, cgroup: path.clone(), holder: None, asked: false, missing: String::new() };
         }
         if let Some(known) = self.remembered.get(&sock.cookie)
-            && known.at.elapsed() < REMEMBERED
+            && known.at.elapsed() < REMEMBERED.max(known.took.saturating_mul(self.share))
             && known.holder.still_holds(sock.inode)
         {
             return known.answer.clone();
         }
+        let began = Instant::now();
         let by_manager = path.as_deref().is_none_or(|path| passed_on(path).is_some());
         let found = if by_manager { self.of_socket_unit(protocol, sock, path.clone()) } else { None };
         let (answer, holder) = found.unwrap_or_else(|| match path {
@@ -175,7 +205,8 @@ impl Owners {
             if self.remembered.len() >= REMEMBERED_MAX {
                 self.remembered.clear();
             }
-            self.remembered.insert(sock.cookie, Remembered { at: Instant::now(), holder, answer: answer.clone() });
+            let (at, answer) = (Instant::now(), answer.clone());
+            self.remembered.insert(sock.cookie, Remembered { at, took: at - began, holder, answer });
         }
         answer
     }

@@ -51,3 +51,26 @@ fn root_no_packet_waits_for_more_processes_than_can_be_asked() {
         assert!(evidence.pid == 0 && evidence.missing.contains("in time"), "{evidence:?}");
     });
 }
+
+#[test]
+fn root_what_took_long_to_find_is_remembered_while_its_holder_is_what_it_was() {
+    in_namespace(|| {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("bind");
+        let (local, remote) = (socket.local_addr().expect("address"), "127.0.0.1:9".parse().expect("address"));
+        let mut looking = owners().with_share(400);
+        let sock = looking.socket(Protocol::Udp, local, remote, 0).expect("a look-up").expect("a socket");
+        let me = Process::read(std::process::id()).expect("this process");
+        let is_asked = |owners: &mut Owners, took, holder: &Process| {
+            let answer = unknown("found five seconds ago".into());
+            let (at, holder) = (Instant::now() - Duration::from_secs(5), holder.clone());
+            owners.remembered.insert(sock.cookie, Remembered { at, took, holder, answer: answer.clone() });
+            owners.of_socket(Protocol::Udp, &sock) != answer
+        };
+        let long = Duration::from_millis(100);
+        assert!(!is_asked(&mut looking, long, &me), "it may be asked for each 40 s");
+        assert!(is_asked(&mut looking, Duration::from_millis(1), &me), "it may be asked for each 0.4 s");
+        let another = Process { exe: "/bin/another".into(), ..me.clone() };
+        assert!(is_asked(&mut looking, long, &another), "the process runs another program");
+        assert!(is_asked(&mut owners(), long, &me), "a packet waits");
+    });
+}
