@@ -99,7 +99,9 @@ event_of() {
 install_controller() {
     cp "$packages"/*-1_amd64.deb "$world/hosts/ctl/"
     sh_on ctl 'apt-get install -y /run/lab/cnnf-controller_*.deb /run/lab/cnnfctl_*.deb' >/dev/null 2>&1
-    sh_on ctl "cnnf-controller init --data-dir /var/lib/cnnf-controller --name ctl --name 10.86.0.1 && systemctl start cnnf-controller" >/dev/null
+    sh_on ctl "cnnf-controller init --data-dir /var/lib/cnnf-controller --name ctl --name 10.86.0.1 && systemctl start cnnf-controller" >/dev/null && return
+    sh_on ctl 'journalctl -q --no-pager -u cnnf-controller | tail -n 5'
+    return 1
 }
 # count: says how many checks passed and failed, and fails if one did
 count() {
