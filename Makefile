@@ -21,7 +21,7 @@ UI_SOURCES := $(shell find ui proto \( -path ui/node_modules -o -path ui/.node -
 # A tree of its own, as firewalld runs where it is installed.
 FIREWALLD_BED := $(or $(CNNF_BEDS),/var/cache/cnnf-lab)/firewalld
 
-.PHONY: help deps ui tools build fmt lint deny check test test-ui screenshots fuzz demo soak bench units package-tools packages test-packages \
+.PHONY: help deps ui tools build fmt lint deny check test test-ui screenshots fuzz demo soak bench units arm64 package-tools packages test-packages test-memory \
         test-vm beds lab clean
 
 help: ## list the targets
@@ -100,6 +100,13 @@ units: ## what systemd thinks of the units, without starting them
 		systemd-analyze security --offline=yes --no-pager --threshold=$${unit#*:} $${unit%:*}.service | tail -1; \
 	done
 
+# It is not linked, so the libraries of this machine do.
+arm64: ui ## check the programs for 64-bit ARM; left out, and said, where Rust's target or a C compiler for it cannot be had
+	@if timeout 120 rustup target add aarch64-unknown-linux-gnu >/dev/null 2>&1 && packaging/install-deps gcc-aarch64-linux-gnu libc6-dev-arm64-cross; then \
+		CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc PKG_CONFIG_ALLOW_CROSS=1 \
+			cargo check --locked --target aarch64-unknown-linux-gnu -p cnnf-defender -p cnnf-controller -p cnnfctl; \
+	else echo 'left out: no target aarch64-unknown-linux-gnu, or no compiler for it'; fi
+
 package-tools: deps ui # what packs and looks at packages; building the packers takes some ten minutes, once
 	@packaging/install-deps jq lintian rpm rpmlint
 	@command -v cargo-deb >/dev/null || cargo install --locked cargo-deb --version $(DEB_VERSION)
@@ -108,13 +115,16 @@ package-tools: deps ui # what packs and looks at packages; building the packers 
 packages: package-tools ## .deb and .rpm of all three programs, in target/packages
 	CHECK=1 LINT=1 packaging/build
 
-test-packages: package-tools ## the life of the packages on booted Debian hosts (root; some ten minutes, and the trees of `make beds` once)
-	@packaging/install-deps systemd-container debootstrap createrepo-c
+test-packages: package-tools ## the life of the packages, the guide, Ansible, cloud-init and ten hosts at once, on booted Debian hosts (root; some ten minutes, and the trees once)
+	@packaging/install-deps systemd-container debootstrap createrepo-c openssh-client python3-venv
 	cargo build --locked --workspace --bins
 	for revision in 1 2; do PROFILE=dev OUT=target/packages-test REVISION=$$revision packaging/build; done
-	packaging/test/life
+	for part in guide fleet manage life; do packaging/test/$$part; done
 	CNNF_BEDS=$(FIREWALLD_BED) target/debug/cnnf-lab bed make bookworm --include firewalld
 	CNNF_BEDS=$(FIREWALLD_BED) cargo nextest run --locked --workspace -E 'test(root_beside_a_running_firewalld)'
+
+test-memory: build ## an hour of light traffic on booted hosts, in which no part may grow: MEMORY_MINUTES=60 (root; the packages of `make packages` or `make test-packages`)
+	packaging/test/memory
 
 test-vm: ## the dataplane's tests on Debian's own kernel, in an emulated machine (root, 2 GiB of memory, up to 15 minutes)
 	packaging/test-vm
