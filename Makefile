@@ -63,6 +63,7 @@ test: deps tools ui lint deny ## everything CI runs (root: makes namespaces of i
 	cd ui && npm run --silent e2e
 	cargo nextest run --locked --workspace
 	$(MAKE) --no-print-directory units
+	$(MAKE) --no-print-directory arm64
 	$(MAKE) --no-print-directory demo CHECK=1
 
 test-ui: deps ui ## the page alone: unit tests, and tests in Chromium before a made-up and a real controller (root)
