@@ -1,9 +1,11 @@
 //! What all handlers and tasks share.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use cnnf_core::event::EventKind;
 use cnnf_core::time::Timestamp;
 use cnnf_rpc::limits;
 use cnnf_store::{Pending, Store, StoreError, StoredEvent};
@@ -14,6 +16,7 @@ use crate::alerts::Alerts;
 use crate::changes::{Changes, Topic};
 use crate::clock::now;
 use crate::downloads::Downloads;
+use crate::health::Health;
 use crate::oidc::Oidc;
 use crate::people::People;
 use crate::pki::Trust;
@@ -33,6 +36,10 @@ pub(crate) struct Controller {
     pub(crate) downloads: OnceLock<Downloads>,
     /// What watchers are told of.
     pub(crate) changes: Changes,
+    /// Whether it can do its work.
+    pub(crate) health: Health,
+    /// How often events of each kind began or were counted up.
+    told: Mutex<BTreeMap<EventKind, u64>>,
     /// Where operators are told of events.
     pub(crate) alerts: Alerts,
     /// Users, sessions and tokens.
@@ -40,7 +47,7 @@ pub(crate) struct Controller {
     /// Whom it believes; changes with the CA.
     pub(crate) trust: watch::Sender<Arc<Trust>>,
     /// The life of hosts' certificates.
-    pub(crate) certificate_life: Duration,
+    pub(crate) certificate_life: watch::Sender<Duration>,
     state: Mutex<State>,
     /// Held by whoever changes what operators decide: from reading the old to knowing the new.
     pub(crate) edits: tokio::sync::Mutex<()>,
@@ -79,7 +86,9 @@ impl Controller {
             alerts,
             people,
             trust: watch::channel(trust).0,
-            certificate_life,
+            certificate_life: watch::channel(certificate_life).0,
+            health: Health::default(),
+            told: Mutex::default(),
             state: Mutex::new(state),
             edits: tokio::sync::Mutex::default(),
             intakes: Arc::new(Semaphore::new(INTAKES)),
@@ -132,10 +141,17 @@ impl Controller {
             self.changes.note(Topic::Events);
             self.alerts.wake.send_replace(());
         }
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         for event in events {
+            *told.entry(event.kind).or_default() += 1;
             // Nobody watching is no error.
             let _ = self.events.send(Arc::new(event));
         }
+    }
+
+    /// How often events of a kind began or were counted up since the start.
+    pub(crate) fn times_told(&self, kind: EventKind) -> u64 {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).get(&kind).copied().unwrap_or(0)
     }
 
     /// Queues what was learned outside of a report. Takes the state's lock as a proof that it is held: values are whole new ones, and the

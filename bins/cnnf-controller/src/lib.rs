@@ -17,8 +17,10 @@ mod failure;
 #[cfg(test)]
 mod fuzz;
 mod grpc;
+mod health;
 mod ingest;
 mod init;
+mod log;
 #[path = "../../../packaging/manual.rs"]
 mod manual;
 mod oidc;
@@ -90,7 +92,7 @@ pub fn main() -> ExitCode {
 fn dispatch(command: Command) -> Result<(), Failure> {
     match command {
         Command::Init(args) => init::run(&args),
-        Command::Run(args) => run::run(config::load(&args)?),
+        Command::Run(args) => run::run(&args),
         Command::Backup(args) => backup::backup(&args),
         Command::Restore(args) => backup::restore(&args),
         Command::RotateCa(args) => pki::rotation::run(&args),

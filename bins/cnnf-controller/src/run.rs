@@ -1,9 +1,8 @@
 //! `run`: everything together, until a signal.
 
-use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use cnnf_rpc::tls::{self, LiveTls, WebTls};
@@ -13,10 +12,12 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::clock::now;
-use crate::config::Config;
+use crate::config::{self, Args, Config};
 use crate::controller::Controller;
 use crate::downloads::Downloads;
 use crate::failure::Failure;
+use crate::health::{self, Part};
+use crate::log::Log;
 use crate::oidc::Oidc;
 use crate::pki::{Folder, Trust, rotation};
 use crate::{alerts, distribute, grpc, init, sandbox, tasks, web};
@@ -25,19 +26,20 @@ use crate::{alerts, distribute, grpc, init, sandbox, tasks, web};
 const GRACE: Duration = Duration::from_secs(3);
 
 /// Serves until SIGTERM or SIGINT.
-pub(crate) fn run(config: Config) -> Result<(), Failure> {
-    let filter = tracing_subscriber::EnvFilter::try_new(&config.log).map_err(Failure::usage)?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(false).init();
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    let config = config::load(args)?;
+    let log = Log::start(&config).map_err(Failure::usage)?;
     let oidc = config.oidc.as_ref().map(Oidc::new).transpose();
     let oidc = oidc.map_err(|error| Failure::refused(format_args!("oidc: {error}")))?;
-    sandbox::enter(&config.data_dir, &config.packages);
+    // A file that is edited is another one under the old name: the folder must stay in reach for a reload.
+    sandbox::enter(&config.data_dir, &config.packages, args.file().and_then(Path::parent));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::refused)?;
-    let result = runtime.block_on(serve(&config, oidc));
+    let result = runtime.block_on(serve(args, config, oidc, &log));
     runtime.shutdown_timeout(GRACE);
     result
 }
 
-async fn serve(config: &Config, oidc: Option<Oidc>) -> Result<(), Failure> {
+async fn serve(args: &Args, mut config: Config, oidc: Option<Oidc>, log: &Log) -> Result<(), Failure> {
     let pki = Folder::load(&config.data_dir)
         .map_err(|error| Failure::refused(format_args!("{error}: run 'cnnf-controller init' first")))?;
     let trust = Trust::of(&pki)
@@ -48,6 +50,7 @@ async fn serve(config: &Config, oidc: Option<Oidc>) -> Result<(), Failure> {
     let grpc = bind("listen", config.listen).await?;
     let web = bind("web", config.web).await?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::refused)?;
+    let mut hang_up = signal(SignalKind::hangup()).map_err(Failure::refused)?;
     let controller = Controller::start(store, trust, config.certificate_life, now()).map_err(Failure::refused)?;
     let (grpc_at, web_at) = (local(&grpc, config.listen), local(&web, config.web));
     let certificate = controller.trust().server.chain.first().cloned().unwrap_or_default();
@@ -66,18 +69,47 @@ async fn serve(config: &Config, oidc: Option<Oidc>) -> Result<(), Failure> {
     }
     let _ = controller.downloads.set(downloads);
     let service = start(&controller, grpc, &server_tls, web, &web_tls);
+    tokio::spawn(health::watch(Arc::clone(&controller), config.data_dir.clone()));
     rotation::record(&controller).await;
     tokio::spawn(rotation::watch(Arc::clone(&controller), config.data_dir.clone(), (server_tls, web_tls)));
     tracing::info!(listen = %grpc_at, web = %web_at, "the controller runs");
     tell(NotifyState::Ready);
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = tokio::signal::ctrl_c() => break,
+            _ = hang_up.recv() => reload(args, &mut config, log, &controller),
+        }
     }
     tracing::info!("the controller ends");
     tell(NotifyState::Stopping);
     stop(&controller, service).await;
     Ok(())
+}
+
+/// Takes up what has changed in the configuration and can be taken up; all of it, or, if anything is wrong, nothing.
+fn reload(args: &Args, config: &mut Config, log: &Log, controller: &Controller) {
+    let new = match config::load(args) {
+        Ok(new) => new,
+        Err(failure) => {
+            for error in failure.to_string().lines() {
+                tracing::error!(error, "the configuration is not reloaded, the old one goes on");
+            }
+            return;
+        }
+    };
+    if let Err(error) = log.replace(&new.log) {
+        tracing::error!(error, "the configuration is not reloaded, the old one goes on");
+        return;
+    }
+    controller.certificate_life.send_replace(new.certificate_life);
+    for key in config.fixed(&new) {
+        tracing::warn!(key, "what has changed here counts from the next start on");
+    }
+    // What counts from the next start on is told again at the next reload.
+    config.log.clone_from(&new.log);
+    config.certificate_life = new.certificate_life;
+    tracing::info!(log = new.log, "the configuration is reloaded");
 }
 
 /// Tells the service manager, if there is one that wants to know.
@@ -99,11 +131,9 @@ fn start(
     web_listener: TcpListener,
     web_tls: &WebTls,
 ) -> Service {
-    let ready = Arc::new(AtomicBool::new(false));
     let incoming = tls::accept_live(grpc, server_tls.clone());
     let web_tls = web_tls.clone();
-    let (api, pages) = (Arc::clone(controller), Arc::clone(controller));
-    let shown = Arc::clone(&ready);
+    let [api, pages, failed] = [(); 3].map(|()| Arc::clone(controller));
     let service = Service(vec![
         tokio::spawn(distribute::run(Arc::clone(controller))),
         tokio::spawn(tasks::run(Arc::clone(controller))),
@@ -111,19 +141,20 @@ fn start(
         tokio::spawn(async move {
             if let Err(error) = grpc::serve(api, incoming).await {
                 tracing::error!(%error, "the API has ended");
+                failed.health.fail(Part::Api);
             }
         }),
         tokio::spawn(async move {
-            web::serve(pages, web_listener, web_tls, shown).await;
+            web::serve(pages, web_listener, web_tls).await;
         }),
     ]);
     controller.resolve_now.notify_one();
-    ready.store(true, Ordering::Relaxed);
     service
 }
 
 /// Ends all tasks; what is on its way to the store arrives there.
 async fn stop(controller: &Arc<Controller>, service: Service) {
+    controller.health.fail(Part::Whole);
     controller.ending.send_replace(true);
     for task in service.0 {
         let abort = task.abort_handle();

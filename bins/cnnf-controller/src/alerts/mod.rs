@@ -74,6 +74,33 @@ impl Alerts {
     }
 }
 
+/// What became of all channels' messages.
+#[derive(Default)]
+pub(crate) struct Totals {
+    pub(crate) good: u64,
+    pub(crate) failing: u64,
+    pub(crate) disabled: u64,
+    pub(crate) sent: u64,
+    pub(crate) folded: u64,
+}
+
+impl Alerts {
+    /// Over all channels that there are.
+    pub(crate) fn totals(&self) -> Totals {
+        let mut totals = Totals::default();
+        for Known { channel, progress, .. } in self.known().values() {
+            match (channel.disabled, progress.last_error.is_empty()) {
+                (true, _) => totals.disabled += 1,
+                (false, true) => totals.good += 1,
+                (false, false) => totals.failing += 1,
+            }
+            totals.sent += progress.sent;
+            totals.folded += progress.folded;
+        }
+        totals
+    }
+}
+
 /// Runs a pump for each channel that is not disabled, until the controller ends.
 pub(crate) async fn run(controller: Arc<Controller>) {
     let mut pumps: BTreeMap<String, (Arc<Channel>, JoinHandle<()>)> = BTreeMap::new();

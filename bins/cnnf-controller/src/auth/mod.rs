@@ -10,8 +10,9 @@ use std::task::{Context, Poll};
 use cnnf_core::access::Role;
 use tonic::Status;
 use tonic::body::Body;
-use tonic::codegen::http::{Request, Response};
+use tonic::codegen::http::{HeaderValue, Request, Response};
 use tower::{Layer, Service};
+use tracing::Instrument as _;
 
 use crate::controller::Controller;
 
@@ -99,23 +100,46 @@ where
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let (mut parts, body) = request.into_parts();
         let path = parts.uri.path().to_owned();
+        let id = request_id();
+        let span = tracing::info_span!("call", id, path);
+        let _inside = span.clone().entered();
         let checked = caller::identify(&self.controller, &parts)
             .and_then(|caller| check(&self.controller, &path, &caller).map(|()| caller));
         match checked {
             Ok(caller) => {
                 let secret = caller.secret_hash().map(str::to_owned);
                 parts.extensions.insert(caller);
-                let answer = self.inner.call(Request::from_parts(parts, body));
-                let Some(secret) = secret else { return Box::pin(answer) };
+                let answer = self.inner.call(Request::from_parts(parts, body)).instrument(span.clone());
                 let controller = Arc::clone(&self.controller);
-                Box::pin(async move { Ok(answer.await?.map(|body| Revocable::body(body, controller, secret))) })
+                Box::pin(async move {
+                    let answer = numbered(answer.await?, &id);
+                    Ok(match secret {
+                        None => answer,
+                        Some(secret) => answer.map(|body| Revocable::body(body, controller, secret)),
+                    })
+                })
             }
             Err(status) => {
                 tracing::warn!(path, status = status.message(), "a call was refused");
-                Box::pin(std::future::ready(Ok(status.into_http())))
+                Box::pin(std::future::ready(Ok(numbered(status.into_http(), &id))))
             }
         }
     }
+}
+
+/// The header that has a call's number in its answer.
+const REQUEST_ID: &str = "x-request-id";
+
+/// A number that tells a call from others, in its answer and in all that is logged of it. Never the caller's own: that could be anything.
+fn request_id() -> String {
+    format!("{:016x}", rand::random::<u64>())
+}
+
+fn numbered(mut answer: Response<Body>, id: &str) -> Response<Body> {
+    if let Ok(value) = HeaderValue::from_str(id) {
+        answer.headers_mut().insert(REQUEST_ID, value);
+    }
+    answer
 }
 
 #[cfg(test)]

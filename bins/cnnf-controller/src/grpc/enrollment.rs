@@ -71,7 +71,7 @@ pub(super) fn certify(
     }
     trust
         .ca
-        .defender(host, csr, controller.certificate_life)
+        .defender(host, csr, *controller.certificate_life.borrow())
         .map_err(|error| ConvertError::new("csr", format_args!("is no usable certificate request: {error}")).into())
 }
 

@@ -64,7 +64,21 @@ pub(crate) async fn serve(
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let api = Api(Arc::clone(&controller));
     let (health, health_service) = tonic_health::server::health_reporter();
-    health.set_service_status("", tonic_health::ServingStatus::Serving).await;
+    let asked = Arc::clone(&controller);
+    tokio::spawn(async move {
+        let mut unready = asked.health.subscribe();
+        loop {
+            let status = match asked.health.unready() {
+                None => tonic_health::ServingStatus::Serving,
+                Some(_) => tonic_health::ServingStatus::NotServing,
+            };
+            health.set_service_status("", status).await;
+            tokio::select! {
+                () = asked.ended() => return,
+                _ = unready.changed() => {}
+            }
+        }
+    });
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(cnnf_rpc::DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)

@@ -11,7 +11,6 @@ mod probes;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -48,13 +47,12 @@ type Grpc = GrpcWebService<Guarded<tonic::service::Routes>>;
 #[derive(Clone)]
 struct Web {
     controller: Arc<Controller>,
-    ready: Arc<AtomicBool>,
     grpc: Grpc,
 }
 
 /// Serves until the controller ends.
-pub(crate) async fn serve(controller: Arc<Controller>, listener: TcpListener, tls: WebTls, ready: Arc<AtomicBool>) {
-    let web = Web::new(controller, ready);
+pub(crate) async fn serve(controller: Arc<Controller>, listener: TcpListener, tls: WebTls) {
+    let web = Web::new(controller);
     let places = Arc::new(Semaphore::new(limits::MAX_WEB_CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
@@ -154,14 +152,14 @@ pub(crate) async fn speak_to(
     http2: bool,
 ) -> io::Result<()> {
     let http = if http2 { Http::Two } else { Http::One };
-    speak(Web::new(controller, Arc::default()), stream, ([10, 0, 0, 9], 1).into(), http, true).await
+    speak(Web::new(controller), stream, ([10, 0, 0, 9], 1).into(), http, true).await
 }
 
 impl Web {
-    fn new(controller: Arc<Controller>, ready: Arc<AtomicBool>) -> Self {
+    fn new(controller: Arc<Controller>) -> Self {
         let routes = for_people(&Api(Arc::clone(&controller))).routes();
         let grpc = GrpcWebLayer::new().layer(Guard(Arc::clone(&controller)).layer(routes));
-        Self { controller, ready, grpc }
+        Self { controller, grpc }
     }
 
     /// Over TLS there is everything.
@@ -209,7 +207,7 @@ impl Web {
     }
 
     fn probe(&self, path: &str) -> Option<Response<Body>> {
-        probes::answer(&self.controller, self.ready.load(Ordering::Relaxed), path)
+        probes::answer(&self.controller, path)
     }
 }
 

@@ -16,6 +16,7 @@ mod kills;
 mod learning;
 mod live;
 mod oidc;
+mod operations;
 mod over_time;
 mod place;
 mod policy;

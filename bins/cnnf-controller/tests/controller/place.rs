@@ -35,6 +35,8 @@ pub(crate) struct Place {
     pub(crate) web: SocketAddr,
     /// The one-time password of user `admin`.
     pub(crate) password: String,
+    /// What it has logged since it runs.
+    log: std::sync::Arc<std::sync::Mutex<Vec<String>>>,
 }
 
 pub(crate) fn controller(arguments: &[&str]) -> Output {
@@ -51,9 +53,16 @@ impl Place {
     pub(crate) fn with(arguments: &[&str]) -> Self {
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let folder = tempfile::tempdir().expect("folder");
-        let more = arguments.iter().map(|one| (*one).to_owned()).collect();
-        let mut place =
-            Self { folder, child: None, small: false, more, grpc: nowhere, web: nowhere, password: String::new() };
+        let mut place = Self {
+            folder,
+            child: None,
+            small: false,
+            more: arguments.iter().map(|one| (*one).to_owned()).collect(),
+            grpc: nowhere,
+            web: nowhere,
+            password: String::new(),
+            log: Default::default(),
+        };
         let output = controller(&["init", "--data-dir", &place.path().display().to_string(), "--name", "127.0.0.1"]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let told = String::from_utf8(output.stdout).expect("text");
@@ -74,6 +83,7 @@ impl Place {
             password: String::new(),
             grpc: nowhere,
             web: nowhere,
+            log: Default::default(),
         };
         let (from, to) = (backup.display().to_string(), place.path().display().to_string());
         let output = controller(&["restore", &from, "--data-dir", &to]);
@@ -94,6 +104,7 @@ impl Place {
             grpc: nowhere,
             web: nowhere,
             password: String::new(),
+            log: Default::default(),
         };
         let script = "mount -t tmpfs -o size=2m small \"$1\" && \"$0\" init --data-dir \"$1/data\" --name 127.0.0.1 >&2 && \
                       exec \"$0\" run --data-dir \"$1/data\" --listen 127.0.0.1:0 --web 127.0.0.1:0";
@@ -125,10 +136,15 @@ impl Place {
     }
 
     pub(crate) fn start(&mut self) {
+        self.start_with(&[]);
+    }
+
+    /// With these arguments besides; with a configuration file the log's lines go to [`Place::logged`].
+    pub(crate) fn start_with(&mut self, arguments: &[&str]) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cnnf-controller"));
         command.args(["run", "--listen", "127.0.0.1:0", "--web", "127.0.0.1:0", "--data-dir"]).arg(self.path());
         command.arg("--packages").arg(self.packages());
-        command.args(&self.more);
+        command.args(&self.more).args(arguments);
         self.run(command);
     }
 
@@ -137,18 +153,39 @@ impl Place {
         self.folder.path().join("packages")
     }
 
+    /// Waits for a line of the log that has this.
+    pub(crate) async fn logged(&self, part: &str) -> String {
+        let find = || async { self.log.lock().expect("no panic").iter().find(|line| line.contains(part)).cloned() };
+        until(find, Option::is_some).await.expect("found")
+    }
+
+    /// As `kill -HUP` does.
+    pub(crate) fn hang_up(&self) {
+        let pid = self.pid().to_string();
+        assert!(Command::new("kill").args(["-HUP", &pid]).status().expect("kill runs").success());
+    }
+
     fn run(&mut self, mut command: Command) {
         let mut child = command.stderr(Stdio::piped()).spawn().expect("the controller starts");
         let mut lines = BufReader::new(child.stderr.take().expect("a pipe")).lines();
         let told = lines.by_ref().map_while(Result::ok).find(|line| line.contains("the controller runs"));
         let told = told.expect("the controller says that it runs");
+        self.log.lock().expect("no panic").clear();
         // The rest goes where failures of this test go.
-        std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| eprintln!("{line}")));
+        let log = std::sync::Arc::clone(&self.log);
+        std::thread::spawn(move || {
+            lines.map_while(Result::ok).for_each(|line| {
+                eprintln!("{line}");
+                log.lock().expect("no panic").push(line);
+            });
+        });
         let at = |key: &str| {
             let (_, rest) = told.split_once(key).expect("an address");
+            let rest = rest.split('"').next().expect("a part");
             rest.split_whitespace().next().and_then(|text| text.parse().ok()).expect("an address")
         };
-        (self.grpc, self.web) = (at("listen="), at("web="));
+        let [listen, web] = if told.starts_with('{') { ["\"listen\":\"", "\"web\":\""] } else { ["listen=", "web="] };
+        (self.grpc, self.web) = (at(listen), at(web));
         self.child = Some(child);
     }
 

@@ -10,7 +10,8 @@ use cnnf_rpc::v1::settings_service_client::SettingsServiceClient;
 use cnnf_rpc::v1::topology_service_client::TopologyServiceClient;
 use cnnf_rpc::v1::{EventReport, FlowReport};
 
-use crate::place::{Place, flow, inventory, rule};
+use crate::cli::get;
+use crate::place::{Place, flow, inventory, rule, until};
 
 /// All that an administrator can see and that does not change by itself.
 pub(crate) async fn picture(place: &Place) -> String {
@@ -138,8 +139,11 @@ async fn root_a_full_disk_loses_and_doubles_nothing() {
         .expect_err("no space for a rule");
     assert_eq!(status.code(), tonic::Code::Unavailable);
     assert!(status.message().contains("free space"), "{}", status.message());
+    let ready = || async { get(place.web, "/readyz") };
+    until(ready, |answer| answer.starts_with("HTTP/1.1 503") && answer.contains("cannot be written")).await;
     drop(file);
     std::fs::remove_file(&filler).expect("space again");
+    until(ready, |answer| answer.starts_with("HTTP/1.1 200")).await;
     let mut stream = host.attach(&place).await;
     for seq in acknowledged.max(3) - 1..acknowledged + 20 {
         stream.deliver(seq, flow("unit:client", "10.9.0.1", "10.9.0.2", 80)).await;
