@@ -73,7 +73,9 @@ describe("roles", () => {
     }
     expect(await page.getByRole("link", { name: "Users" }).count()).toBe(0);
     expect(
-      world.calls.filter((call) => /\.(apply|set|add|update|delete|create|acknowledge|rollback|confirm|listUsers|listTokens|test)/.test(call)),
+      world.calls.filter((call) =>
+        /\.(apply|set|add|update|delete|create|acknowledge|rollback|confirm|listUsers|listTokens|test)/.test(call),
+      ),
     ).toEqual([]);
   });
   it("offers an operator everything but users, tokens and settings", async () => {
@@ -335,6 +337,20 @@ it("a host is enrolled with nothing but what the page shows", async () => {
   await page.getByText("Waiting for it to come in").waitFor();
   world.enroll("first");
   await page.getByText("first is here.").waitFor();
+});
+
+it("people whom a provider signs in have their role and password from there", async () => {
+  const { page, go } = await open(browser);
+  await go("/settings");
+  await page.getByText("Example SSO is offered at sign-in").waitFor();
+  await go("/settings/users");
+  await page
+    .getByRole("row", { name: /lin.*id\.example/ })
+    .getByRole("button")
+    .last()
+    .click();
+  await page.getByRole("menuitem", { name: "Disable" }).waitFor();
+  expect(await page.getByRole("menuitem").allTextContents()).toEqual(["Disable", "Delete…"]);
 });
 
 it("an alert channel is tried out, added, switched off and deleted, and says what became of its messages", async () => {

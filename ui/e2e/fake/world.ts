@@ -17,6 +17,7 @@ import {
   ago,
   changesBetween,
   type Event,
+  HOSTILE,
   HOSTS,
   lint,
   MINUTE,
@@ -103,6 +104,13 @@ export class World {
       { name: "ada", role: "admin", created: stamp(90 * 86_400_000), lastSignIn: stamp(2 * MINUTE) },
       { name: "grace", role: "operator", created: stamp(60 * 86_400_000), lastSignIn: stamp(26 * 60 * MINUTE) },
       { name: "audit@example.org", role: "auditor", created: stamp(30 * 86_400_000), mustChangePassword: true },
+      {
+        name: "lin",
+        role: "operator",
+        issuer: "https://id.example.com/realms/main",
+        created: stamp(9 * 86_400_000),
+        lastSignIn: stamp(MINUTE),
+      },
       { name: "left-in-june", role: "operator", disabled: true, created: stamp(300 * 86_400_000), lastSignIn: stamp(120 * 86_400_000) },
     ];
     if (!empty) {
@@ -259,7 +267,7 @@ export class World {
   handlers(): Handlers {
     const all: Record<string, (request: never, signal: AbortSignal) => unknown> = {
       "SessionService.getSession": () => ({ user: "ada", role: this.role, expires: stamp(-12 * 3_600_000) }),
-      "SessionService.getSignInOptions": () => ({}),
+      "SessionService.getSignInOptions": () => ({ oidc: true, oidcName: this.options.hostile ? HOSTILE.html : "Example SSO" }),
       "SessionService.changePassword": ({ current }: { current: string }) => {
         if (current !== "right password") throw new ConnectError("current: is wrong", Code.InvalidArgument);
         return { user: "ada", role: this.role };

@@ -1,4 +1,8 @@
+import { useQuery } from "@tanstack/react-query";
+import { users } from "~/api/clients";
+import { keys } from "~/api/keys";
 import { RoleChip } from "~/parts/chips";
+import { useMay } from "~/parts/may";
 import { Sheet } from "~/parts/page";
 import { Facts } from "~/parts/pane";
 import { PasswordForm } from "~/parts/password-form";
@@ -16,6 +20,12 @@ const words = settings.account;
 /** Who the reader is, and their password. */
 export function AccountPart() {
   const data = useSession();
+  const everybody = useQuery({
+    queryKey: keys.users(),
+    queryFn: ({ signal }) => users.listUsers({}, { signal }),
+    enabled: useMay().govern,
+  });
+  const issuer = everybody.data?.users.find(({ name }) => name === data.user)?.issuer;
   return (
     <Sheet label={words.label}>
       <div className={styles.facts}>
@@ -23,14 +33,19 @@ export function AccountPart() {
           of={[
             [words.signedInAs, safe(data.user)],
             [words.role, <RoleChip key="role" role={data.role} />],
+            [words.provider, issuer && safe(issuer, 200)],
             [words.until, data.expires && <When key="until" at={rfc3339(data.expires)} />],
           ]}
         />
       </div>
-      <div className={styles.form}>
-        <h2>{words.password}</h2>
-        <PasswordForm user={data.user} onSession={() => done(text.signIn.changed)} />
-      </div>
+      {issuer ? (
+        <p className={styles.help}>{words.providerHelp}</p>
+      ) : (
+        <div className={styles.form}>
+          <h2>{words.password}</h2>
+          <PasswordForm user={data.user} onSession={() => done(text.signIn.changed)} />
+        </div>
+      )}
     </Sheet>
   );
 }

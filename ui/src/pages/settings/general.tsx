@@ -1,11 +1,12 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
-import { settings as api } from "~/api/clients";
+import { settings as api, session } from "~/api/clients";
 import { inWords } from "~/api/errors";
 import { keys } from "~/api/keys";
 import { Choice, Field } from "~/parts/form";
 import { useMay } from "~/parts/may";
 import { Sheet } from "~/parts/page";
+import { Facts } from "~/parts/pane";
 import { span } from "~/parts/spans";
 import { Failed, Loading } from "~/parts/states";
 import { done } from "~/parts/toasts";
@@ -40,6 +41,7 @@ export function GeneralPart() {
   return (
     <Sheet label={words.label}>
       {!may.govern && <p className={styles.note}>{words.readOnly}</p>}
+      <SigningIn />
       {groups.map(([group, names]) => {
         const there = names.filter((name) => name in data.values);
         if (there.length === 0) return null;
@@ -55,6 +57,22 @@ export function GeneralPart() {
         );
       })}
     </Sheet>
+  );
+}
+
+/** How people come in; that is set where the controller runs. */
+function SigningIn() {
+  const { data } = useQuery({
+    queryKey: ["sign-in"],
+    queryFn: ({ signal }) => session.getSignInOptions({}, { signal }),
+    staleTime: 60_000,
+  });
+  return (
+    <section className={styles.group}>
+      <h2>{words.signIn}</h2>
+      <Facts of={[[words.oidc, data && (data.oidc ? words.oidcOn(safe(data.oidcName, 80)) : words.oidcOff)]]} />
+      <p className={styles.help}>{words.oidcHelp}</p>
+    </section>
   );
 }
 

@@ -90,6 +90,13 @@ export function UsersPart(props: { frame: Frame }) {
         width: "116px",
         cell: ({ lastSignIn }) => (lastSignIn ? <Ago at={rfc3339(lastSignIn)} /> : <span className={styles.faint}>{words.never}</span>),
       },
+      {
+        id: "by",
+        head: words.columns.by,
+        width: "minmax(90px, 1fr)",
+        drop: 2,
+        cell: ({ issuer }) => (issuer ? <Name of={issuer} /> : words.byPassword),
+      },
       { id: "created", head: words.columns.created, width: "100px", drop: 1, cell: ({ created }) => <Ago at={rfc3339(created)} /> },
       {
         id: "more",
@@ -100,9 +107,10 @@ export function UsersPart(props: { frame: Frame }) {
           <Menu
             label={parts.actionsFor(safe(user.name, 80))}
             items={[
-              { name: words.actions.role, icon: UserCog, act: () => setEditing({ what: "role", user }) },
-              { name: words.actions.password, icon: KeyRound, act: () => setEditing({ what: "password", user }) },
-              "line",
+              // Whom a provider signs in has its role and password from there.
+              user.issuer === "" && { name: words.actions.role, icon: UserCog, act: () => setEditing({ what: "role", user }) },
+              user.issuer === "" && { name: words.actions.password, icon: KeyRound, act: () => setEditing({ what: "password", user }) },
+              user.issuer === "" && "line",
               user.disabled
                 ? { name: words.actions.enable, icon: UserCheck, act: () => disable({ name: user.name, disabled: false }) }
                 : {
