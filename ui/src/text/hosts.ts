@@ -80,7 +80,7 @@ export const hosts = {
     ttls: { "600": "10 minutes", "3600": "1 hour", "86400": "1 day" } as Record<string, string>,
     uses: "For how many hosts",
     controller: "Address of the controller",
-    controllerHelp: "As the host reaches it; port 7443 unless you chose another.",
+    controllerHelp: "As the host reaches it; by itself as the controller says.",
     labels: "Labels of the host",
     make: "Make a token",
     another: "Make another",

@@ -12,7 +12,7 @@ import { count, time } from "~/text/format";
 import { hosts } from "~/text/hosts";
 import { parts } from "~/text/parts";
 import { safe } from "~/text/safe";
-import { enrollCommand } from "./command";
+import { addressOf, enrollCommand } from "./command";
 import styles from "./hosts.module.css";
 
 const words = hosts.enrolling;
@@ -28,6 +28,7 @@ export function EnrollDialog(props: { known: readonly Defender[]; onClose(): voi
   const [controller, setController] = useState(
     () => `${location.hostname.includes(":") ? `[${location.hostname}]` : location.hostname}:${PORT}`,
   );
+  const [chosen, setChosen] = useState(false);
   // Who was there before is not who came.
   const before = useRef(new Set(props.known.map(({ id }) => id)));
   const make = useMutation({
@@ -35,7 +36,10 @@ export function EnrollDialog(props: { known: readonly Defender[]; onClose(): voi
     onMutate: () => {
       before.current = new Set(props.known.map(({ id }) => id));
     },
-    onSuccess: props.onMade,
+    onSuccess: (answer) => {
+      if (!chosen) setController((guess) => addressOf(answer.controllers, location.hostname) ?? guess);
+      props.onMade();
+    },
   });
   const refused = atFields(make.error, "ttl_seconds", "uses", "labels");
   const token = make.data;
@@ -51,7 +55,10 @@ export function EnrollDialog(props: { known: readonly Defender[]; onClose(): voi
                 className="input mono"
                 spellCheck={false}
                 value={controller}
-                onChange={(event) => setController(event.target.value)}
+                onChange={(event) => {
+                  setController(event.target.value);
+                  setChosen(true);
+                }}
                 {...wiring}
               />
             )}
