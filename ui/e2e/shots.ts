@@ -100,6 +100,19 @@ it("takes pictures of every page", async () => {
   }
   await page.getByRole("dialog").getByRole("button", { name: "Put into the draft" }).click();
 
+  // One that arrives, as the web server takes whatever is posted to it, and one that nobody takes.
+  for (const [name, url] of [
+    ["ops", "http://10.86.0.1/alerts"],
+    ["on-call", "http://10.86.0.1:1/"],
+  ] as const) {
+    await page.goto(`${ORIGIN}/settings/channels`);
+    await page.getByRole("button", { name: "New channel" }).first().click();
+    await page.getByRole("dialog").getByLabel("Name", { exact: true }).fill(name);
+    await page.getByRole("dialog").getByLabel("URL").fill(url);
+    await page.getByRole("dialog").getByRole("button", { name: "Save" }).click();
+    await page.getByText(`${name} is added`).waitFor();
+  }
+
   const { events } = JSON.parse(lab.ctl("-o", "json", "events", "list", "--kind", "rule_prevent")) as { events: { id: string }[] };
   const id = encodeURIComponent("unit:report>unit:redis");
   const views: Record<string, string> = {
@@ -116,6 +129,8 @@ it("takes pictures of every page", async () => {
     models: "/models?service=unit:redis",
     hosts: "/hosts?host=app1",
     settings: "/settings",
+    "settings-channels": "/settings/channels?channel=ops",
+    "settings-users": "/settings/users",
     audit: "/audit",
   };
   for (const [name, path] of Object.entries(views)) {
