@@ -50,28 +50,30 @@ export function MayReach(props: Props & { onNode(id: string): void }) {
   const may = [...(by.get("used") ?? []), ...(by.get("unused") ?? [])].map(({ peer }) => peerId(peer));
   return (
     <Section title={t.title} aside={may.length > 0 && <Light onLight={onLight} ids={[id, ...may]} />}>
-      <Facts
-        of={[
-          [t.services, data.services && t.of(number(data.services.may), number(data.services.all), number(data.services.unused))],
-          [t.ports, data.ports && t.of(number(data.ports.may), number(data.ports.all), number(data.ports.unused))],
-        ]}
-      />
-      <Choice<Standing>
-        name={t.which}
-        quiet
-        value={shown}
-        onChange={setShown}
-        of={STANDINGS.map((value) => ({ value, name: `${t.standings[value]} ${number(by.get(value)?.length ?? 0)}` }))}
-      />
-      <p className={styles.none}>{some.length === 0 ? t.none[shown] : t.help[shown]}</p>
-      <ul className={styles.reach}>
-        {some.slice(0, LISTED).map((target) => (
-          <li key={peerId(target.peer)}>
-            <Target of={target} known={props.graph.nodes.has(peerId(target.peer))} onNode={props.onNode} />
-          </li>
-        ))}
-      </ul>
-      {(some.length > LISTED || data.nextToken !== "" || data.cutShort) && <p className={styles.none}>{t.more}</p>}
+      <div className={styles.reachAll}>
+        <Facts
+          of={[
+            [t.services, data.services && t.of(number(data.services.may), number(data.services.all), number(data.services.unused))],
+            [t.ports, data.ports && t.of(number(data.ports.may), number(data.ports.all), number(data.ports.unused))],
+          ]}
+        />
+        <Choice<Standing>
+          name={t.which}
+          quiet
+          value={shown}
+          onChange={setShown}
+          of={STANDINGS.map((value) => ({ value, name: `${t.standings[value]} ${number(by.get(value)?.length ?? 0)}` }))}
+        />
+        <p className={styles.none}>{some.length === 0 ? t.none[shown] : t.help[shown]}</p>
+        <ul className={styles.reach}>
+          {some.slice(0, LISTED).map((target) => (
+            <li key={peerId(target.peer)}>
+              <Target of={target} known={props.graph.nodes.has(peerId(target.peer))} onNode={props.onNode} />
+            </li>
+          ))}
+        </ul>
+        {(some.length > LISTED || data.nextToken !== "" || data.cutShort) && <p className={styles.none}>{t.more}</p>}
+      </div>
     </Section>
   );
 }
