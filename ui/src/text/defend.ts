@@ -144,6 +144,7 @@ export const defend = {
     tallies: { prevented: "Newly prevented", alerted: "Newly alerted", allowed: "Newly allowed" },
     tally: (edges: string, connections: string) => `${edges}, ${connections}`,
     cut: (n: string) => `${n} used in the last minute: live connections on them would be cut`,
+    recent: (n: string) => `${n} used in the last minute`,
     liveCut: (n: string) => `${n} would be cut now`,
     liveSaid: (hosts: string) => `So ${hosts} said, from their own connections.`,
     liveMore: (n: string) => `and on ${n} more edges`,

@@ -26,8 +26,14 @@ export function Impact(props: Pick<ReturnType<typeof useSimulation>, "data" | "i
   );
 }
 
-/** What would be newly prevented, alerted and allowed. */
-export function Tallies(props: { prevented: Tally | undefined; alerted: Tally | undefined; allowed: Tally | undefined }) {
+/** What would be newly prevented, alerted and allowed. `counted` where hosts have said how many live connections would be cut. */
+export function Tallies(props: {
+  prevented: Tally | undefined;
+  alerted: Tally | undefined;
+  allowed: Tally | undefined;
+  counted?: boolean;
+}) {
+  const says = props.counted ? defend.draft.recent : defend.draft.cut;
   const cards = [
     { name: "prevented", tally: props.prevented, icon: Ban, tone: styles.bad },
     { name: "alerted", tally: props.alerted, icon: TriangleAlert, tone: styles.warn },
@@ -46,7 +52,7 @@ export function Tallies(props: { prevented: Tally | undefined; alerted: Tally | 
             <div className={styles.figure}>{count(tally?.edges ?? 0n, "edge")}</div>
             <div className={styles.faint}>{count(tally?.connections ?? 0n, "connection")}</div>
             {name === "prevented" && (tally?.recentEdges ?? 0n) > 0n && (
-              <div className={styles.cut}>{defend.draft.cut(count(tally?.recentEdges ?? 0n, "edge"))}</div>
+              <div className={styles.cut}>{says(count(tally?.recentEdges ?? 0n, "edge"))}</div>
             )}
           </li>
         );

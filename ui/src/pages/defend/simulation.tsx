@@ -69,7 +69,7 @@ export function Simulation(props: { draft: Pick<Draft, "rules" | "objects">; ran
         </div>
       ) : (
         <div className={isFetching ? styles.stale : undefined} aria-busy={isFetching}>
-          <Tallies prevented={data.prevented} alerted={data.alerted} allowed={data.allowed} />
+          <Tallies prevented={data.prevented} alerted={data.alerted} allowed={data.allowed} counted={data.live !== undefined} />
           {data.live && <Cut of={data.live} />}
           {ssh > 0 && (
             <div className={styles.notice}>
