@@ -137,7 +137,8 @@ impl Draft {
         })
     }
 
-    /// Makes rules and objects what a caller writes. A rule keeps the number of the one that has its name.
+    /// Makes rules and objects what a caller writes. A rule keeps the number of the one that has its name; one of another name that carries the
+    /// number of a rule that is gone otherwise is that rule renamed. Names come first, as a file may be another controller's.
     pub(crate) fn replace(
         &mut self,
         rules: Vec<cnnf_rpc::v1::Rule>,
@@ -146,9 +147,12 @@ impl Draft {
         self.new.objects = convert::policy::objects(objects)?;
         let mut read = self.read_all(rules)?;
         let known: BTreeMap<&str, RuleId> = self.old.rules.iter().map(|rule| (rule.name.as_str(), rule.id)).collect();
+        let named: BTreeSet<RuleId> = read.iter().filter_map(|rule| known.get(rule.name.as_str()).copied()).collect();
+        let mut gone: BTreeSet<RuleId> = known.values().filter(|id| !named.contains(id)).copied().collect();
         for rule in &mut read {
             match known.get(rule.name.as_str()) {
                 Some(id) => rule.id = *id,
+                None if gone.remove(&rule.id) => {}
                 None => {
                     self.new.last_rule += 1;
                     rule.id = RuleId(self.new.last_rule);

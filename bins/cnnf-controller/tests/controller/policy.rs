@@ -161,6 +161,21 @@ async fn a_policy_is_applied_whole_or_not_at_all() {
 }
 
 #[tokio::test]
+async fn a_renamed_rule_that_carries_its_number_is_the_same_rule() {
+    let place = Place::new();
+    let mut client = PolicyServiceClient::new(place.admin().await);
+    let apply = |rules| v1::ApplyPolicyRequest { rules, ..Default::default() };
+    let named = |id, name: &str| v1::Rule { id, ..rule(name, "unit:a", "unit:b", "alert") };
+    client.apply_policy(apply(vec![named(0, "one"), named(0, "two")])).await.expect("applied");
+    // the last two carry a number that is another rule's by name, and one that nobody has
+    let rules = vec![named(1, "first"), named(0, "two"), named(2, "copy"), named(77, "new")];
+    client.apply_policy(apply(rules)).await.expect("applied");
+    let ids: Vec<_> = list(&mut client).await.rules.into_iter().map(|rule| (rule.name, rule.id)).collect();
+    let ids: Vec<_> = ids.iter().map(|(name, id)| (name.as_str(), *id)).collect();
+    assert_eq!(ids, [("first", 1), ("two", 2), ("copy", 3), ("new", 4)]);
+}
+
+#[tokio::test]
 async fn every_change_is_in_the_history_and_can_be_undone() {
     let place = Place::new();
     let mut client = PolicyServiceClient::new(place.admin().await);
