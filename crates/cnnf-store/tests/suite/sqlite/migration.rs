@@ -1,13 +1,16 @@
-//! Every old schema becomes the fresh one, with what was in it. `schemas/vN.sql` is what that version wrote.
+//! Every old schema becomes the fresh one, with what was in it. `schemas/v1.sql` is what the first version wrote; those between are what became of it.
+
+use std::path::Path;
 
 use cnnf_core::id::ServiceKey;
 use cnnf_store::{EventQuery, Store, StoreError};
+use refinery::{Migration, Runner, Target, load_sql_migrations};
 use rusqlite::Connection;
 
 use crate::place::{Place, audit};
 
 /// Tables and indices as the database has them, but for the history of migrations.
-fn schema(path: &std::path::Path) -> Vec<String> {
+fn schema(path: &Path) -> Vec<String> {
     let connection = Connection::open(path).expect("open");
     let mut statement = connection
         .prepare("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'refinery%' ORDER BY name")
@@ -16,28 +19,38 @@ fn schema(path: &std::path::Path) -> Vec<String> {
     rows.map(|sql| sql.expect("text").split_whitespace().collect::<Vec<_>>().join(" ")).collect()
 }
 
+/// A database as version 1 wrote it, brought to `version` as the programs of then did.
+fn old(path: &Path, version: &Migration) {
+    let mut connection = Connection::open(path).expect("open");
+    connection.execute_batch(include_str!("../../schemas/v1.sql")).expect("the old dump loads");
+    let all = load_sql_migrations(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations")).expect("migrations");
+    Runner::new(&all).set_target(Target::Version(version.version())).run(&mut connection).expect("migrated");
+}
+
 #[test]
-fn version_1_becomes_the_fresh_one() {
+fn every_version_becomes_the_fresh_one_with_what_was_in_it() {
     let (fresh, store) = Place::new();
     drop(store);
-    let folder = tempfile::tempdir().expect("folder");
-    let path = folder.path().join("old.db");
-    Connection::open(&path)
-        .expect("open")
-        .execute_batch(include_str!("../../schemas/v1.sql"))
-        .expect("the old dump loads");
-    let store = Store::open(&path).expect("migrated");
-    store.check().expect("whole");
-    assert_eq!(schema(&path), schema(&fresh.path()));
-    assert_eq!(store.hosts().expect("hosts").len(), 1);
-    assert_eq!(store.inventories().expect("inventories").len(), 1);
-    assert_eq!(store.policy().expect("policy").rules.len(), 1);
-    assert_eq!(store.edges().expect("edges").len(), 1);
-    assert_eq!(store.models().expect("models")[&ServiceKey::unit("b")].edges.len(), 1);
-    assert_eq!(store.events(&EventQuery::default(), 10).expect("events")[0].count, 3);
-    let seen_to = store.acknowledge_event(1, "old".to_owned(), audit()).wait().expect("an old event takes a note");
-    assert_eq!(seen_to.note, "old");
-    assert_eq!(store.settings().expect("settings")["learn_for"], "5s");
+    let all = load_sql_migrations(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations")).expect("migrations");
+    assert!(all.len() >= 11, "{}", all.len());
+    for version in &all {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("old.db");
+        old(&path, version);
+        let store = Store::open(&path).unwrap_or_else(|error| panic!("version {version}: {error}"));
+        store.check().expect("whole");
+        assert_eq!(schema(&path), schema(&fresh.path()), "version {version}");
+        assert_eq!(store.hosts().expect("hosts").len(), 1);
+        assert_eq!(store.inventories().expect("inventories").len(), 1);
+        assert_eq!(store.policy().expect("policy").rules.len(), 1);
+        assert_eq!(store.edges().expect("edges").len(), 1);
+        assert_eq!(store.models().expect("models")[&ServiceKey::unit("b")].edges.len(), 1);
+        assert_eq!(store.events(&EventQuery::default(), 10).expect("events")[0].count, 3);
+        let seen_to = store.acknowledge_event(1, "old".to_owned(), audit()).wait().expect("an old event takes a note");
+        assert_eq!(seen_to.note, "old");
+        assert_eq!(store.settings().expect("settings")["learn_for"], "5s");
+        assert_eq!(store.check_audit().expect("read").bad, None);
+    }
 }
 
 #[test]
