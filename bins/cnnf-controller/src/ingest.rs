@@ -14,6 +14,7 @@ use cnnf_store::{Cursor, EdgePatch, Intake, Inventory, NewEvent, Pending, Subjec
 
 use crate::changes::Topic;
 use crate::controller::Controller;
+use crate::state::quota::Quota;
 use crate::state::{Learned, State};
 
 /// Takes a report into the state and queues it for the store; durable once the answer resolves. Reports of one host come here in order.
@@ -55,7 +56,12 @@ pub(crate) fn take_in(
         let learned = match read {
             Ok(content) => {
                 let skew = state.hosts.get(host).map_or(0, |known| known.skew_ms);
-                absorb(&mut state, host, content.shifted(skew), &mut intake, now)
+                let content = content.shifted(skew);
+                let content = match state.hosts.get_mut(host) {
+                    Some(known) => content.within(&mut known.quota, now),
+                    None => Some(content),
+                };
+                content.map_or_else(Learned::default, |content| absorb(&mut state, host, content, &mut intake, now))
             }
             Err(error) => {
                 tracing::warn!(%host, seq = cursor.seq, %error, "a report cannot be read");
@@ -80,6 +86,12 @@ pub(crate) fn take_in(
         intake.events.extend(learned.events);
         if let Some(known) = state.hosts.get_mut(host) {
             known.cursor = Some(cursor);
+            if let Some(refused) = known.quota.tell(now) {
+                tracing::warn!(%host, refused, "a host brings more than one may: not all is taken in");
+                let what =
+                    "more was brought than one host may: not all was taken in ('cnnfctl defenders show' has numbers)";
+                intake.events.push(gap(host, what.to_owned(), refused, now));
+            }
         }
     }
     // Queued under the lock, so that the store sees changes in the order in which the state made them. Of a report that is known already
@@ -98,6 +110,18 @@ enum Content {
 }
 
 impl Content {
+    /// What of it is taken in; `None` for nothing.
+    fn within(mut self, quota: &mut Quota, now: Timestamp) -> Option<Self> {
+        match &mut self {
+            Self::Flows(records) => quota.flows(records, now),
+            Self::Events(events) => quota.events(events, now),
+            Self::Inventory(inventory) => quota.inventory(inventory),
+            Self::Notice(_) | Self::Gap(_) => return quota.event(now).then_some(self),
+            Self::Hits(_) => {}
+        }
+        Some(self)
+    }
+
     /// By our clock instead of the host's.
     fn shifted(mut self, ms: i64) -> Self {
         let shift = |at: &mut Timestamp| *at = at.shifted(ms);

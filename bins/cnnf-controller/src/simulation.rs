@@ -107,7 +107,7 @@ impl Simulated {
     /// # Errors
     /// Why the host is not taken.
     pub fn attach(&self, host: &HostId, hello: v1::Hello, now: Timestamp) -> Result<Attached, String> {
-        let begun = self.runtime.block_on(defender::begin(&self.controller, host.clone(), hello, now));
+        let begun = self.runtime.block_on(defender::begin(&self.controller, host.clone(), hello, None, now));
         let (stream, policies) = begun.map_err(|status| status.message().to_owned())?;
         Ok(Attached { stream, policies, sent: None, fresh: true })
     }

@@ -44,6 +44,8 @@ words! {
         RuleExpiring = "rule_expiring",
         /// A rule has expired.
         RuleExpired = "rule_expired",
+        /// Two machines use one host's identity.
+        Cloned = "cloned",
     } default RuleAlert
 }
 

@@ -80,7 +80,7 @@ impl Severity {
             | EventKind::Gap
             | EventKind::AddressConflict => Self::Warning,
             EventKind::FailOpen | EventKind::DefenderOffline => Self::Error,
-            EventKind::Tamper => Self::Critical,
+            EventKind::Tamper | EventKind::Cloned => Self::Critical,
         }
     }
 

@@ -1,8 +1,11 @@
 //! A defender's stream: reports and answers come up, acknowledgements and policies go down.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use cnnf_core::event::EventKind;
 use cnnf_core::id::HostId;
 use cnnf_core::policy::{HostDelta, HostPolicy};
 use cnnf_core::time::Timestamp;
@@ -13,7 +16,8 @@ use cnnf_rpc::v1::defender_message::Body as Up;
 use cnnf_rpc::v1::defender_service_server::DefenderService;
 use cnnf_rpc::v1::{Acknowledged, ControllerMessage, DefenderMessage, Hello, RenewRequest, RenewResponse, SpoolPast};
 use cnnf_rpc::{limits, v1};
-use cnnf_store::{Cursor, Pending, Taken};
+use cnnf_store::{Cursor, NewEvent, Pending, Subject, Taken};
+use prost::Message as _;
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -71,13 +75,14 @@ impl DefenderService for Api {
         request: Request<Streaming<DefenderMessage>>,
     ) -> Result<Response<Self::AttachStream>, Status> {
         let host = host_of(&request)?;
+        let from = request.extensions().get::<PeerConnection>().map(|peer| peer.address.ip().to_canonical());
         let mut messages = request.into_inner();
         let first = tokio::time::timeout(limits::HANDSHAKE, messages.message());
         let first = first.await.map_err(|_| Status::deadline_exceeded("no Hello in time"))??;
         let Some(Up::Hello(hello)) = first.and_then(|message| message.body) else {
             return Err(Status::invalid_argument("the first message must be Hello"));
         };
-        let (stream, policies) = begin(&self.0, host, hello, now()).await?;
+        let (stream, policies) = begin(&self.0, host, hello, from, now()).await?;
         let (down, answers) = mpsc::channel(DOWN_QUEUE);
         tokio::spawn(stream.run(messages, policies, down));
         Ok(Response::new(ReceiverStream::new(answers)))
@@ -110,6 +115,7 @@ pub(crate) async fn begin(
     controller: &Arc<Controller>,
     host: HostId,
     hello: Hello,
+    from: Option<IpAddr>,
     at: Timestamp,
 ) -> Result<(Stream, Policies), Status> {
     let version = common::text("version", hello.version)?;
@@ -122,7 +128,7 @@ pub(crate) async fn begin(
     let labels = labels.with(&bound);
     controller.store.note_hosts(vec![(host.clone(), version.clone(), labels.clone(), at)]).await.map_err(refuse)?;
     let number = controller.next_stream();
-    let (receiver, questions, changed, renamed) = {
+    let (receiver, questions, changed, renamed, told) = {
         let mut state = controller.state();
         let mut changed = state.heard(&host, at);
         if state.directory.host(&host).is_some_and(|entry| entry.labels != labels) {
@@ -167,10 +173,15 @@ pub(crate) async fn begin(
         }
         known.counters.clear();
         known.not_covered.clear();
-        if known.live.replace(LiveStream { number, policies, questions: asking, asked: BTreeMap::new() }).is_some() {
+        let live = LiveStream { number, policies, questions: asking, asked: BTreeMap::new() };
+        let replaces = known.live.replace(live).is_some();
+        if replaces {
             tracing::warn!(%host, "a second stream of a host ends the first");
         }
-        (receiver, questions, changed, renamed)
+        let cloned = known.streams.begin(&epoch, from, replaces, at).then(|| cloned(&host, at));
+        // In the order of the state: see Controller::queue.
+        let told = cloned.map(|event| controller.store.add_events(vec![event]));
+        (receiver, questions, changed, renamed, told)
     };
     if changed {
         controller.resolve_now.notify_one();
@@ -178,12 +189,29 @@ pub(crate) async fn begin(
     if let Some(renamed) = renamed {
         renamed.await.map_err(refuse)?;
     }
+    if let Some(told) = told {
+        tracing::warn!(%host, "two machines use one host's identity");
+        controller.publish(told.await.map_err(refuse)?);
+    }
     tracing::info!(%host, "a defender is connected");
     controller.changes.note(Topic::Fleet);
     let whole = Arc::new(Notify::new());
     let controller = Arc::clone(controller);
     let stream = Stream { controller, host, epoch, number, deltas: hello.takes_deltas, whole, questions };
     Ok((stream, receiver))
+}
+
+/// Two machines use the identity of this host.
+fn cloned(host: &HostId, at: Timestamp) -> NewEvent {
+    let message = "two machines use this host's identity in turn, as copies of one image do: delete /var/lib/cnnf-defender on one of them and \
+                   enrol it anew; if you do not know one, revoke this host and enrol yours anew";
+    NewEvent {
+        kind: EventKind::Cloned,
+        subject: Subject::System { host: Some(host.clone()), message: message.to_owned() },
+        process: None,
+        count: 1,
+        at,
+    }
 }
 
 /// What the newest durable report is called now, if its host has had a new spool since.
@@ -247,6 +275,10 @@ impl Stream {
                 .await
                 .map_err(|_| Status::deadline_exceeded(format!("silent for {} s", SILENCE.as_secs())))??;
             let Some(message) = message else { return Ok(()) };
+            let wait = self.weigh(&message);
+            if !wait.is_zero() {
+                tokio::time::sleep(wait).await;
+            }
             let permit = match &message.body {
                 Some(Up::Report(_)) => Some(
                     Arc::clone(&self.controller.intakes)
@@ -262,6 +294,12 @@ impl Stream {
                 return Ok(());
             }
         }
+    }
+
+    /// How long to wait before this message is taken, by what its host has sent already.
+    fn weigh(&self, message: &DefenderMessage) -> Duration {
+        let size = message.encoded_len();
+        self.controller.state().hosts.get_mut(&self.host).map_or(Duration::ZERO, |known| known.quota.bytes(size, now()))
     }
 
     /// Takes one message; a report is queued for the store.

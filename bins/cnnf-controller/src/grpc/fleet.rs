@@ -1,5 +1,6 @@
 //! Hosts and how they get in.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use cnnf_core::id::HostId;
@@ -132,6 +133,12 @@ fn answer(state: &State, id: &HostId) -> Result<v1::Defender, Status> {
     Ok(defender(known))
 }
 
+/// Its own, and what of it was not taken in.
+fn counters(known: &KnownHost) -> BTreeMap<String, u64> {
+    let refused = known.quota.refused().iter().map(|(name, count)| ((*name).to_owned(), *count));
+    known.counters.clone().into_iter().chain(refused).collect()
+}
+
 fn defender(known: &KnownHost) -> v1::Defender {
     let status = known.status.clone().unwrap_or_default();
     v1::Defender {
@@ -149,7 +156,7 @@ fn defender(known: &KnownHost) -> v1::Defender {
         message: status.message,
         queue: status.queue,
         last_seen: time_text_or_never(if known.live.is_some() { known.heard } else { known.row.last_seen }),
-        counters: known.counters.clone(),
+        counters: counters(known),
         revoked: known.row.revoked,
         not_covered: known.not_covered.clone(),
         clock_behind_ms: known.skew_ms,

@@ -2,7 +2,9 @@
 
 mod fleet;
 mod learn;
+pub(crate) mod quota;
 mod restore;
+mod streams;
 #[cfg(test)]
 mod tests;
 
@@ -21,7 +23,9 @@ use cnnf_store::{Cursor, DefinitionState, HostRow, PolicyState, RuleUse, Unconfi
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub(crate) use learn::Learned;
+use quota::Quota;
 pub(crate) use restore::restore;
+use streams::Streams;
 
 use crate::settings::Settings;
 
@@ -99,6 +103,10 @@ pub(crate) struct KnownHost {
     pub(crate) not_covered: Vec<String>,
     /// What has to be added to its times, in milliseconds.
     pub(crate) skew_ms: i64,
+    /// What it may still bring.
+    pub(crate) quota: Quota,
+    /// Which of its streams took the place of which.
+    pub(crate) streams: Streams,
 }
 
 /// A host's stream. Dropping it ends the stream.
@@ -139,6 +147,8 @@ impl KnownHost {
             counters: BTreeMap::new(),
             not_covered: Vec::new(),
             skew_ms: 0,
+            quota: Quota::default(),
+            streams: Streams::default(),
         }
     }
 }

@@ -80,6 +80,15 @@ fn metrics(controller: &Controller) -> impl IntoResponse + use<> {
         &fates,
     );
     gauge("cnnf_queued_packets", "Packets that waited for a name, likewise.", &[(String::new(), sum("queue_packets"))]);
+    let refused = |what: &str| state.hosts.values().filter_map(|host| host.quota.refused().get(what)).sum::<u64>();
+    let all = ["refused_flows", "refused_events", "refused_services", "refused_endpoints"];
+    let all = all.map(|what| (format!("{{what=\"{}\"}}", what.trim_start_matches("refused_")), refused(what)));
+    gauge("cnnf_refused", "What hosts brought beyond their quotas, since the controller's start.", &all);
+    gauge(
+        "cnnf_slowed_ms",
+        "How long hosts' streams were read more slowly, likewise.",
+        &[(String::new(), refused("slowed_ms"))],
+    );
     drop(state);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
 }

@@ -20,6 +20,7 @@ mod operations;
 mod over_time;
 mod place;
 mod policy;
+mod quota;
 mod reach;
 mod restart;
 mod roles;

@@ -272,6 +272,9 @@ impl Drop for Place {
     }
 }
 
+/// A defender's version, and the name of its spool.
+const USUAL: (&str, &str) = ("1.2.3", "epoch");
+
 /// An enrolled host.
 pub(crate) struct Defender {
     pub(crate) id: String,
@@ -290,29 +293,34 @@ impl Defender {
 
     /// A stream of a host that has this generation.
     pub(crate) async fn attach_having(&self, place: &Place, generation: u64) -> Stream {
-        self.begin(self.channel(place).await, "1.2.3", generation, false).await.expect("attached")
+        self.begin(self.channel(place).await, USUAL, generation, false).await.expect("attached")
     }
 
     /// A stream of a defender of this version.
     pub(crate) async fn attach_as(&self, place: &Place, version: &str) -> Stream {
-        self.begin(self.channel(place).await, version, 0, false).await.expect("attached")
+        self.begin(self.channel(place).await, (version, USUAL.1), 0, false).await.expect("attached")
+    }
+
+    /// A stream of a host whose spool is called so.
+    pub(crate) async fn attach_with_spool(&self, place: &Place, epoch: &str) -> Stream {
+        self.begin(self.channel(place).await, (USUAL.0, epoch), 0, false).await.expect("attached")
     }
 
     /// A stream of a host that applies deltas and answers questions.
     pub(crate) async fn attach_for_deltas(&self, place: &Place) -> Stream {
-        self.begin(self.channel(place).await, "1.2.3", 0, true).await.expect("attached")
+        self.begin(self.channel(place).await, USUAL, 0, true).await.expect("attached")
     }
 
     /// A stream, unless the controller is gone.
     pub(crate) async fn try_attach(&self, place: &Place) -> Option<Stream> {
         let channel = tls::connect(&place.grpc.to_string(), &self.tls).await.ok()?;
-        self.begin(channel, "1.2.3", 0, false).await.ok()
+        self.begin(channel, USUAL, 0, false).await.ok()
     }
 
     async fn begin(
         &self,
         channel: Channel,
-        version: &str,
+        (version, epoch): (&str, &str),
         generation: u64,
         takes_deltas: bool,
     ) -> Result<Stream, Status> {
@@ -320,7 +328,7 @@ impl Defender {
         let hello = v1::Hello {
             version: version.to_owned(),
             host_name: self.name.clone(),
-            spool_epoch: "epoch".to_owned(),
+            spool_epoch: epoch.to_owned(),
             generation,
             labels: [("env".to_owned(), "test".to_owned())].into(),
             now_ms: now_ms(),
@@ -403,6 +411,17 @@ impl Stream {
                 Down::PolicyDelta(delta) => return Ok(delta),
                 Down::Policy(policy) => return Err(policy),
                 Down::Acknowledged(_) | Down::Trust(_) | Down::Preview(_) => {}
+            }
+        }
+    }
+
+    /// Waits until the controller ends the stream.
+    pub(crate) async fn ended(&mut self) -> Status {
+        loop {
+            match tokio::time::timeout(PATIENCE, self.down.message()).await.expect("in time") {
+                Ok(Some(_)) => {}
+                Ok(None) => return Status::ok(""),
+                Err(status) => return status,
             }
         }
     }

@@ -43,15 +43,15 @@ async fn what_a_host_brings_beyond_its_quota_is_counted_and_said_and_others_do_n
 async fn two_machines_with_one_identity_are_told() {
     let place = Place::new();
     let host = place.enrol("web").await;
-    let mut first = host.attach_as(&place, "spool of one").await;
-    let mut second = host.attach_as(&place, "spool of the other").await;
+    let mut first = host.attach_with_spool(&place, "spool of one").await;
+    let mut second = host.attach_with_spool(&place, "spool of the other").await;
     first.ended().await;
     assert!(events(&place, "cloned").await.is_empty(), "it may have been a start");
-    let mut again = host.attach_as(&place, "spool of one").await;
+    let mut again = host.attach_with_spool(&place, "spool of one").await;
     second.ended().await;
     let told = until(|| events(&place, "cloned"), |events| !events.is_empty()).await;
     assert!(told.len() == 1 && told[0].message.contains("two machines use"), "{told:?}");
-    host.attach_as(&place, "spool of the other").await;
+    host.attach_with_spool(&place, "spool of the other").await;
     again.ended().await;
     let told = until(|| events(&place, "cloned"), |events| events.iter().any(|event| event.count == 2)).await;
     assert_eq!(told.len(), 1, "equal ones are folded");

@@ -34,6 +34,7 @@ impl Tone {
             | "gap"
             | "address_conflict"
             | "defender_offline"
+            | "cloned"
             | "rule_expiring"
             | "rule_expired"
             | "reverted"
