@@ -50,6 +50,7 @@ pub(crate) struct Bed {
     pub(crate) dir: tempfile::TempDir,
     /// The requests that came, as Debug prints them.
     pub(crate) requests: Arc<Mutex<Vec<String>>>,
+    controller: Controller,
     _runtime: Runtime,
 }
 
@@ -70,12 +71,17 @@ impl Bed {
         let controller = Controller::new(requests.clone());
         runtime.block_on(async {
             let incoming = accept(listener, &tls).expect("tls");
-            tokio::spawn(controller.routes(server()).serve_with_incoming(incoming));
+            tokio::spawn(controller.clone().routes(server()).serve_with_incoming(incoming));
         });
         let dir = tempfile::tempdir().expect("directory");
         let admin = ca.admin_toml(&address.to_string(), &PeerIdentity::Admin("root".into()));
         std::fs::write(dir.path().join("admin.toml"), admin).expect("write");
-        Self { address, ca, dir, requests, _runtime: runtime }
+        Self { address, ca, dir, requests, controller, _runtime: runtime }
+    }
+
+    /// Ends the streams of changes, as a controller does that ends.
+    pub(crate) fn cut(&self) {
+        self.controller.cut();
     }
 
     /// A file in the bed's directory.
