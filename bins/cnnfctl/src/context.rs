@@ -187,6 +187,8 @@ impl Session {
         tokens: api_token_service_client::ApiTokenServiceClient,
         /// The record of changes.
         audit: audit_service_client::AuditServiceClient,
+        /// What has changed.
+        watch: watch_service_client::WatchServiceClient,
         /// What services are called.
         definitions: definition_service_client::DefinitionServiceClient,
     }
@@ -196,13 +198,20 @@ impl Session {
         &self,
         call: impl Future<Output = Result<Response<T>, Status>>,
     ) -> Result<T, Failure> {
+        self.ask(call).await.map_err(|status| self.refused(&status))
+    }
+
+    /// What the controller's refusal means.
+    pub(crate) fn refused(&self, status: &Status) -> Failure {
+        Failure::refused(status, &self.server)
+    }
+
+    /// The same, for who has to tell refusals apart.
+    pub(crate) async fn ask<T>(&self, call: impl Future<Output = Result<Response<T>, Status>>) -> Result<T, Status> {
         // The controller's own deadline comes first and says more.
         let patience = limits::DEADLINE + Duration::from_secs(2);
-        match tokio::time::timeout(patience, call).await {
-            Ok(Ok(response)) => Ok(response.into_inner()),
-            Ok(Err(status)) => Err(Failure::refused(&status, &self.server)),
-            Err(_) => Err(Failure::refused(&Status::deadline_exceeded(""), &self.server)),
-        }
+        let answer = tokio::time::timeout(patience, call).await;
+        answer.unwrap_or_else(|_| Err(Status::deadline_exceeded(""))).map(Response::into_inner)
     }
 }
 

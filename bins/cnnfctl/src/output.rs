@@ -46,7 +46,7 @@ impl Output {
         Self { format, color, quiet, width: None }
     }
 
-    #[cfg(test)]
+    /// Without colours, for this width.
     pub(crate) fn plain(format: Format, width: Option<u16>) -> Self {
         Self { format, color: false, quiet: false, width }
     }

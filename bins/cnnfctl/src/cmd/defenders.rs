@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Subcommand;
 use cnnf_core::label::Labels;
 use cnnf_rpc::v1;
+use tonic::Status;
 
 use super::{Asker, Mode, heading, labels, page};
 use crate::context::{Session, request};
@@ -82,7 +83,7 @@ impl Defenders {
         let out = &asker.out;
         match self {
             Self::List { outdated } => {
-                let mut all = all(&session).await?;
+                let mut all = all(&session).await.map_err(|s| session.refused(&s))?;
                 all.defenders.retain(|defender| defender.outdated || !outdated);
                 out.show(&all, || list(&all.defenders, out))?;
                 let old = all.defenders.iter().filter(|defender| defender.outdated && !defender.revoked).count();
@@ -140,7 +141,7 @@ impl Defenders {
 
 /// The host of this name or id.
 async fn one(session: &Session, host: &str) -> Result<v1::Defender, Failure> {
-    let mut found = all(session).await?.defenders;
+    let mut found = all(session).await.map_err(|s| session.refused(&s))?.defenders;
     found.retain(|defender| defender.id == host || defender.host == host);
     match found.as_slice() {
         [_] => Ok(found.remove(0)),
@@ -152,11 +153,12 @@ async fn one(session: &Session, host: &str) -> Result<v1::Defender, Failure> {
     }
 }
 
-async fn all(session: &Session) -> Result<v1::ListDefendersResponse, Failure> {
+/// All hosts.
+pub(super) async fn all(session: &Session) -> Result<v1::ListDefendersResponse, Status> {
     let mut all = v1::ListDefendersResponse::default();
     loop {
         let ask = v1::ListDefendersRequest { page: page(&all.next_token) };
-        let next = session.answer(session.fleet().list_defenders(request(ask))).await?;
+        let next = session.ask(session.fleet().list_defenders(request(ask))).await?;
         all.defenders.extend(next.defenders);
         all.next_token = next.next_token;
         all.upgrade_command = next.upgrade_command;
@@ -166,21 +168,21 @@ async fn all(session: &Session) -> Result<v1::ListDefendersResponse, Failure> {
     }
 }
 
-fn connected(defender: &v1::Defender) -> Cell {
+pub(super) fn connected(defender: &v1::Defender) -> Cell {
     if defender.revoked {
         return Cell::from("revoked").tone(Tone::Bad);
     }
     if defender.connected { Cell::from("yes").tone(Tone::Good) } else { Cell::from("no").tone(Tone::Bad) }
 }
 
-fn version(defender: &v1::Defender) -> Cell {
+pub(super) fn version(defender: &v1::Defender) -> Cell {
     if defender.outdated {
         return Cell::from(format!("{} outdated", defender.version)).tone(Tone::Warn);
     }
     Cell::from(&defender.version)
 }
 
-fn policy(defender: &v1::Defender) -> Cell {
+pub(super) fn policy(defender: &v1::Defender) -> Cell {
     let (desired, applied) = (defender.desired_generation, defender.applied_generation);
     match defender.outcome.as_str() {
         "failed" | "refused" | "reverted" => Cell::from(format!("{} {desired}", defender.outcome)).tone(Tone::Bad),
@@ -220,7 +222,7 @@ fn list(defenders: &[v1::Defender], out: &Output) -> String {
     sheet.render()
 }
 
-fn show(defender: &v1::Defender, out: &Output) -> String {
+pub(super) fn show(defender: &v1::Defender, out: &Output) -> String {
     let mut sheet = Sheet::of_fields(out);
     sheet.field("host", &defender.host);
     sheet.field("id", &defender.id);

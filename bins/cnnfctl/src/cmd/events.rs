@@ -1,6 +1,6 @@
 //! `cnnfctl events`.
 
-mod people;
+pub(super) mod people;
 
 use clap::Subcommand;
 use cnnf_core::event::EventKind;
@@ -70,7 +70,7 @@ impl Events {
         let out = &asker.out;
         match self {
             Self::List { which, since, limit } => {
-                let all = list(&session, which, since, limit).await?;
+                let all = list(&session, which, since, limit).await.map_err(|s| session.refused(&s))?;
                 out.show(&all, || people::table(&all.events, out))?;
                 if !all.next_token.is_empty() {
                     out.note(&format!(
@@ -96,12 +96,18 @@ impl Events {
     }
 }
 
+/// The newest `limit` events.
+pub(super) async fn newest(session: &Session, limit: u32) -> Result<Vec<v1::Event>, Status> {
+    let which = Which { kind: String::new(), service: String::new() };
+    Ok(list(session, which, None, limit).await?.events)
+}
+
 async fn list(
     session: &Session,
     which: Which,
     since: Option<Timestamp>,
     limit: u32,
-) -> Result<v1::ListEventsResponse, Failure> {
+) -> Result<v1::ListEventsResponse, Status> {
     let mut all = v1::ListEventsResponse::default();
     loop {
         let size = limit - u32::try_from(all.events.len()).unwrap_or(limit).min(limit);
@@ -111,7 +117,7 @@ async fn list(
             time: range(since, None),
             page: Some(v1::PageRequest { size, token: all.next_token }),
         };
-        let next = session.answer(session.events().list_events(request(ask))).await?;
+        let next = session.ask(session.events().list_events(request(ask))).await?;
         all.events.extend(next.events);
         all.next_token = next.next_token;
         if all.next_token.is_empty() || all.events.len() >= limit as usize {

@@ -15,6 +15,7 @@ mod services;
 mod settings;
 mod status;
 mod tokens;
+mod top;
 mod users;
 
 use std::path::PathBuf;
@@ -101,6 +102,8 @@ enum Command {
     /// The record of every change.
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// Services, edges, events and hosts, live in the terminal.
+    Top(top::Top),
     /// A completion script for a shell.
     Completion(completion::Completion),
     /// Writes manual pages and completions.
@@ -138,6 +141,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Tokens(command) => command.run(&asker).await,
         Command::Alerts(command) => command.run(&asker).await,
         Command::Audit(command) => command.run(&asker).await,
+        Command::Top(command) => command.run(&asker).await,
         Command::Completion(command) => command.run(),
         Command::Manual(args) => args
             .write(Cli::command(), "1")

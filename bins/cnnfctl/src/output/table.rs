@@ -99,6 +99,11 @@ impl Cell {
         Self { text: number.to_string(), tone: Tone::Plain, right: true }
     }
 
+    /// Its text, safe for a terminal, and its tone.
+    pub(crate) fn into_parts(self) -> (String, Tone) {
+        (self.text, self.tone)
+    }
+
     /// In this tone.
     pub(crate) fn tone(self, tone: Tone) -> Self {
         Self { tone, ..self }

@@ -7,3 +7,4 @@ mod connection;
 mod definitions;
 mod rules;
 mod terminal;
+mod top;

@@ -56,7 +56,7 @@ pub(super) fn line(event: &v1::Event, out: &Output) -> String {
 }
 
 /// All that is known.
-pub(super) fn details(event: &v1::Event, out: &Output) -> String {
+pub(in crate::cmd) fn details(event: &v1::Event, out: &Output) -> String {
     let mut sheet = Sheet::of_fields(out);
     sheet.field("event", event.id.to_string());
     sheet.field("kind", Cell::word(&event.kind));
@@ -113,7 +113,7 @@ fn evidence(process: &v1::Process, out: &Output) -> String {
 }
 
 /// What decided, or what happened.
-fn because(event: &v1::Event) -> String {
+pub(in crate::cmd) fn because(event: &v1::Event) -> String {
     match (event.rule.as_str(), event.model.as_str(), event.message.as_str()) {
         ("", "", "") => event.host.clone(),
         ("", "", message) if event.host.is_empty() => message.to_owned(),
@@ -124,7 +124,7 @@ fn because(event: &v1::Event) -> String {
 }
 
 /// `unit:nginx on web1`, or the address where no service is known.
-fn party(party: Option<&v1::EventParty>, wide: bool) -> String {
+pub(in crate::cmd) fn party(party: Option<&v1::EventParty>, wide: bool) -> String {
     let Some(party) = party else { return String::new() };
     match (party.service.as_str(), party.host.as_str()) {
         ("", "") => party.address.clone(),
@@ -150,7 +150,7 @@ fn whole_place(party: &v1::EventParty) -> String {
 }
 
 /// `curl (4711)`.
-fn process(process: &v1::Process, wide: bool) -> String {
+pub(in crate::cmd) fn process(process: &v1::Process, wide: bool) -> String {
     let name = if wide { Some(process.exe.as_str()) } else { process.exe.rsplit('/').next() }.unwrap_or_default();
     match (name, process.pid) {
         ("", 0) => process.missing.clone(),
