@@ -5,6 +5,7 @@ mod answers;
 mod bed;
 mod connection;
 mod definitions;
+mod golden;
 mod rules;
 mod terminal;
 mod top;
