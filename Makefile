@@ -21,7 +21,7 @@ UI_SOURCES := $(shell find ui proto \( -path ui/node_modules -o -path ui/.node -
 # A tree of its own, as firewalld runs where it is installed.
 FIREWALLD_BED := $(or $(CNNF_BEDS),/var/cache/cnnf-lab)/firewalld
 
-.PHONY: help deps ui tools build fmt lint deny check test test-ui screenshots fuzz demo soak bench units arm64 package-tools packages test-packages test-memory \
+.PHONY: help deps ui tools build fmt lint proto-baseline deny check test test-ui screenshots fuzz demo soak bench units arm64 package-tools packages test-packages test-memory \
         test-vm beds lab clean
 
 help: ## list the targets
@@ -46,9 +46,15 @@ build: ui ## build everything
 fmt: ## format the sources
 	cargo fmt --all
 
-lint: ui ## formatting and clippy, warnings denied
+lint: ui ## formatting, clippy (warnings denied), and whether the contract in proto/ is well-formed and only grew
+	ui/node_modules/.bin/buf lint proto
+	ui/node_modules/.bin/buf breaking proto --against proto/baseline.binpb || \
+		{ echo "error: programs in the field rely on what proto/ was: add beside it instead of changing it" >&2; exit 1; }
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+proto-baseline: ui ## after a release, and on purpose: make the contract as it is now what later ones must not break
+	ui/node_modules/.bin/buf build proto --exclude-source-info -o proto/baseline.binpb
 
 deny: tools ## licences, bans and sources of dependencies
 	cargo deny --locked --log-level error check licenses bans sources
