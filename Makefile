@@ -21,7 +21,7 @@ UI_SOURCES := $(shell find ui proto \( -path ui/node_modules -o -path ui/.node -
 # A tree of its own, as firewalld runs where it is installed.
 FIREWALLD_BED := $(or $(CNNF_BEDS),/var/cache/cnnf-lab)/firewalld
 
-.PHONY: help deps ui tools build fmt lint proto-baseline deny check test test-ui screenshots fuzz demo soak bench units arm64 package-tools packages test-packages test-memory \
+.PHONY: help deps ui tools build fmt lint proto-baseline api-docs deny check test test-ui screenshots fuzz demo soak bench units arm64 package-tools packages test-packages test-memory \
         test-vm beds lab clean
 
 help: ## list the targets
@@ -55,6 +55,9 @@ lint: ui ## formatting, clippy (warnings denied), and whether the contract in pr
 
 proto-baseline: ui ## after a release, and on purpose: make the contract as it is now what later ones must not break
 	ui/node_modules/.bin/buf build proto --exclude-source-info -o proto/baseline.binpb
+
+api-docs: tools ## make docs/api.md anew from the comments in proto/
+	CNNF_WRITE_REFERENCE=1 cargo nextest run --locked --workspace -E 'test(the_reference_is_current)'
 
 deny: tools ## licences, bans and sources of dependencies
 	cargo deny --locked --log-level error check licenses bans sources

@@ -1,6 +1,8 @@
 //! Who may call what: a caller is identified, then measured by one table.
 
 mod caller;
+#[cfg(test)]
+mod reference;
 mod revocable;
 mod table;
 
