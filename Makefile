@@ -10,7 +10,7 @@ RPM_VERSION := 0.21.1
 
 # What the build, the tests and the demo use; `make deps` installs what is absent.
 PACKAGES := build-essential pkg-config libnftnl-dev libmnl-dev nftables iproute2 conntrack procps util-linux curl jq \
-            nginx-light redis-server dnsmasq-base busybox iptables strace chromium libfaketime python3-aiosmtpd
+            nginx-light redis-server dnsmasq-base busybox iptables strace chromium libfaketime python3-venv python3-aiosmtpd
 
 # Connections a case of the truth table: enough for 100,000 in all.
 SOAK_EACH ?= 2500
@@ -21,7 +21,7 @@ UI_SOURCES := $(shell find ui proto \( -path ui/node_modules -o -path ui/.node -
 # A tree of its own, as firewalld runs where it is installed.
 FIREWALLD_BED := $(or $(CNNF_BEDS),/var/cache/cnnf-lab)/firewalld
 
-.PHONY: help deps ui tools build fmt lint proto-baseline api-docs deny check test test-ui screenshots fuzz demo soak bench units arm64 package-tools packages test-packages test-memory \
+.PHONY: help deps ui tools build fmt lint proto-baseline api-docs deny check test test-ui screenshots fuzz demo examples soak bench units arm64 package-tools packages test-packages test-memory \
         test-vm beds lab clean
 
 help: ## list the targets
@@ -73,6 +73,7 @@ test: deps tools ui lint deny ## everything CI runs (root: makes namespaces of i
 	cargo nextest run --locked --workspace
 	$(MAKE) --no-print-directory units
 	$(MAKE) --no-print-directory arm64
+	integration/examples.sh
 	$(MAKE) --no-print-directory demo CHECK=1
 
 test-ui: deps ui ## the page alone: unit tests, and tests in Chromium before a made-up and a real controller (root)
@@ -90,6 +91,10 @@ fuzz: ## fuzz every decoder longer than the tests do, with another seed each tim
 demo: deps ui ## the story on four small hosts; CHECK=1 verifies each step and exits
 	cargo build --locked --workspace --bins
 	CHECK=$(CHECK) integration/demo.sh
+
+examples: deps ## the worked examples of examples/ against a real controller (root)
+	cargo build --locked --workspace --bins
+	integration/examples.sh
 
 soak: deps tools ## the full figures (root, a quarter of an hour): a connection's owner, SOAK_EACH times a case; millions of connections judged
 	@mkdir -p target/soak && rm -f target/soak/truth.tsv

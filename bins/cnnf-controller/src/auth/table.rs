@@ -125,6 +125,7 @@ pub(crate) const TABLE: &[(&str, &[(&str, Needs)])] = &[
     ("cnnf.v1.AuditService", &[("ListAudit", Auditor), ("VerifyAudit", Auditor)]),
     ("grpc.health.v1.Health", &[("Check", Anyone), ("Watch", Anyone), ("List", Anyone)]),
     ("grpc.reflection.v1.ServerReflection", &[("ServerReflectionInfo", Anyone)]),
+    ("grpc.reflection.v1alpha.ServerReflection", &[("ServerReflectionInfo", Anyone)]),
 ];
 
 /// Calls that a session may make whose password must be changed first.

@@ -79,15 +79,18 @@ pub(crate) async fn serve(
             }
         }
     });
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(cnnf_rpc::DESCRIPTORS)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()?;
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(cnnf_rpc::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
     let max = limits::MAX_MESSAGE;
     let mut services = for_people(&api);
     services
         .add_service(health_service)
-        .add_service(reflection)
+        .add_service(reflection().build_v1()?)
+        // The same under its older name: all that grpcio-reflection for Python asks for.
+        .add_service(reflection().build_v1alpha()?)
         .add_service(EnrollmentServiceServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(DefenderServiceServer::new(api).max_decoding_message_size(max));
     tls::server()
