@@ -39,6 +39,9 @@ pub(crate) struct Args {
     /// The form of the log
     #[arg(long, value_name = "FORM", env = "CNNF_LOG_FORMAT")]
     log_format: Option<LogFormat>,
+    /// Where traces and logs go besides, by OTLP over gRPC, such as http://127.0.0.1:4317
+    #[arg(long, value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    telemetry: Option<String>,
     /// The life of hosts' certificates, such as 7d
     #[arg(long, value_name = "TIME", env = "CNNF_CERTIFICATE_LIFE", value_parser = humantime::parse_duration)]
     certificate_life: Option<Duration>,
@@ -78,6 +81,8 @@ pub(crate) struct Config {
     pub(crate) log: String,
     /// In which form.
     pub(crate) log_format: LogFormat,
+    /// Where traces and logs go besides: an OTLP collector; `None` for nowhere.
+    pub(crate) telemetry: Option<String>,
     /// The life of hosts' certificates; they are renewed when half of it is over.
     pub(crate) certificate_life: Duration,
     /// Who else signs people in.
@@ -93,6 +98,7 @@ impl Default for Config {
             packages: "/usr/share/cnnf/packages".into(),
             log: "info,refinery_core=warn".into(),
             log_format: LogFormat::Text,
+            telemetry: None,
             certificate_life: Duration::from_secs(7 * 24 * 3600),
             oidc: None,
         }
@@ -110,7 +116,7 @@ pub(crate) enum LogFormat {
 }
 
 /// All keys, as they are listed.
-const KEYS: &str = "data_dir, listen, web, packages, log, log_format, certificate_life, oidc";
+const KEYS: &str = "data_dir, listen, web, packages, log, log_format, certificate_life, telemetry, oidc";
 
 impl Config {
     /// Reads a file's text.
@@ -139,6 +145,7 @@ impl Config {
                 "packages" => set(&mut config.packages, value),
                 "log" => set(&mut config.log, value),
                 "log_format" => set(&mut config.log_format, value),
+                "telemetry" => telemetry(value).map(|to| config.telemetry = to),
                 "certificate_life" => life(value).map(|life| config.certificate_life = life),
                 "oidc" => table(value).map(|oidc| config.oidc = Some(oidc)),
                 _ => Err(format!("unknown field: there are {KEYS}")),
@@ -166,6 +173,12 @@ impl Config {
         if let Some(oidc) = &self.oidc {
             wrong.extend(oidc.check().err());
         }
+        let is_web = |url: &url::Url| matches!(url.scheme(), "http" | "https") && url.has_host();
+        if let Some(endpoint) =
+            self.telemetry.as_deref().filter(|text| !url::Url::parse(text).is_ok_and(|url| is_web(&url)))
+        {
+            wrong.push(format!("telemetry.endpoint = \"{endpoint}\": write for example http://127.0.0.1:4317"));
+        }
         if let Err(error) = tracing_subscriber::EnvFilter::try_new(&self.log) {
             wrong.push(format!("log = \"{}\": {error}: write for example info or cnnf_controller=debug", self.log));
         }
@@ -180,6 +193,7 @@ impl Config {
             ("web", self.web != new.web),
             ("packages", self.packages != new.packages),
             ("oidc", self.oidc != new.oidc),
+            ("telemetry", self.telemetry != new.telemetry),
             ("log_format", self.log_format != new.log_format),
         ];
         changed.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key).collect()
@@ -193,6 +207,18 @@ fn set<T: serde::de::DeserializeOwned>(slot: &mut T, value: Value) -> Result<(),
 
 fn table<T: serde::de::DeserializeOwned>(value: Value) -> Result<T, String> {
     value.try_into().map_err(|error: toml::de::Error| error.to_string().trim_end().to_owned())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TelemetryTable {
+    endpoint: String,
+}
+
+/// The endpoint of `[telemetry]`; an empty one is none.
+fn telemetry(value: Value) -> Result<Option<String>, String> {
+    let table: TelemetryTable = value.try_into().map_err(|error: toml::de::Error| error.to_string())?;
+    Ok(Some(table.endpoint).filter(|endpoint| !endpoint.is_empty()))
 }
 
 fn life(value: Value) -> Result<Duration, String> {
@@ -225,6 +251,9 @@ pub(crate) fn load(args: &Args) -> Result<Config, Failure> {
     args.oidc.over(&mut config.oidc);
     if let Some(log) = &args.log {
         config.log.clone_from(log);
+    }
+    if let Some(endpoint) = &args.telemetry {
+        config.telemetry = Some(endpoint.clone()).filter(|endpoint| !endpoint.is_empty());
     }
     config.log_format = args.log_format.unwrap_or(config.log_format);
     wrong.extend(config.check());

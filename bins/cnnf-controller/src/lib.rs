@@ -34,6 +34,7 @@ mod settings;
 pub mod simulation;
 mod state;
 mod tasks;
+mod telemetry;
 mod web;
 
 use std::path::PathBuf;

@@ -7,15 +7,19 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, Registry, reload};
 
 use crate::config::{Config, LogFormat};
+use crate::telemetry::Telemetry;
 
 /// The log of this process.
-pub(crate) struct Log(reload::Handle<EnvFilter, Registry>);
+pub(crate) struct Log {
+    filter: reload::Handle<EnvFilter, Registry>,
+    telemetry: Option<Telemetry>,
+}
 
 impl Log {
-    /// Starts it.
+    /// Starts it. Within a runtime.
     ///
     /// # Errors
-    /// The filter is none, or there is a log already.
+    /// The filter or the collector's endpoint is none, or there is a log already.
     pub(crate) fn start(config: &Config) -> Result<Self, String> {
         let (filter, handle) = reload::Layer::new(filter(&config.log)?);
         let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(false);
@@ -23,8 +27,10 @@ impl Log {
             LogFormat::Text => lines.boxed(),
             LogFormat::Json => lines.json().boxed(),
         };
-        Registry::default().with(filter).with(lines).try_init().map_err(|error| error.to_string())?;
-        Ok(Self(handle))
+        let telemetry = config.telemetry.as_deref().map(Telemetry::start).transpose()?;
+        let exported = telemetry.as_ref().map(Telemetry::layer);
+        Registry::default().with(filter).with(lines).with(exported).try_init().map_err(|error| error.to_string())?;
+        Ok(Self { filter: handle, telemetry })
     }
 
     /// Goes on with another filter.
@@ -32,7 +38,14 @@ impl Log {
     /// # Errors
     /// It is none; the old one goes on.
     pub(crate) fn replace(&self, text: &str) -> Result<(), String> {
-        self.0.reload(filter(text)?).map_err(|error| error.to_string())
+        self.filter.reload(filter(text)?).map_err(|error| error.to_string())
+    }
+
+    /// Sends what is left for a collector. Blocks, while the runtime still runs.
+    pub(crate) fn end(&self) {
+        if let Some(telemetry) = &self.telemetry {
+            telemetry.end();
+        }
     }
 }
 

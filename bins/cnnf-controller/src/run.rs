@@ -28,13 +28,20 @@ const GRACE: Duration = Duration::from_secs(3);
 /// Serves until SIGTERM or SIGINT.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let config = config::load(args)?;
-    let log = Log::start(&config).map_err(Failure::usage)?;
     let oidc = config.oidc.as_ref().map(Oidc::new).transpose();
     let oidc = oidc.map_err(|error| Failure::refused(format_args!("oidc: {error}")))?;
     // A file that is edited is another one under the old name: the folder must stay in reach for a reload.
-    sandbox::enter(&config.data_dir, &config.packages, args.file().and_then(Path::parent));
+    let open = sandbox::enter(&config.data_dir, &config.packages, args.file().and_then(Path::parent));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::refused)?;
+    let log = {
+        let _inside = runtime.enter();
+        Log::start(&config).map_err(Failure::usage)?
+    };
+    for error in open {
+        tracing::warn!("{error}");
+    }
     let result = runtime.block_on(serve(args, config, oidc, &log));
+    log.end();
     runtime.shutdown_timeout(GRACE);
     result
 }

@@ -10,14 +10,16 @@ const READABLE: &str = "/sys/fs/cgroup";
 const WRITABLE: [&str; 2] = ["/tmp", "/var/tmp"];
 
 /// Confines this thread and all that are begun from now on: it writes only below the data directory and where temporary files are, and runs no
-/// program. What the kernel cannot do is logged, and the controller goes on.
-pub(crate) fn enter(data_dir: &Path, packages: &Path, configuration: Option<&Path>) {
+/// program. Answers with what the kernel cannot do; the controller goes on.
+pub(crate) fn enter(data_dir: &Path, packages: &Path, configuration: Option<&Path>) -> Vec<String> {
+    let mut open = Vec::new();
     let writable = [data_dir, Path::new(WRITABLE[0]), Path::new(WRITABLE[1])];
     let readable: Vec<&Path> = [Path::new(READABLE), packages].into_iter().chain(configuration).collect();
     if let Err(error) = confine::confine(&readable, &writable) {
-        tracing::warn!("more files stay in reach than are needed: {error}");
+        open.push(format!("more files stay in reach than are needed: {error}"));
     }
     if let Err(error) = confine::filter(&[]) {
-        tracing::warn!("every system call is open to this process: {error}");
+        open.push(format!("every system call is open to this process: {error}"));
     }
+    open
 }

@@ -26,6 +26,7 @@ mod restart;
 mod roles;
 mod sessions;
 mod stream;
+mod telemetry;
 mod trust;
 mod watch;
 mod web;
