@@ -175,7 +175,7 @@ mod tests {
         };
         assert_eq!(
             to_string(&status).expect("json"),
-            r#"{"version":"","defenders":0,"connected":0,"services":0,"edges":0,"rules":0,"revision":"18446744073709551615","models":{"active":1,"learning":2},"openEvents":"0","started":"","conflicts":[]}"#
+            r#"{"version":"","defenders":0,"connected":0,"services":0,"edges":0,"rules":0,"revision":"18446744073709551615","models":{"active":1,"learning":2},"openEvents":"0","started":"","conflicts":[],"outdated":0}"#
         );
     }
 

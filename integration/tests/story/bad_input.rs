@@ -108,7 +108,8 @@ fn root_bad_enrolments_and_configurations_are_told_apart() {
 }
 
 /// Fetches a page as a program, then in a unit, that are called by a terminal's escapes, HTML, a formula, what ends quotes, and what is no
-/// UTF-8; the kernel takes a newline in a program's name only.
+/// UTF-8; the kernel takes a newline in a program's name only. The unit's lives on for a moment: an alert holds nothing up until the process
+/// that it tells of was read.
 const HOSTILE: &str = r#"
 word=$(printf '\033[31m\tred\302\233\377\007<b>=cmd|"\\ ')
 line=$(printf '%s\n2026-01-01T00:00:00Z ERROR forged' "$word")
@@ -119,7 +120,7 @@ for tree in /sys/fs/cgroup /sys/fs/cgroup/unified; do
     [ -e "$tree$own/cgroup.procs" ] || continue
     group="$tree${own%/user.slice/*}/system.slice/$word.service"
     mkdir -p "$group" || exit 4
-    sh -c 'echo 0 >"$0/cgroup.procs" && exec curl -4 -s --max-time 2 -A "$1" http://web1/' "$group" "$line" || exit 5
+    sleep 0.5 | sh -c 'echo 0 >"$0/cgroup.procs" && exec curl -4 -s --max-time 2 -A "$1" http://web1/ file:///dev/stdin' "$group" "$line" || exit 5
     sleep 1
     rmdir "$group"
     exit
