@@ -187,7 +187,8 @@ impl World {
             self.say(&said);
             self.step(300);
         }
-        self.wait(u64::try_from(LATER.as_millis()).expect("short") + 5_000);
+        // a service that went away is said to listen for ten seconds more; whom that concerns less hears of it LATER
+        self.wait(10_000 + u64::try_from(LATER.as_millis()).expect("short") + 5_000);
         self.settle();
         let controller = self.controller.as_ref().expect("it runs");
         check::reports_count_once(&self.hosts, controller);
