@@ -8,13 +8,18 @@
 mod herd;
 #[path = "../tests/controller/place.rs"]
 mod place;
+#[path = "../../../integration/plot.rs"]
+mod plot;
 
 use std::time::Duration;
 
 use herd::Herd;
 use place::Place;
+use plot::{Bar, Line, Titles, chart};
 use serde_json::json;
 
+/// How far beyond what is measured the pictures lead.
+const FAR: f64 = 25_000.0;
 /// Flow records a second.
 const RECORDS: usize = 20_000;
 
@@ -27,6 +32,49 @@ fn main() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/bench");
     std::fs::create_dir_all(&folder).expect("a folder");
     std::fs::write(folder.join("herd.json"), json!(rows).to_string()).expect("written");
+    if rows.len() > 2 {
+        pictures(&folder, &rows);
+    }
+}
+
+/// Memory and times over the number of defenders, and where a straight line through them leads.
+fn pictures(folder: &std::path::Path, rows: &[serde_json::Value]) {
+    let points = |key: &str, scale: f64| -> Vec<(f64, f64)> {
+        let number = |row: &serde_json::Value, key: &str| row[key].as_f64().unwrap_or_default();
+        rows.iter().map(|row| (number(row, "defenders"), number(row, key) / scale)).collect()
+    };
+    let write = |name: &str, title: &str, unit: &str, all: Vec<(&'static str, Vec<(f64, f64)>)>, bars: &[Bar<'_>]| {
+        let lines: Vec<Line<'_>> =
+            all.into_iter().map(|(name, points)| Line { name, to: Some(lead(&points, FAR)), points }).collect();
+        for line in &lines {
+            let (defenders, led) = line.to.expect("it leads somewhere");
+            println!("{title}, {}: {led:.1} {unit} for {defenders} defenders, by a straight line", line.name);
+        }
+        let titles = Titles { chart: title, x: "defenders", y: unit };
+        chart(&folder.join(name), &titles, &lines, bars).expect("a picture");
+    };
+    let memory = vec![("at its peak", points("rss_mb", 1.0))];
+    let bar = [Bar { name: "promised up to 2,000: 500 MB", y: 500.0, until: 2_000.0 }];
+    write("herd-memory.svg", "The controller's memory", "MB", memory, &bar);
+    let times = vec![
+        ("all back after a restart", points("back_s", 1.0)),
+        ("a rule reached 99 %", points("rule_p99_ms", 1000.0)),
+    ];
+    let bars = [
+        Bar { name: "promised up to 2,000: back in 30 s", y: 30.0, until: 2_000.0 },
+        Bar { name: "promised up to 2,000: a rule in 2 s", y: 2.0, until: 2_000.0 },
+    ];
+    write("herd-times.svg", "A restart, and a rule", "s", times, &bars);
+}
+
+/// Where the straight line through points (least squares) is at `x`, but not below the last of them.
+fn lead(points: &[(f64, f64)], x: f64) -> (f64, f64) {
+    let n = points.len() as f64;
+    let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / n;
+    let (mx, my) = (mean(|p| p.0), mean(|p| p.1));
+    let slope = points.iter().map(|p| (p.0 - mx) * (p.1 - my)).sum::<f64>()
+        / points.iter().map(|p| (p.0 - mx).powi(2)).sum::<f64>();
+    (x, (my + slope * (x - mx)).max(points.last().map_or(0.0, |last| last.1)))
 }
 
 async fn measure(count: usize) -> serde_json::Value {

@@ -4,6 +4,9 @@
 
 #![allow(clippy::disallowed_methods)] // a benchmark reads the clock, its memory and writes a file
 
+#[path = "../../../integration/plot.rs"]
+mod plot;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
@@ -19,6 +22,7 @@ use cnnf_core::net::Protocol;
 use cnnf_core::policy::{Effect, End, Mode, PolicySet, Rule, RuleId, ServicePattern};
 use cnnf_core::time::Timestamp;
 use cnnf_core::topology::{Edge, Grouping, Peer, Topology, View, view};
+use plot::{Bar, Line, Titles, chart};
 
 const CONNECTIONS: u64 = 10_000_000;
 const HOSTS: usize = 100;
@@ -34,9 +38,8 @@ fn main() {
     if !std::env::args().any(|argument| argument == "--picture") {
         learn(&mut rows);
     }
-    for (services, edges) in [(500, 5_000), (1_000, 10_000), (5_000, 50_000), (10_000, 100_000)] {
-        picture(services, edges, &mut rows);
-    }
+    let sizes = [(500, 5_000), (1_000, 10_000), (5_000, 50_000), (10_000, 100_000)];
+    let points = sizes.map(|(services, edges)| (float(edges), picture(services, edges, &mut rows)));
     let mut json = String::from("[\n");
     for (n, (name, value, unit)) in rows.iter().enumerate() {
         println!("{name:<64} {value:>14.1} {unit}");
@@ -47,6 +50,10 @@ fn main() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/bench");
     let written = std::fs::create_dir_all(&folder).and_then(|()| std::fs::write(folder.join("learning.json"), json));
     written.expect("target/bench can be written");
+    let titles = Titles { chart: "Radar's view of all services", x: "edges", y: "ms" };
+    let bar = Bar { name: "promised up to 50,000 edges: 50 ms", y: 50.0, until: 50_000.0 };
+    let line = Line { name: "ten edges a service, 50 rules", points: points.to_vec(), to: None };
+    chart(&folder.join("view.svg"), &titles, &[line], &[bar]).expect("a picture");
 }
 
 type Rows = Vec<(String, f64, &'static str)>;
@@ -153,7 +160,8 @@ fn learn(rows: &mut Rows) {
     rows.push((format!("connections learned, {HOSTS} hosts"), rate, "/s"));
 }
 
-fn picture(services: usize, wanted: usize, rows: &mut Rows) {
+/// Measures the view of so many edges; gives the median in milliseconds.
+fn picture(services: usize, wanted: usize, rows: &mut Rows) -> f64 {
     const EACH: usize = 10;
     let hosts = services / EACH;
     let directory = network(hosts, EACH);
@@ -216,6 +224,7 @@ fn picture(services: usize, wanted: usize, rows: &mut Rows) {
     if wanted == 50_000 && median.min(used) > PICTURE {
         println!("OVER THE BAR: the picture takes {median:?}, {used:?} on the processor, more than {PICTURE:?}");
     }
+    median.as_secs_f64() * 1000.0
 }
 
 #[allow(clippy::cast_precision_loss)] // small counts

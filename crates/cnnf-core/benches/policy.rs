@@ -1,9 +1,13 @@
-//! What judging, simulating and resolving cost, and how they grow. Prints tables and writes `target/bench/policy.json`.
+//! What judging, simulating and resolving cost, and how they grow. Prints tables and writes `target/bench/policy.json`, and pictures of how
+//! they grow beside it.
 //!
 //! One thread. The world: services on hosts, five instances a host; rules of which half name one service at each end, and the others a
 //! glob, a network or any; models that know twenty edges each.
 
 #![allow(clippy::disallowed_methods)] // a bench has a clock and writes its result
+
+#[path = "../../../integration/plot.rs"]
+mod plot;
 
 use std::fmt::Write as _;
 use std::hint::black_box;
@@ -23,6 +27,7 @@ use cnnf_core::policy::{
 };
 use cnnf_core::time::Timestamp;
 use cnnf_core::topology::{Edge, Peer};
+use plot::{Bar, Line, Titles, chart};
 
 const NOW: Timestamp = Timestamp(1_000_000_000);
 
@@ -172,10 +177,10 @@ fn time<T>(work: impl FnOnce() -> T) -> (T, Duration) {
     (result, on_core().saturating_sub(start))
 }
 
-/// How long this thread has run (proc(5), schedstat).
+/// How long this thread has run (clock_gettime(2)).
 fn on_core() -> Duration {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    Duration::from_nanos(text.split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or(0))
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
 }
 
 /// The median of five.
@@ -193,30 +198,40 @@ fn rate(many: usize, took: Duration) -> f64 {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut json = String::from("{\n");
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/bench");
+    std::fs::create_dir_all(&folder)?;
     let only = |part: &str| {
         std::env::args().all(|argument| !argument.starts_with("--only") || argument == format!("--only-{part}"))
     };
     if only("judge") {
-        judging(&mut json)?;
+        let lines = judging(&mut json)?;
+        let titles = Titles { chart: "Judging connections, one core", x: "rules", y: "connections a second" };
+        let bar = Bar { name: "promised with 1,000 rules: 2,000,000 a second", y: 2e6, until: 1_000.0 };
+        chart(&folder.join("judge.svg"), &titles, &lines, &[bar])?;
     }
     if only("simulate") {
-        simulating(&mut json)?;
+        let lines = simulating(&mut json)?;
+        let titles = Titles { chart: "Simulating a draft, 1,000 rules", x: "recorded edges", y: "ms" };
+        let bar = Bar { name: "promised up to 1,000,000 edges: 2 s", y: 2_000.0, until: 1e6 };
+        chart(&folder.join("simulate.svg"), &titles, &lines, &[bar])?;
     }
     if only("resolve") && std::env::args().all(|argument| argument != "--short") {
-        resolving(&mut json)?;
+        let lines = resolving(&mut json)?;
+        let titles = Titles { chart: "Resolving one host of 10,000, 2,000 services", x: "rules", y: "ms" };
+        let bar = Bar { name: "promised up to 5,000 rules: 20 ms", y: 20.0, until: 5_000.0 };
+        chart(&folder.join("resolve.svg"), &titles, &lines, &[bar])?;
     }
     writeln!(json, "  \"unit\": \"connections or edges a second, and milliseconds\"\n}}")?;
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/bench");
-    std::fs::create_dir_all(&folder)?;
     std::fs::write(folder.join("policy.json"), json)?;
     Ok(())
 }
 
-fn judging(json: &mut String) -> Result<(), std::fmt::Error> {
+fn judging(json: &mut String) -> Result<Vec<Line<'static>>, std::fmt::Error> {
     println!("judging: 2,000 hosts, 1,000 services with active models; connections a second, one core");
     println!("{:>9} {:>14} {:>14} {:>12}", "rules", "index", "plain loop", "built in ms");
     let directory = directory(2_000, 1_000);
     let all = connections(200_000, 2_000, 1_000);
+    let (mut with_index, mut plainly) = (Vec::new(), Vec::new());
     for rules in [10, 100, 1_000, 10_000, 100_000] {
         let policy = policy(rules, 1_000, true);
         let (index, built) = time(|| Index::new(&policy, &directory));
@@ -230,15 +245,20 @@ fn judging(json: &mut String) -> Result<(), std::fmt::Error> {
         });
         let (slow, built) = (rate(few.len(), slow), built.as_secs_f64() * 1e3);
         println!("{rules:>9} {fast:>14.0} {slow:>14.0} {built:>12.1}");
+        with_index.push((rules as f64, fast));
+        plainly.push((rules as f64, slow));
         writeln!(
             json,
             "  \"judge {rules} rules\": {{\"index\": {fast:.0}, \"plain\": {slow:.0}, \"build\": {built:.2}}},"
         )?;
     }
-    Ok(())
+    Ok(vec![
+        Line { name: "by the index", points: with_index, to: None },
+        Line { name: "by the plain loop", points: plainly, to: None },
+    ])
 }
 
-fn simulating(json: &mut String) -> Result<(), std::fmt::Error> {
+fn simulating(json: &mut String) -> Result<Vec<Line<'static>>, std::fmt::Error> {
     println!("\nsimulating: 1,000 rules against a draft with 10 more, 2,000 hosts, 1,000 services");
     println!("{:>9} {:>14} {:>12}", "edges", "edges/s", "ms");
     let directory = directory(2_000, 1_000);
@@ -248,6 +268,7 @@ fn simulating(json: &mut String) -> Result<(), std::fmt::Error> {
         draft.rules.insert(n * 3, Rule { effect: Effect::Prevent, ..rule });
     }
     let failsafes = Failsafes::with_controller(7443);
+    let mut points = Vec::new();
     for many in [10_000, 100_000, 1_000_000] {
         let seen = edges(many, 1_000);
         let seen = seen.iter().map(|(edge, stats)| (edge, stats));
@@ -255,17 +276,19 @@ fn simulating(json: &mut String) -> Result<(), std::fmt::Error> {
         assert!(result.edges == many as u64 && result.prevented.edges > 0, "the draft prevents something");
         let (per_second, ms) = (rate(many, took), took.as_secs_f64() * 1e3);
         println!("{many:>9} {per_second:>14.0} {ms:>12.1}");
+        points.push((many as f64, ms));
         writeln!(json, "  \"simulate {many} edges\": {ms:.1},")?;
     }
-    Ok(())
+    Ok(vec![Line { name: "all of them", points, to: None }])
 }
 
-fn resolving(json: &mut String) -> Result<(), std::fmt::Error> {
+fn resolving(json: &mut String) -> Result<Vec<Line<'static>>, std::fmt::Error> {
     println!("\nresolving one host");
     println!(
         "{:>9} {:>9} {:>9} {:>9} {:>12} {:>12} {:>12} {:>9} {:>9}",
         "hosts", "services", "rules", "models", "first, ms", "each, ms", "slowest, ms", "entries", "members"
     );
+    let mut points = Vec::new();
     for (hosts, services, rules, models) in [
         (100, 100, 100, false),
         (1_000, 500, 1_000, false),
@@ -297,8 +320,11 @@ fn resolving(json: &mut String) -> Result<(), std::fmt::Error> {
         println!(
             "{hosts:>9} {services:>9} {rules:>9} {models:>9} {first:>12.1} {ms:>12.2} {slowest:>12.2} {entries:>9} {members:>9}"
         );
+        if hosts == 10_000 && !models {
+            points.push((rules as f64, ms));
+        }
         let with = if models { " with models" } else { "" };
         writeln!(json, "  \"resolve {hosts} hosts {services} services {rules} rules{with}\": {ms:.2},")?;
     }
-    Ok(())
+    Ok(vec![Line { name: "each host after the first", points, to: None }])
 }
