@@ -82,7 +82,8 @@ impl Received {
     /// What changed of it came.
     ///
     /// # Errors
-    /// It cannot be applied: what to ask for, once.
+    /// It cannot be applied: what to ask for. It is asked for again with each that does not fit, as an answer that was never sent would leave
+    /// this host behind for as long as the stream lives.
     fn delta(&mut self, message: v1::HostPolicyDelta) -> Result<Event, Option<v1::SnapshotWanted>> {
         let applied = HostDelta::try_from(message).map_err(|error| error.to_string()).and_then(|delta| {
             let policy = self.policy.as_ref().ok_or_else(|| "nothing is here that it could change".to_owned())?;
@@ -96,8 +97,8 @@ impl Received {
             Ok(_) => Err(None),
             Err(reason) => {
                 let generation = self.policy.as_ref().map_or(0, |policy| policy.generation);
-                let first = !std::mem::replace(&mut self.asked, true);
-                Err(first.then_some(v1::SnapshotWanted { generation, reason }))
+                self.asked = true;
+                Err(Some(v1::SnapshotWanted { generation, reason }))
             }
         }
     }
@@ -122,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_delta_that_does_not_fit_asks_for_the_whole_once() {
+    fn a_delta_that_does_not_fit_asks_for_the_whole_until_it_comes() {
         let (one, two, three) = (policy(1, Mode::Observe), policy(2, Mode::Enforce), policy(3, Mode::Observe));
         let delta = |from: &HostPolicy, to: &HostPolicy| v1::HostPolicyDelta::from(&HostDelta::between(from, to));
         let mut received = Received::default();
@@ -130,6 +131,7 @@ mod tests {
         assert_eq!(of(Ok(received.whole((&one).into()))), Ok(one.clone()));
         assert_eq!(of(received.delta(delta(&two, &three))), Err(Some(1)), "one was lost");
         assert_eq!(of(received.delta(delta(&one, &two))), Err(None), "it was asked for the whole");
+        assert_eq!(of(received.delta(delta(&two, &three))), Err(Some(1)), "the whole was never sent");
         assert_eq!(of(Ok(received.whole((&two).into()))), Ok(two.clone()));
         assert_eq!(of(received.delta(delta(&two, &three))), Ok(three.clone()));
         let mut bent = delta(&three, &policy(4, Mode::Enforce));
