@@ -1,25 +1,26 @@
-//! HTTP requests that the controller makes itself: small, over TLS, to places that the configuration names.
+//! HTTP requests that the controller makes itself: small, to places that the configuration or an administrator names.
 
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{Request, Response, Uri};
+use cnnf_rpc::limits;
+use cnnf_rpc::tls::certificates_from_pem;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use rustls::{ClientConfig, RootCertStore};
 
-/// How long a request may take in all, with its connection and its answer.
+/// How long a request may take in all if its answer is waited for, with its connection.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// Bytes of an answer at most.
 const MAX_ANSWER: usize = 1 << 20;
 
-/// Makes requests. Redirects are not followed.
+/// Makes requests, each over a connection of its own. Redirects are not followed.
 #[derive(Clone)]
 pub(crate) struct Outgoing(Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
 
@@ -38,32 +39,18 @@ pub(crate) enum OutgoingError {
 }
 
 impl Outgoing {
-    /// Believes the certificates of this file (PEM), or those that the system believes. Reads them now.
+    /// Believes these CAs.
     ///
     /// # Errors
-    /// The file cannot be read or has no certificate.
-    pub(crate) fn new(ca_file: Option<&Path>) -> io::Result<Self> {
-        let mut roots = RootCertStore::empty();
-        match ca_file {
-            Some(file) => {
-                let text = std::fs::read_to_string(file)?;
-                let found = cnnf_rpc::tls::certificates_from_pem(&text).map_err(io::Error::other)?;
-                roots.add_parsable_certificates(found.into_iter().map(Into::into));
-                if roots.is_empty() {
-                    return Err(io::Error::other("there is no certificate in it"));
-                }
-            }
-            None => {
-                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            }
-        }
-        let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(io::Error::other)?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let connector = HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1().build();
-        Ok(Self(Client::builder(TokioExecutor::new()).build(connector)))
+    /// See [`tls`].
+    pub(crate) fn new(cas: RootCertStore) -> io::Result<Self> {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_connect_timeout(Some(limits::CONNECT));
+        let connector =
+            HttpsConnectorBuilder::new().with_tls_config(tls(cas)?).https_or_http().enable_http1().wrap_connector(tcp);
+        // Nothing must be lost with a connection that was kept and that the other end has just let go.
+        Ok(Self(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector)))
     }
 
     /// Sends a request and waits for the whole answer.
@@ -71,10 +58,8 @@ impl Outgoing {
     /// # Errors
     /// There is none; of whatever status is no error.
     pub(crate) async fn send(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, OutgoingError> {
-        let request = request.map(|body| Full::new(Bytes::from(body)));
         let answer = async {
-            let answer = self.0.request(request).await.map_err(|error| OutgoingError::Failed(whole(&error)))?;
-            let (head, body) = answer.into_parts();
+            let (head, body) = self.head(request).await?.into_parts();
             let body = Limited::new(body, MAX_ANSWER).collect().await.map_err(|error| {
                 if error.is::<LengthLimitError>() { OutgoingError::Long } else { OutgoingError::Failed(whole(&*error)) }
             })?;
@@ -82,6 +67,47 @@ impl Outgoing {
         };
         tokio::time::timeout(DEADLINE, answer).await.unwrap_or(Err(OutgoingError::Slow))
     }
+
+    /// Sends a request and waits for the head of the answer, for as long as the caller does.
+    ///
+    /// # Errors
+    /// There is none; of whatever status is no error.
+    pub(crate) async fn head(&self, request: Request<Vec<u8>>) -> Result<Response<Incoming>, OutgoingError> {
+        let request = request.map(|body| Full::new(Bytes::from(body)));
+        self.0.request(request).await.map_err(|error| OutgoingError::Failed(whole(&error)))
+    }
+}
+
+/// The CAs of this text (PEM), or those that the system believes, which may be none.
+///
+/// # Errors
+/// The text has no certificate that can be used.
+pub(crate) fn cas(pem: Option<&str>) -> io::Result<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    match pem {
+        Some(pem) => {
+            let found = certificates_from_pem(pem).map_err(io::Error::other)?;
+            roots.add_parsable_certificates(found.into_iter().map(Into::into));
+            if roots.is_empty() {
+                return Err(io::Error::other("there is no certificate in it"));
+            }
+        }
+        None => {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+    }
+    Ok(roots)
+}
+
+/// TLS with servers that these CAs vouch for.
+///
+/// # Errors
+/// The cryptography has nothing that TLS can use.
+pub(crate) fn tls(cas: RootCertStore) -> io::Result<ClientConfig> {
+    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?;
+    Ok(config.with_root_certificates(cas).with_no_client_auth())
 }
 
 /// Whether secrets may be sent there: over TLS, or without leaving this machine.

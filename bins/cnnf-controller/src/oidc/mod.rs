@@ -19,7 +19,7 @@ use flow::Flow;
 use provider::{Known, Provider};
 use token::{Expected, TokenError};
 
-use crate::outgoing::Outgoing;
+use crate::outgoing::{Outgoing, cas};
 
 /// The cookie of a sign-in under way.
 pub(crate) const FLOW_COOKIE: &str = "__Host-cnnf-oidc";
@@ -95,10 +95,14 @@ impl Oidc {
             Some(file) => Some(std::fs::read_to_string(file).map_err(|error| named(file, error))?.trim().to_owned()),
             None => None,
         };
-        let ca_file = config.ca_file.as_deref();
-        let outgoing = Outgoing::new(ca_file)
-            .map_err(|error| ca_file.map_or(error.to_string(), |file| named(file, error).to_string()));
-        let outgoing = outgoing.map_err(io::Error::other)?;
+        let cas = match &config.ca_file {
+            Some(file) => {
+                let pem = std::fs::read_to_string(file);
+                pem.and_then(|pem| cas(Some(&pem))).map_err(|error| named(file, error))?
+            }
+            None => cas(None)?,
+        };
+        let outgoing = Outgoing::new(cas)?;
         let provider = Provider::new(config.issuer.clone(), config.client_id.clone(), secret, outgoing);
         Ok(Self { config: config.clone(), provider })
     }

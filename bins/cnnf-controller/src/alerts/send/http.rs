@@ -5,14 +5,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
-use axum::http::header::{CONTENT_TYPE, HOST, RETRY_AFTER, USER_AGENT};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use http_body_util::Full;
-use hyper::body::Bytes;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use rustls::RootCertStore;
 use url::Url;
 
 use super::super::channel::Secret;
@@ -21,18 +18,17 @@ use super::super::render;
 use super::super::target::signing_key;
 use super::super::template::Template;
 use super::Failure;
-use super::net::Place;
+use super::net::cas;
 use crate::clock::now;
+use crate::outgoing::Outgoing;
 
 /// The longest that a receiver may ask us to wait.
 const LONGEST_AFTER: Duration = Duration::from_secs(3600);
 
 /// Where and what to post.
 pub(in super::super) struct Post {
-    place: Place,
-    /// Path and query.
-    path: String,
-    host: HeaderValue,
+    outgoing: Outgoing,
+    url: Uri,
     headers: HeaderMap,
     key: Option<hmac::Key>,
     form: Form,
@@ -72,14 +68,12 @@ impl Post {
     }
 
     fn new(url: &str, ca_pem: &str, form: Form) -> Result<Self, Failure> {
+        // As browsers read it: a name in any script, a space in a path.
         let url = Url::parse(url).map_err(Failure::away)?;
-        let tls = url.scheme() == "https";
-        let place = Place::new(&url, if tls { 443 } else { 80 }, tls, ca_pem)?;
-        let authority = url.port().map_or_else(String::new, |port| format!(":{port}"));
-        let host = format!("{}{authority}", url.host_str().unwrap_or_default());
-        let path = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
-        let host = HeaderValue::try_from(host).map_err(Failure::away)?;
-        Ok(Self { place, path, host, headers: HeaderMap::new(), key: None, form })
+        let url: Uri = url.as_str().parse().map_err(Failure::away)?;
+        let cas = if url.scheme_str() == Some("https") { cas(ca_pem)? } else { RootCertStore::empty() };
+        let outgoing = Outgoing::new(cas).map_err(Failure::away)?;
+        Ok(Self { outgoing, url, headers: HeaderMap::new(), key: None, form })
     }
 
     pub(super) async fn send(&self, alert: &Alert) -> Result<(), Failure> {
@@ -89,21 +83,17 @@ impl Post {
             Form::Template(template) => template.fill(&alert.payload()),
         };
         let request = self.request(&alert.id, body.to_string(), now().0 / 1000)?;
-        let stream = TokioIo::new(self.place.connect().await?);
-        let (mut sender, connection) = http1::handshake(stream).await.map_err(Failure::away)?;
-        let connection = tokio::spawn(connection);
-        let answer = sender.send_request(request).await;
-        connection.abort();
-        let answer = answer.map_err(|error| {
-            Failure::away(format_args!("{}:{} took no message: {error}", self.place.host, self.place.port))
+        let answer = self.outgoing.head(request).await.map_err(|error| {
+            let at = self.url.authority().map_or("", |authority| authority.as_str());
+            Failure::away(format_args!("{at} took no message: {error}"))
         })?;
         judge(answer.status(), answer.headers())
     }
 
     /// Signed as Standard Webhooks says: HMAC-SHA256 over `id.timestamp.body`.
-    fn request(&self, id: &str, body: String, seconds: u64) -> Result<Request<Full<Bytes>>, Failure> {
+    fn request(&self, id: &str, body: String, seconds: u64) -> Result<Request<Vec<u8>>, Failure> {
         let agent = concat!("cnnf/", env!("CARGO_PKG_VERSION"));
-        let mut request = Request::post(&self.path).header(USER_AGENT, agent).header(HOST, &self.host);
+        let mut request = Request::post(&self.url).header(USER_AGENT, agent);
         request = request.header(CONTENT_TYPE, "application/json");
         for (name, value) in &self.headers {
             request = request.header(name, value);
@@ -115,7 +105,7 @@ impl Post {
             let tag = hmac::sign(key, format!("{id}.{seconds}.{body}").as_bytes());
             request = request.header("webhook-signature", format!("v1,{}", BASE64_STANDARD.encode(tag)));
         }
-        request.body(Full::from(body)).map_err(Failure::away)
+        request.body(body.into_bytes()).map_err(Failure::away)
     }
 }
 
@@ -150,10 +140,7 @@ mod tests {
         let request =
             post.request("msg_p5jXN8AQM9LWM0D4loKWxJek", "{\"test\": 2432232314}".into(), 1_614_265_330).expect("good");
         assert_eq!(request.headers()["webhook-signature"], "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
-        assert_eq!(
-            (request.uri().to_string(), &request.headers()[HOST]),
-            ("/p?a=b".into(), &"h.example:8443".parse().expect("a header"))
-        );
+        assert_eq!(request.uri().to_string(), "https://h.example:8443/p?a=b");
     }
 
     #[test]

@@ -1,19 +1,19 @@
-//! Connections to receivers.
+//! Connections to receivers that speak no HTTP.
 
 use std::io;
 use std::sync::Arc;
 
 use cnnf_rpc::limits;
-use cnnf_rpc::tls::certificates_from_pem;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::RootCertStore;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::pki_types::ServerName;
 use url::Url;
 
 use super::Failure;
+use crate::outgoing;
 
 /// Bytes both ways.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -36,7 +36,8 @@ impl Place {
             true => {
                 let name = ServerName::try_from(host.clone())
                     .map_err(|_| Failure::away(format_args!("'{host}' is no name of a host")))?;
-                Some((TlsConnector::from(Arc::new(config(ca_pem)?)), name))
+                let config = outgoing::tls(cas(ca_pem)?).map_err(Failure::away)?;
+                Some((TlsConnector::from(Arc::new(config)), name))
             }
         };
         Ok(Self { host, port: url.port().unwrap_or(port), tls })
@@ -64,21 +65,16 @@ pub(super) fn host(url: &Url) -> String {
     host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host).to_owned()
 }
 
-/// Believes the CAs of `ca_pem`, or those of the system.
-fn config(ca_pem: &str) -> Result<ClientConfig, Failure> {
-    let mut roots = RootCertStore::empty();
-    if ca_pem.is_empty() {
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    } else {
-        let cas = certificates_from_pem(ca_pem).map_err(Failure::away)?;
-        roots.add_parsable_certificates(cas.into_iter().map(CertificateDer::from));
-    }
-    if roots.is_empty() {
+/// The CAs of `ca_pem`, or those of the system.
+///
+/// # Errors
+/// There is nobody to believe.
+pub(super) fn cas(ca_pem: &str) -> Result<RootCertStore, Failure> {
+    let cas = outgoing::cas((!ca_pem.is_empty()).then_some(ca_pem)).map_err(Failure::away)?;
+    if cas.is_empty() {
         return Err(Failure::away(
             "this machine has no CA certificates: install ca-certificates, or give the channel the CAs to believe",
         ));
     }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    Ok(builder.map_err(Failure::away)?.with_root_certificates(roots).with_no_client_auth())
+    Ok(cas)
 }

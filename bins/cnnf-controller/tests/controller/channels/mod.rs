@@ -85,6 +85,7 @@ async fn nothing_is_lost_over_failures_and_kills_and_what_may_come_twice_says_so
     for (posted, repeat) in [(&first, false), (&again, true)] {
         assert!(is_signed(posted), "{:?}", posted.headers);
         assert_eq!(posted.headers["authorization"], "Bearer hidden");
+        assert_eq!(posted.headers["host"], web.address.to_string());
         assert_eq!(posted.json["event"]["message"], "tamper 3");
         assert_eq!((&posted.json["event"]["host"], &posted.json["severity"]), (&"web".into(), &"critical".into()));
         assert_eq!(posted.json["possibleRepeat"], repeat);
