@@ -5,6 +5,7 @@ use std::time::Duration;
 use lettre::address::AddressError;
 use lettre::message::Mailbox;
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
+use lettre::transport::smtp::Error;
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsParameters};
 use lettre::transport::smtp::extension::ClientId;
@@ -79,9 +80,21 @@ impl Relay {
             Ok(_) => Ok(()),
             Err(error) => {
                 let refused = error.is_permanent();
-                let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-                Err(Failure { text: format!("the mail was not taken: {error}{cause}"), refused, after: None })
+                Err(Failure { text: format!("the mail was not taken: {}", why(&error)), refused, after: None })
             }
         }
+    }
+}
+
+/// Without what the server said, as an administrator chooses which that is: a status, and no more.
+fn why(error: &Error) -> String {
+    match error.status().map(|code| code.to_string()) {
+        Some(code) => {
+            let hint =
+                if matches!(code.as_str(), "530" | "535") { ": its user or password is not accepted" } else { "" };
+            format!("the server answered {code}{hint}")
+        }
+        None if error.is_response() => "what the server answers is no SMTP".to_owned(),
+        None => error.to_string(),
     }
 }

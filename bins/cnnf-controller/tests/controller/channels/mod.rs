@@ -10,7 +10,8 @@ use cnnf_rpc::v1::audit_service_client::AuditServiceClient;
 use cnnf_rpc::v1::channel::To;
 use cnnf_rpc::v1::channel_service_client::ChannelServiceClient;
 use cnnf_rpc::v1::report::Body;
-use tokio::net::UdpSocket;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpListener, UdpSocket};
 use tonic::Code;
 use tonic::transport::Channel as Grpc;
 
@@ -305,7 +306,8 @@ async fn mail_goes_over_tls_with_a_password_and_says_what_happened() {
         wrong.name.push_str(name);
         let request = v1::TestChannelRequest { channel: Some(wrong), ..Default::default() };
         let answer = client(&place).await.test_channel(request).await.expect("tested").into_inner();
-        assert!(!answer.delivered && answer.error.contains("535"), "{answer:?}");
+        let said = "the mail was not taken: the server answered 535: its user or password is not accepted";
+        assert_eq!((answer.delivered, answer.error.as_str()), (false, said));
     }
     tamper(&mut stream, 1).await;
     for server in servers {
@@ -322,4 +324,22 @@ async fn mail_goes_over_tls_with_a_password_and_says_what_happened() {
             assert!(text.contains(part), "{part}: {text}");
         }
     }
+}
+
+#[tokio::test]
+async fn nothing_is_told_of_what_answers_instead_of_a_mail_server() {
+    let place = Place::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let server = format!("smtp+insecure://{}", listener.local_addr().expect("an address"));
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.expect("accepts");
+        // The test looks at what is made of it.
+        let _ = stream.write_all(b"SSH-2.0-hidden\r\n").await;
+    });
+    let (from, to) = ("cnnf@example.org".to_owned(), vec!["jo@example.org".to_owned()]);
+    let email = To::Email(v1::Email { server, from, to, ..Default::default() });
+    let request = v1::TestChannelRequest { channel: Some(channel("odd", email)), ..Default::default() };
+    let answer = client(&place).await.test_channel(request).await.expect("tested").into_inner();
+    let said = "the mail was not taken: what the server answers is no SMTP";
+    assert_eq!((answer.delivered, answer.error.as_str()), (false, said));
 }
