@@ -126,7 +126,9 @@ fn webhook(message: v1::Webhook, old: Option<&Target>) -> Result<Target, Convert
         if value.0.len() > MAX_URL || HeaderValue::try_from(&value.0).is_err() {
             return Err(ConvertError::new(field, "is no value of a header"));
         }
-        read.insert(name, value);
+        if read.insert(name, value).is_some() {
+            return Err(ConvertError::new(field, "is given twice: upper and lower case are the same"));
+        }
     }
     if !template.is_empty() {
         Template::parse(&template).map_err(|error| ConvertError::new("template", error))?;
@@ -211,7 +213,7 @@ pub(super) fn signing_key(secret: &Secret) -> Result<Option<Vec<u8>>, ConvertErr
 fn web_url(field: &str, text: &str) -> Result<Url, ConvertError> {
     let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "https" | "http") && url.has_host());
     match url {
-        Some(url) if text.len() <= MAX_URL && url.username().is_empty() && url.password().is_none() => Ok(url),
+        Some(url) if text.len() <= MAX_URL && is_open(&url) => Ok(url),
         _ => Err(ConvertError::new(
             field,
             "is no URL that can be used: write https://HOST/PATH, without user and password",
@@ -219,13 +221,17 @@ fn web_url(field: &str, text: &str) -> Result<Url, ConvertError> {
     }
 }
 
+/// Whether it names nobody, and a port that there can be.
+fn is_open(url: &Url) -> bool {
+    url.username().is_empty() && url.password().is_none() && url.port() != Some(0)
+}
+
 /// A server by scheme, host and port, and nothing else.
 fn place(field: &str, text: &str, schemes: &[&str], form: &str) -> Result<Url, ConvertError> {
     let url = Url::parse(text).ok().filter(|url| schemes.contains(&url.scheme()));
     let bare = |url: &Url| {
         url.host_str().is_some_and(|host| !host.is_empty())
-            && url.username().is_empty()
-            && url.password().is_none()
+            && is_open(url)
             && matches!(url.path(), "" | "/")
             && url.query().is_none()
             && url.fragment().is_none()

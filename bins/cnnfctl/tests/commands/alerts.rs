@@ -64,6 +64,7 @@ fn what_is_no_channel_is_said_before_anything_is_sent() {
         (&["add", "x", "--syslog", "udp://h", "--from", "jo@example.org"], "are of --email, and this is syslog"),
         (&["add", "x", "--cef", "udp://h", "--secret-stdin"], "is of --webhook and --email"),
         (&["add", "x", "--slack", "https://h", "--header", "a=b"], "are of --webhook, and this is slack"),
+        (&["add", "x", "--webhook", "https://h", "--header", "A=1", "--header", "a=2"], "header a is given twice"),
         (&["add", "x", "--webhook", "https://h", "--kind", "tampr"], "'tampr' is none of"),
         (&["add", "x", "--webhook", "https://h", "--rate", "20"], "'20' is no rate"),
         (&["add", "x", "--webhook", "https://h", "--ca", "/none.pem"], "cannot read /none.pem"),

@@ -186,6 +186,10 @@ async fn what_cannot_be_a_channel_says_why() {
     if let Some(To::Webhook(webhook)) = &mut odd.to {
         webhook.template = "{\"a\": \"{{evnt.kind}}\"}".to_owned();
     }
+    let mut twice = to("https://h.example/");
+    if let Some(To::Webhook(webhook)) = &mut twice.to {
+        webhook.headers.insert("authorization".to_owned(), "Bearer another".to_owned());
+    }
     let email = |server: &str, to: &[&str]| {
         let to = to.iter().map(|one| (*one).to_owned()).collect();
         let (server, from) = (server.to_owned(), "cnnf@example.org".to_owned());
@@ -201,7 +205,10 @@ async fn what_cannot_be_a_channel_says_why() {
         (to("ftp://h.example/"), "webhook.url: is no URL"),
         (to("https://u:p@h.example/"), "without user and password"),
         (odd, "webhook.template: names 'evnt.kind'"),
+        (to("https://h.example:0/"), "webhook.url: is no URL"),
+        (twice, "webhook.headers[authorization]: is given twice"),
         (syslog("h.example:514"), "syslog.server: is no server"),
+        (syslog("udp://h.example:0"), "syslog.server: is no server"),
         (syslog("tcp://h.example/path"), "syslog.server: is no server"),
         (email("smtp+insecure://h.example", &["jo@example.org"]), "in the open"),
         (email("smtp://h.example", &["jo"]), "email.to[0]: is no address"),

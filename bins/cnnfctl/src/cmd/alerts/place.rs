@@ -1,5 +1,6 @@
 //! Where a channel's messages go, as it is typed.
 
+use std::collections::BTreeSet;
 use std::io::BufRead as _;
 use std::path::PathBuf;
 
@@ -37,10 +38,10 @@ pub(in crate::cmd) struct Place {
     /// The mail server's user; its password is read with --secret-stdin.
     #[arg(long, value_name = "USER")]
     user: Option<String>,
-    /// Read the secret that signs the webhook, or the mail server's password, from the first line of the standard input.
+    /// Read the secret that signs the webhook, or the mail server's password, from a line of the standard input: the one after those of headers.
     #[arg(long)]
     secret_stdin: bool,
-    /// A header of the webhook, such as Authorization=…; '-' as the value reads it from the standard input; may be given several times.
+    /// A header of the webhook, such as Authorization=…; '-' as the value reads it from a line of the standard input; may be given several times.
     #[arg(long = "header", value_name = "NAME=VALUE")]
     headers: Vec<String>,
     /// A file with the JSON that the webhook sends, with {{PATH}} in its texts.
@@ -95,13 +96,18 @@ impl Place {
                 set(&mut to.url, webhook);
                 set(&mut to.ca_pem, ca);
                 set(&mut to.template, template.map(|file| read(&file)).transpose()?);
+                let mut given = BTreeSet::new();
                 for header in headers {
                     let (name, value) = header
                         .split_once('=')
                         .filter(|(name, _)| !name.is_empty())
                         .ok_or_else(|| Failure::Usage("a header is written NAME=VALUE".to_owned()))?;
+                    let name = name.to_ascii_lowercase();
+                    if !given.insert(name.clone()) {
+                        return Err(Failure::Usage(format!("the header {name} is given twice")));
+                    }
                     let value = if value == "-" { line("header")? } else { value.to_owned() };
-                    to.headers.insert(name.to_ascii_lowercase(), value);
+                    to.headers.insert(name, value);
                 }
                 if secret_stdin {
                     to.secret = line("secret")?;
