@@ -82,8 +82,8 @@ impl Received {
     /// What changed of it came.
     ///
     /// # Errors
-    /// It cannot be applied: what to ask for. It is asked for again with each that does not fit, as an answer that was never sent would leave
-    /// this host behind for as long as the stream lives.
+    /// It cannot be applied: what to ask for. A stream loses nothing, so that once should do; but as an answer that went missing all the same
+    /// would leave this host behind for as long as the stream lives, it is asked for again with each that does not fit.
     fn delta(&mut self, message: v1::HostPolicyDelta) -> Result<Event, Option<v1::SnapshotWanted>> {
         let applied = HostDelta::try_from(message).map_err(|error| error.to_string()).and_then(|delta| {
             let policy = self.policy.as_ref().ok_or_else(|| "nothing is here that it could change".to_owned())?;
@@ -131,7 +131,7 @@ mod tests {
         assert_eq!(of(Ok(received.whole((&one).into()))), Ok(one.clone()));
         assert_eq!(of(received.delta(delta(&two, &three))), Err(Some(1)), "one was lost");
         assert_eq!(of(received.delta(delta(&one, &two))), Err(None), "it was asked for the whole");
-        assert_eq!(of(received.delta(delta(&two, &three))), Err(Some(1)), "the whole was never sent");
+        assert_eq!(of(received.delta(delta(&two, &three))), Err(Some(1)), "the whole was lost too");
         assert_eq!(of(Ok(received.whole((&two).into()))), Ok(two.clone()));
         assert_eq!(of(received.delta(delta(&two, &three))), Ok(three.clone()));
         let mut bent = delta(&three, &policy(4, Mode::Enforce));
