@@ -29,8 +29,9 @@ pub(crate) struct Evidence {
 
 #[derive(Debug, Default)]
 struct Inner {
-    by_connection: HashMap<Connection, Process>,
-    /// With when they came, the oldest first.
+    /// With when each was kept last.
+    by_connection: HashMap<Connection, (Instant, Process)>,
+    /// Whenever one was kept, the oldest first.
     order: VecDeque<(Instant, Connection)>,
 }
 
@@ -38,21 +39,23 @@ impl Evidence {
     /// Keeps what is known of a connection's process from `now` on; the oldest makes room.
     pub(crate) fn keep(&self, connection: Connection, process: Process, now: Instant) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        if inner.by_connection.insert(connection, process).is_none() {
-            inner.order.push_back((now, connection));
-        }
+        inner.by_connection.insert(connection, (now, process));
+        inner.order.push_back((now, connection));
         while let Some((at, oldest)) = inner.order.front().copied() {
             if inner.order.len() <= KEPT && now.saturating_duration_since(at) <= KEPT_FOR {
                 break;
             }
             inner.order.pop_front();
-            inner.by_connection.remove(&oldest);
+            if inner.by_connection.get(&oldest).is_some_and(|(last, _)| *last <= at) {
+                inner.by_connection.remove(&oldest);
+            }
         }
     }
 
     /// What was kept.
     pub(crate) fn of(&self, connection: &Connection) -> Option<Process> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner).by_connection.get(connection).cloned()
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.by_connection.get(connection).map(|(_, process)| process.clone())
     }
 }
 
@@ -60,14 +63,17 @@ impl Evidence {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_newest_are_kept() {
-        let evidence = Evidence::default();
-        let connection = |n: usize| Connection {
+    fn connection(n: usize) -> Connection {
+        Connection {
             protocol: Protocol::Tcp,
             client: SocketAddr::from(([10, 0, 0, 1], u16::try_from(n).expect("few"))),
             server: SocketAddr::from(([10, 0, 0, 2], 80)),
-        };
+        }
+    }
+
+    #[test]
+    fn the_newest_are_kept() {
+        let evidence = Evidence::default();
         let now = Instant::now();
         for n in 0..=KEPT {
             evidence.keep(connection(n), Process { pid: 1, ..Process::default() }, now);
@@ -79,18 +85,33 @@ mod tests {
     #[test]
     fn nobody_asks_after_a_minute() {
         let evidence = Evidence::default();
-        let connection = |port| Connection {
-            protocol: Protocol::Tcp,
-            client: SocketAddr::from(([10, 0, 0, 1], port)),
-            server: SocketAddr::from(([10, 0, 0, 2], 80)),
-        };
         let start = Instant::now();
         for second in 0..=120 {
             let now = start + Duration::from_secs(second);
-            let port = u16::try_from(second).expect("few");
-            evidence.keep(connection(port), Process::default(), now);
+            evidence.keep(connection(usize::try_from(second).expect("few")), Process::default(), now);
         }
         assert!(evidence.of(&connection(59)).is_none() && evidence.of(&connection(60)).is_some());
         assert_eq!(evidence.inner.lock().expect("not poisoned").by_connection.len(), 61);
+    }
+
+    #[test]
+    fn what_is_kept_again_is_kept_for_a_minute_from_then() {
+        let evidence = Evidence::default();
+        let start = Instant::now();
+        let keep = |n, pid, milliseconds| {
+            let process = Process { pid, ..Process::default() };
+            evidence.keep(connection(n), process, start + Duration::from_millis(milliseconds));
+        };
+        keep(1, 10, 0);
+        keep(1, 20, 50_000);
+        keep(2, 30, 61_000);
+        assert_eq!(evidence.of(&connection(1)).map(|process| process.pid), Some(20));
+        keep(2, 30, 111_000);
+        assert!(evidence.of(&connection(1)).is_none() && evidence.of(&connection(2)).is_some());
+        for millisecond in 0..10_000 {
+            keep(2, 30, 112_000 + millisecond);
+        }
+        let inner = evidence.inner.lock().expect("not poisoned");
+        assert_eq!((inner.by_connection.len(), inner.order.len()), (1, KEPT), "nothing grows, however often");
     }
 }
