@@ -21,6 +21,7 @@ use cnnf_host::dataplane::plan::plan;
 use cnnf_rpc::v1;
 use cnnf_rpc::v1::defender_message::Body as Up;
 
+pub use crate::agent::LINGERS;
 use crate::agent::{Agent, Effect, Event, LoggedPacket};
 use crate::received::{Answer, Received};
 use crate::snapshot;

@@ -9,6 +9,7 @@ use cnnf_core::net::Protocol;
 use cnnf_core::policy::Mode;
 use cnnf_core::ruleset::Opening;
 use cnnf_core::time::Timestamp;
+use cnnf_defender::simulation::LINGERS;
 use cnnf_rpc::v1;
 use cnnf_rpc::v1::controller_message::Body as Down;
 use cnnf_rpc::v1::defender_message::Body as Up;
@@ -187,8 +188,8 @@ impl World {
             self.say(&said);
             self.step(300);
         }
-        // a service that went away is said to listen for ten seconds more; whom that concerns less hears of it LATER
-        self.wait(10_000 + u64::try_from(LATER.as_millis()).expect("short") + 5_000);
+        // a service that went away is said to listen while it LINGERS; whom that concerns less hears of it LATER
+        self.wait(u64::try_from((LINGERS + LATER).as_millis()).expect("short") + 5_000);
         self.settle();
         let controller = self.controller.as_ref().expect("it runs");
         check::reports_count_once(&self.hosts, controller);

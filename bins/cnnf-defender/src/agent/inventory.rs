@@ -17,7 +17,7 @@ const EVERY: Duration = Duration::from_secs(10);
 const SOON: Duration = Duration::from_millis(200);
 /// How long a service that listens no more is said to listen where it did, unless another one does: most are there again in a moment, and a
 /// rule about them must not end meanwhile.
-const LINGERS: Duration = Duration::from_secs(10);
+pub const LINGERS: Duration = Duration::from_secs(10);
 /// How long a program lives on after its last connection, as far as is known.
 const PROGRAM_LIVES: Duration = Duration::from_secs(60);
 

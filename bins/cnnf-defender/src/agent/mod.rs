@@ -36,6 +36,7 @@ pub(crate) use events::{LoggedEdge, LoggedPacket};
 pub(crate) use guard::Culprit;
 use guard::Guard;
 use inventory::Inventory;
+pub use inventory::LINGERS;
 pub(crate) use preview::Preview;
 pub(crate) use trial::{Standing, Trial};
 
