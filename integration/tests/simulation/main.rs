@@ -4,6 +4,7 @@
 
 mod check;
 mod host;
+mod lived;
 mod numbers;
 mod rules;
 mod stream;
@@ -13,6 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use lived::Lived;
 use world::World;
 
 /// Seeds that a run tries unless it is told otherwise.
@@ -28,7 +30,7 @@ fn whatever_happens_generations_grow_states_converge_failsafes_stay_open_and_rep
         return;
     }
     let (next, seeds) = (AtomicU64::new(0), number("CNNF_SEEDS").unwrap_or(SEEDS));
-    let (failed, lived) = (Mutex::new(Vec::new()), Mutex::new(world::Lived::default()));
+    let (failed, lived) = (Mutex::new(Vec::new()), Mutex::new(Lived::default()));
     std::thread::scope(|scope| {
         for _ in 0..AT_ONCE {
             scope.spawn(|| {

@@ -16,6 +16,7 @@ use cnnf_rpc::v1::defender_message::Body as Up;
 
 use crate::check;
 use crate::host::Host;
+use crate::lived::Lived;
 use crate::numbers::Numbers;
 use crate::rules;
 use crate::stream::Stream;
@@ -26,73 +27,6 @@ const BEGIN: u64 = 1_800_000_000_000;
 const EVENTFUL: u64 = 150;
 /// How far a clock may go wrong, in milliseconds.
 const SKEW: u64 = 3_600_000;
-
-/// What happened in a life.
-#[derive(Debug, Default)]
-pub(crate) struct Lived {
-    connections: u64,
-    refused: u64,
-    deltas: u64,
-    wholes: u64,
-    wanted: u64,
-    resent: u64,
-    late: u64,
-    kills: u64,
-    reboots: u64,
-    controller_kills: u64,
-    partings: u64,
-    trials: u64,
-}
-
-impl Lived {
-    pub(crate) fn add(&mut self, other: &Self) {
-        for (mine, more) in self.all_mut().into_iter().zip(other.all()) {
-            *mine += more;
-        }
-    }
-
-    fn all(&self) -> [u64; 12] {
-        let Self {
-            connections,
-            refused,
-            deltas,
-            wholes,
-            wanted,
-            resent,
-            late,
-            kills,
-            reboots,
-            controller_kills,
-            partings,
-            trials,
-        } = self;
-        [connections, refused, deltas, wholes, wanted, resent, late, kills, reboots, controller_kills, partings, trials]
-            .map(|n| *n)
-    }
-
-    fn all_mut(&mut self) -> [&mut u64; 12] {
-        let Self {
-            connections,
-            refused,
-            deltas,
-            wholes,
-            wanted,
-            resent,
-            late,
-            kills,
-            reboots,
-            controller_kills,
-            partings,
-            trials,
-        } = self;
-        [connections, refused, deltas, wholes, wanted, resent, late, kills, reboots, controller_kills, partings, trials]
-    }
-
-    /// Whether everything happened that a life is for.
-    pub(crate) fn has_everything(&self) -> bool {
-        self.all().iter().all(|n| *n > 0)
-    }
-}
 
 /// The fleet.
 pub(crate) struct World {

@@ -8,6 +8,7 @@ mod guard;
 mod inventory;
 mod policy;
 mod preview;
+mod table;
 mod trial;
 
 use std::collections::BTreeSet;
@@ -22,10 +23,8 @@ use cnnf_core::id::ServiceKey;
 use cnnf_core::identity::{Naming, Owner, Resolver};
 use cnnf_core::observation::{FlowSeen, Observation};
 use cnnf_core::policy::HostPolicy;
-use cnnf_core::ruleset::{Flags, HostFacts, QueueBackend, Ruleset, Slot, compile};
+use cnnf_core::ruleset::{Flags, QueueBackend, Ruleset, Slot};
 use cnnf_core::time::Timestamp;
-use cnnf_host::dataplane::epoch;
-use cnnf_host::dataplane::plan::{plan, rejudges};
 use cnnf_rpc::convert::flow::{Gap, flow_report};
 use cnnf_rpc::v1::report::Body;
 use cnnf_rpc::{limits, v1};
@@ -495,67 +494,6 @@ impl Agent {
             let events = part.iter().map(Into::into).collect();
             effects.push(Effect::Report(Body::Events(v1::EventReport { events })));
         }
-    }
-
-    pub(crate) fn facts(&self) -> HostFacts {
-        let udp_ports = self
-            .resolver
-            .endpoints()
-            .flat_map(|(_, endpoints)| endpoints)
-            .filter(|e| e.protocol == cnnf_core::net::Protocol::Udp)
-            // one in another network namespace is no port of ours
-            .filter(|e| e.address.is_none_or(|a| a.is_unspecified() || self.resolver.is_local(a)))
-            .map(|e| e.port)
-            .chain(self.udp_ports.iter().copied())
-            .collect();
-        HostFacts {
-            services: self.resolver.services(),
-            cgroup_levels: if self.stamps { self.levels } else { 0 },
-            queue: self.queue,
-            failsafes: self.failsafes.clone(),
-            addresses: self.own.clone(),
-            udp_ports,
-            epoch: epoch::bit(self.epochs),
-            log_group: LOG_GROUP,
-            identify_queue: IDENTIFY_QUEUE,
-            identify_queues: self.queues,
-            evidence_queue: EVIDENCE_QUEUE,
-            counters: self.counters,
-        }
-    }
-
-    fn keep_stamps(&mut self, effects: &mut Vec<Effect>) {
-        self.kept = self.resolver.slots().count();
-        effects.push(Effect::KeepStamps { epochs: self.epochs });
-    }
-
-    /// Makes the table anew; true if it is another one.
-    fn rebuild(&mut self, effects: &mut Vec<Effect>) -> bool {
-        if self.released || !self.begun {
-            return false;
-        }
-        self.levels = self.levels.max(self.resolver.levels());
-        let facts = self.facts();
-        let mut table = compile(&self.policy, &facts);
-        let were_numbered = self.numbered.clone();
-        self.numbered.extend(facts.services.iter().map(|service| service.slot.word()));
-        match &self.table {
-            Some(known) if **known == table => return false,
-            Some(known) if !rejudges(&plan(known, &table), |word| were_numbered.contains(&word)) => {}
-            _ => {
-                // connections that were judged before have to be judged again by their next packet
-                self.epochs = self.epochs.wrapping_add(1);
-                if self.epochs >= epoch::EPOCHS {
-                    effects.push(Effect::ClearEpoch(epoch::bit(self.epochs)));
-                }
-                table = compile(&self.policy, &self.facts());
-            }
-        }
-        self.keep_stamps(effects);
-        let table = Arc::new(table);
-        self.table = Some(table.clone());
-        effects.push(Effect::Table(table));
-        true
     }
 }
 

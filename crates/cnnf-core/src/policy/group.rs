@@ -2,12 +2,13 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, btree_map};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::host_policy::{Group, GroupEntry, GroupId};
 use super::rule::{End, PolicySet, is_glob, means};
 use super::sight::{may_run, stands_for_no_service};
+use super::space::{before, everywhere, internet, overlap, private};
 use crate::directory::{Directory, Host, Instance};
 use crate::id::ServiceKey;
 use crate::label::Labels;
@@ -427,14 +428,6 @@ pub(super) fn intersect(a: &Entries, b: &Entries) -> Entries {
     both
 }
 
-/// The addresses that are in both ranges.
-pub(crate) fn overlap(a: AddrRange, b: AddrRange) -> Option<AddrRange> {
-    if a.low().is_ipv4() != b.low().is_ipv4() {
-        return None;
-    }
-    AddrRange::new(a.low().max(b.low()), a.high().min(b.high()))
-}
-
 /// Whether every connection that `a` means is surely meant by `b`.
 pub(super) fn covers(b: &Entries, a: &Entries) -> bool {
     a.iter().all(|x| b.contains(x))
@@ -489,20 +482,6 @@ fn own_endpoints(host: &Host, key: &ServiceKey, instance: &Instance, entries: &m
     }
 }
 
-fn before(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(a) => Ipv4Addr::from(u32::from(a).saturating_sub(1)).into(),
-        IpAddr::V6(a) => Ipv6Addr::from(u128::from(a).saturating_sub(1)).into(),
-    }
-}
-
-/// All addresses, by family.
-fn everywhere() -> impl Iterator<Item = AddrRange> {
-    let v4: (IpAddr, IpAddr) = (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::BROADCAST.into());
-    let v6: (IpAddr, IpAddr) = (Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::from(u128::MAX).into());
-    [v4, v6].into_iter().filter_map(|(low, high)| AddrRange::new(low, high))
-}
-
 /// `hosts` and what is this host's own, all of it or what is within `ranges`.
 fn with_own(hosts: &Shared, ranges: Option<&[AddrRange]>) -> Shared {
     let mut entries = Entries::clone(hosts);
@@ -514,44 +493,6 @@ fn with_own(hosts: &Shared, ranges: Option<&[AddrRange]>) -> Shared {
     Arc::new(entries)
 }
 
-/// What [`is_private`](crate::net::is_private) says yes to.
-pub(super) fn private() -> [AddrRange; 9] {
-    const V4: [([u8; 4], u8); 6] = [
-        ([10, 0, 0, 0], 8),
-        ([100, 64, 0, 0], 10),
-        ([127, 0, 0, 0], 8),
-        ([169, 254, 0, 0], 16),
-        ([172, 16, 0, 0], 12),
-        ([192, 168, 0, 0], 16),
-    ];
-    const V6: [(u128, u8); 3] = [(1, 128), (0xfc00 << 112, 7), (0xfe80 << 112, 10)];
-    std::array::from_fn(|n| {
-        let (address, prefix): (IpAddr, u8) = match V4.get(n) {
-            Some((octets, prefix)) => (Ipv4Addr::from(*octets).into(), *prefix),
-            None => (Ipv6Addr::from(V6[n - V4.len()].0).into(), V6[n - V4.len()].1),
-        };
-        ipnet::IpNet::new(address, prefix).map_or_else(|_| AddrRange::single(address), AddrRange::net)
-    })
-}
-
-/// All other addresses.
-pub(super) fn internet() -> Vec<AddrRange> {
-    let mut ranges = Vec::new();
-    for all in everywhere() {
-        let mut low = Some(all.low());
-        for taken in private().into_iter().filter(|r| r.low().is_ipv4() == all.low().is_ipv4()) {
-            if let Some(from) = low.filter(|from| *from < taken.low()) {
-                ranges.extend(AddrRange::new(from, before(taken.low())));
-            }
-            low = next(taken.high());
-        }
-        if let Some(from) = low {
-            ranges.extend(AddrRange::new(from, all.high()));
-        }
-    }
-    ranges
-}
-
 /// FNV-1a, 32 bits (Fowler, Noll, Vo): the same on every controller and in every version.
 pub(crate) fn fnv(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
@@ -560,24 +501,4 @@ pub(crate) fn fnv(bytes: &[u8]) -> u32 {
 /// Ports as a group's meaning names them.
 pub(crate) fn text_of(ports: &BTreeSet<(Protocol, u16)>) -> String {
     Ports::only(ports.iter().map(|(protocol, port)| ports_of(*protocol, *port))).to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::net::is_private;
-
-    #[test]
-    fn private_and_internet_share_out_all_addresses() {
-        let all: Vec<AddrRange> = private().into_iter().chain(internet()).collect();
-        for range in &all {
-            for address in [range.low(), range.high()] {
-                let here = all.iter().filter(|r| r.contains(address)).count();
-                assert_eq!(here, 1, "{address}");
-                assert_eq!(is_private(address), private().iter().any(|r| r.contains(address)), "{address}");
-            }
-        }
-        let merged: Vec<String> = AddrRange::merge(all).iter().map(ToString::to_string).collect();
-        assert_eq!(merged, ["0.0.0.0/0", "::/0"]);
-    }
 }

@@ -269,7 +269,7 @@ fn overlap(policy: &PolicySet, known: &BTreeSet<&ServiceKey>, a: &Rule, b: &Rule
             labels && (p == q || meet(known, p, q))
         }
         (a, b) => match (policy.addresses(a), policy.addresses(b)) {
-            (Some(a), Some(b)) => a.iter().any(|a| b.iter().any(|b| super::group::overlap(*a, *b).is_some())),
+            (Some(a), Some(b)) => a.iter().any(|a| b.iter().any(|b| super::space::overlap(*a, *b).is_some())),
             // where a service is may change: not worth a finding
             _ => false,
         },

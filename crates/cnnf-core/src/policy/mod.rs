@@ -20,6 +20,7 @@ mod resolve;
 mod rule;
 mod sight;
 mod simulate;
+mod space;
 mod suggest;
 #[cfg(test)]
 mod tests;
@@ -32,7 +33,7 @@ pub use evaluate::{
     Connection, Considered, Decision, Party, Reason, Step, Trail, Vantage, deciding, evaluate, evaluate_trail,
 };
 pub use expiry::{WARNING, expiries, next_expiry};
-pub(crate) use group::{fnv, overlap, text_of};
+pub(crate) use group::{fnv, text_of};
 pub use host_delta::{GroupDelta, HostDelta, Mismatch, Splice};
 pub use host_policy::{Group, GroupEntry, GroupId, HostPolicy, HostRule, LocalMatch, PeerMatch};
 pub use index::Index;
@@ -46,5 +47,6 @@ pub use rule::{
     AddressObject, Effect, End, Mode, OnFailure, PolicySet, Rule, RuleError, RuleHits, RuleId, ServicePattern,
 };
 pub use simulate::{Fate, MAX_LISTED, RECENT, Shift, Simulation, Tally, simulate};
+pub(crate) use space::overlap;
 pub use suggest::{MANY_ADDRESSES, Suggestion, Witnesses, close, suggest};
 pub use trial::newly_prevents;

@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::evaluate::{Connection, Party};
-use super::group::{internet, private};
 use super::index::Index;
 use super::rule::{End, PolicySet};
+use super::space::{internet, private};
 use crate::directory::{Directory, Host};
 use crate::id::{HostId, ServiceKey};
 use crate::net::{AddrRange, PortRange, Ports, Protocol, icmp};

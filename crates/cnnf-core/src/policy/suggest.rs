@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::group::{internet, private};
 use super::rule::{Effect, End, Rule, RuleId, ServicePattern};
+use super::space::{internet, private};
 use crate::id::ServiceKey;
 use crate::label::Labels;
 use crate::model::{Model, Seen};

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::super::evaluate::{Connection, Party};
-use super::super::group::{internet, private};
 use super::super::index::Index;
 use super::super::rule::{End, PolicySet, Rule, means};
+use super::super::sight::stands_for_no_service;
+use super::super::space::{internet, private};
 use crate::directory::{Directory, Host};
 use crate::failsafe::Failsafes;
 use crate::id::{HostId, ServiceKey};
@@ -183,7 +184,7 @@ fn is_mine(policy: &PolicySet, rule: &Rule, runs: &BTreeSet<&ServiceKey>, at: &[
         End::Any => true,
         // traffic of no service may come from everywhere
         End::Service { pattern, .. } => {
-            runs.iter().any(|key| means(&pattern.0, key)) || super::super::sight::stands_for_no_service(&pattern.0)
+            runs.iter().any(|key| means(&pattern.0, key)) || stands_for_no_service(&pattern.0)
         }
         end => {
             let ranges = policy.addresses(end).unwrap_or_default();

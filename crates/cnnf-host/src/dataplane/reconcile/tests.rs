@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use cnnf_core::ruleset::{Action, Family, Hook, Match, Rule, Set, Side, state};
+use cnnf_core::ruleset::{Action, Chain, Family, Hook, Match, Rule, Set, Side, state};
 
 use super::*;
 use crate::testbed::in_namespace;
