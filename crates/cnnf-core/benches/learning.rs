@@ -6,6 +6,7 @@
 
 #[path = "../../../integration/plot.rs"]
 mod plot;
+mod processor;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -23,6 +24,7 @@ use cnnf_core::policy::{Effect, End, Mode, PolicySet, Rule, RuleId, ServicePatte
 use cnnf_core::time::Timestamp;
 use cnnf_core::topology::{Edge, Grouping, Peer, Topology, View, view};
 use plot::{Bar, Line, Titles, chart};
+use processor::on_the_processor;
 
 const CONNECTIONS: u64 = 10_000_000;
 const HOSTS: usize = 100;
@@ -230,13 +232,6 @@ fn picture(services: usize, wanted: usize, rows: &mut Rows) -> f64 {
 #[allow(clippy::cast_precision_loss)] // small counts
 fn float(n: usize) -> f64 {
     n as f64
-}
-
-/// Time that this thread has had the processor: what a picture costs on a machine with nothing else to do. 0 where the kernel does
-/// not say (`schedstat`, Linux, Documentation/scheduler/sched-stats.rst).
-fn on_the_processor() -> Duration {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    Duration::from_nanos(text.split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or(0))
 }
 
 /// MiB; 0 where the kernel does not say.

@@ -8,6 +8,7 @@
 
 #[path = "../../../integration/plot.rs"]
 mod plot;
+mod processor;
 
 use std::fmt::Write as _;
 use std::hint::black_box;
@@ -28,6 +29,7 @@ use cnnf_core::policy::{
 use cnnf_core::time::Timestamp;
 use cnnf_core::topology::{Edge, Peer};
 use plot::{Bar, Line, Titles, chart};
+use processor::on_the_processor;
 
 const NOW: Timestamp = Timestamp(1_000_000_000);
 
@@ -172,15 +174,9 @@ fn edges(many: usize, services: usize) -> Vec<(Edge, FlowStats)> {
 
 /// Time on a core: others may run on it too.
 fn time<T>(work: impl FnOnce() -> T) -> (T, Duration) {
-    let start = on_core();
+    let start = on_the_processor();
     let result = black_box(work());
-    (result, on_core().saturating_sub(start))
-}
-
-/// How long this thread has run (clock_gettime(2)).
-fn on_core() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::try_from(time).unwrap_or_default()
+    (result, on_the_processor().saturating_sub(start))
 }
 
 /// The median of five.
