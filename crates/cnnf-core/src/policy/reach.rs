@@ -113,11 +113,14 @@ pub fn reach<'e>(
     now: Timestamp,
 ) -> Reach {
     let own = Peer::Service(key.clone());
-    let seen: BTreeMap<&Edge, &FlowStats> = seen.into_iter().filter(|(edge, _)| edge.client == own).collect();
+    let mut seen_at: BTreeMap<&Peer, Vec<(&Edge, &FlowStats)>> = BTreeMap::new();
+    for (edge, stats) in seen.into_iter().filter(|(edge, _)| edge.client == own) {
+        seen_at.entry(&edge.server).or_default().push((edge, stats));
+    }
     let index = Index::new(policy, directory);
     let judge = Judge { index: &index, directory, failsafes, now };
     let mut places = Places::new(directory, &[policy], vec![&index]);
-    let targets = Targets::new(key, policy, directory, failsafes, seen.keys().copied());
+    let targets = Targets::new(key, policy, directory, failsafes, seen_at.keys().copied());
     for peer in [Peer::Private, Peer::Internet] {
         let elsewhere = targets.elsewhere(&peer);
         places.put(peer, elsewhere);
@@ -134,8 +137,7 @@ pub fn reach<'e>(
             break;
         }
         let mut ways = ways(&judge, &segments, &mut connections);
-        let seen = seen.iter().filter(|(edge, _)| edge.server == *peer);
-        for (edge, stats) in seen {
+        for (edge, stats) in seen_at.get(peer).into_iter().flatten() {
             let PortRange { protocol, low, .. } = edge.ports();
             if let Some(way) = way_to(&mut ways, protocol, low) {
                 way.seen.insert((protocol, edge.port), **stats);

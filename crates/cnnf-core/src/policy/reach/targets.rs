@@ -12,7 +12,7 @@ use crate::directory::{Directory, Host};
 use crate::failsafe::Failsafes;
 use crate::id::{HostId, ServiceKey};
 use crate::net::{AddrRange, PortRange, Ports, Protocol, is_private, next};
-use crate::topology::{Edge, Peer};
+use crate::topology::Peer;
 
 /// What has no ports of its own in a rule, a model or a failsafe stands for every other protocol: one that is reserved (RFC 3692).
 const NOBODYS: u8 = 253;
@@ -35,12 +35,12 @@ pub(super) struct Targets<'a> {
 }
 
 impl<'a> Targets<'a> {
-    pub(super) fn new<'e>(
+    pub(super) fn new(
         key: &ServiceKey,
         policy: &'a PolicySet,
         directory: &'a Directory,
         failsafes: &'a Failsafes,
-        seen: impl Iterator<Item = &'e Edge>,
+        seen: impl Iterator<Item = &'a Peer>,
     ) -> Self {
         let at: Vec<(&HostId, &Host)> =
             directory.hosts().filter(|(_, host)| host.instances.contains_key(key)).collect();
@@ -75,7 +75,7 @@ impl<'a> Targets<'a> {
             }
         }
         let named = known.keys().filter(|peer| !matches!(peer, Peer::Service(_))).copied();
-        for peer in named.chain(seen.map(|edge| &edge.server)).chain([&Peer::Private, &Peer::Internet]) {
+        for peer in named.chain(seen).chain([&Peer::Private, &Peer::Internet]) {
             if !all.contains_key(peer) {
                 all.insert(peer.clone(), BTreeSet::new());
             }
