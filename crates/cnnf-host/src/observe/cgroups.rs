@@ -62,7 +62,14 @@ pub struct Watcher {
     root: PathBuf,
     inotify: OwnedFd,
     watched: HashMap<i32, String>,
-    known: BTreeMap<String, u64>,
+    known: BTreeMap<String, Known>,
+}
+
+/// A group, with its watch unless there are too many.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    id: u64,
+    watch: Option<i32>,
 }
 
 impl Watcher {
@@ -162,16 +169,16 @@ impl Watcher {
         let Ok(id) = std::fs::metadata(&directory).map(|m| m.ino()) else { return };
         let flags = WatchFlags::CREATE | WatchFlags::DELETE | WatchFlags::ONLYDIR | WatchFlags::DONT_FOLLOW;
         // without a watch (fs.inotify.max_user_watches) the next rescan sees what came
-        if let Ok(wd) = inotify::add_watch(&self.inotify, &directory, flags) {
-            self.watched.insert(wd, path.clone());
-        }
+        let watch = inotify::add_watch(&self.inotify, &directory, flags).ok();
+        self.watched.extend(watch.map(|wd| (wd, path.clone())));
         seen.insert(path.clone());
-        match self.known.insert(path.clone(), id) {
-            Some(old) if old == id => {}
-            old => {
-                out.extend(old.map(|id| Observation::CgroupGone { id }));
-                out.push(Observation::CgroupSeen { path: path.clone(), id });
-            }
+        let old = self.known.insert(path.clone(), Known { id, watch });
+        if let Some(old) = old.filter(|old| old.watch != watch) {
+            self.unwatch(old);
+        }
+        if old.is_none_or(|old| old.id != id) {
+            out.extend(old.map(|old| Observation::CgroupGone { id: old.id }));
+            out.push(Observation::CgroupSeen { path: path.clone(), id });
         }
         for name in subdirectories(&directory) {
             self.walk(format!("{}/{name}", path.trim_end_matches('/')), out, seen);
@@ -179,8 +186,19 @@ impl Watcher {
     }
 
     fn forget(&mut self, path: &str, out: &mut Vec<Observation>) {
-        if let Some(id) = self.known.remove(path) {
-            out.push(Observation::CgroupGone { id });
+        if let Some(group) = self.known.remove(path) {
+            self.unwatch(group);
+            out.push(Observation::CgroupGone { id: group.id });
+        }
+    }
+
+    /// The kernel drops the watch of a directory that is removed, but not that of a control group: each would be one of the user's watches, and
+    /// keep the group's inode, for ever.
+    fn unwatch(&mut self, group: Known) {
+        if let Some(wd) = group.watch {
+            self.watched.remove(&wd);
+            // refused if the kernel did drop it
+            let _ = inotify::remove_watch(&self.inotify, wd);
         }
     }
 }
@@ -220,6 +238,7 @@ pub(super) fn processes_in(text: &[u8]) -> Vec<u32> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsRawFd;
     use std::time::Duration;
 
     use super::*;
@@ -259,6 +278,37 @@ mod tests {
         assert_eq!(paths(&seen), ["/system.slice/b.service", "/system.slice/b.service/sub"]);
         assert_eq!(seen.iter().filter(|o| matches!(o, Observation::CgroupGone { .. })).count(), 1);
         assert!(w.rescan().is_empty(), "nothing was missed");
+    }
+
+    #[test]
+    fn root_nothing_is_left_of_control_groups_that_are_gone() {
+        let mountinfo = std::fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
+        let root = mount_point(&mountinfo).expect("cgroup2").join(format!("cnnf_gone_{}", std::process::id()));
+        std::fs::create_dir(&root).expect("mkdir");
+        let (mut w, _) = Watcher::open(root.clone()).expect("watch");
+        let mut come_and_go = |seen: bool| {
+            std::fs::create_dir_all(root.join("a/b")).expect("mkdir");
+            let made = if seen { w.read() } else { Ok(Vec::new()) };
+            std::fs::remove_dir(root.join("a/b")).and_then(|()| std::fs::remove_dir(root.join("a"))).expect("rmdir");
+            let ended = w.read();
+            (paths(&made.expect("read")).len(), ended.expect("read").len())
+        };
+        let mut all: Vec<_> = (0..20).map(|_| come_and_go(true)).collect();
+        all.extend((0..20).map(|_| come_and_go(false)));
+        for n in 0..20 {
+            std::fs::create_dir_all(root.join("c/d")).expect("mkdir");
+            // the same name again, before anybody has heard that the one before is gone
+            if n % 2 == 0 {
+                let _ = w.rescan();
+            }
+            std::fs::remove_dir(root.join("c/d")).and_then(|()| std::fs::remove_dir(root.join("c"))).expect("rmdir");
+        }
+        let _ = w.read();
+        let fdinfo = format!("/proc/self/fdinfo/{}", w.as_fd().as_raw_fd());
+        let kernel = std::fs::read_to_string(fdinfo).map(|text| text.matches("inotify wd:").count());
+        std::fs::remove_dir(&root).expect("rmdir");
+        assert!(all[..20].iter().all(|seen| *seen == (2, 2)), "{all:?}");
+        assert_eq!((w.watched.len(), w.known.len(), kernel.expect("fdinfo")), (1, 1, 1), "only the root's");
     }
 
     #[test]
