@@ -17,6 +17,9 @@ mod failure;
 #[cfg(test)]
 mod fuzz;
 mod grpc;
+#[cfg(test)]
+#[path = "../../../packaging/guides.rs"]
+mod guides;
 mod health;
 mod ingest;
 mod init;
@@ -103,5 +106,15 @@ fn dispatch(command: Command) -> Result<(), Failure> {
             println!("{} is good", file.display());
             Ok(())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_guides_speak_of_commands_that_there_are() {
+        guides::check(&Cli::command(), 10);
     }
 }

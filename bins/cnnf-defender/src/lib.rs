@@ -13,6 +13,9 @@ mod evidence;
 mod failure;
 #[cfg(test)]
 mod fuzz;
+#[cfg(test)]
+#[path = "../../../packaging/guides.rs"]
+mod guides;
 mod link;
 mod local;
 #[path = "../../../packaging/manual.rs"]
@@ -130,5 +133,15 @@ fn dispatch(command: Command) -> Result<(), Failure> {
             config::load(Some(&file))?;
             say!("{} is good", file.display())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_guides_speak_of_commands_that_there_are() {
+        guides::check(&Cli::command(), 8);
     }
 }

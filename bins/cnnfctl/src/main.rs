@@ -6,6 +6,9 @@
 mod cmd;
 mod context;
 mod failure;
+#[cfg(test)]
+#[path = "../../../packaging/guides.rs"]
+mod guides;
 #[path = "../../../packaging/manual.rs"]
 mod manual;
 mod output;
@@ -27,5 +30,15 @@ async fn main() -> ExitCode {
             }
             ExitCode::from(failure.code())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_guides_speak_of_commands_that_there_are() {
+        super::guides::check(&super::cmd::Cli::command(), 60);
     }
 }
