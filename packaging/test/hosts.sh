@@ -9,7 +9,7 @@ packages=$(realpath -m "${DEBS:-target/packages-test}")
 beds=${CNNF_BEDS:-/var/cache/cnnf-lab}
 world=$(mktemp -d -u "${TMPDIR:-/tmp}/cnnf-packages.XXXXXX")
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
-passed=0 failed=0
+source packaging/test/checks.sh
 
 end() {
     "$lab" --dir "$world" down >/dev/null 2>&1 || true
@@ -45,39 +45,20 @@ write_on() {
 ctl() {
     on ctl env CNNF_ADMIN=/var/lib/cnnf-controller/admin.toml cnnfctl "$@"
 }
-# is WHAT COMMAND…: counts it as passed if it succeeds
-is() {
-    local what=$1 output
-    shift
-    if output=$("$@" 2>&1); then
-        passed=$((passed + 1))
-        echo "ok      $flow: $what"
-    else
-        failed=$((failed + 1))
-        echo "FAILED  $flow: $what: $*"
-        sed 's/^/        /' <<<"$output" | tail -20
-    fi
-}
-# soon COMMAND…: succeeds once the command does, within PATIENCE or 10 seconds
-soon() {
-    local last=$((SECONDS + ${PATIENCE:-10}))
-    until "$@" >/dev/null 2>&1; do
-        [ "$SECONDS" -lt "$last" ] || { "$@"; return; }
-        sleep 0.1
-    done
-}
-not() {
-    ! "$@"
-}
-equal() {
-    [ "$1" = "$2" ] || { echo "'$1' is not '$2'"; return 1; }
-}
-at_most() {
-    echo "$1, at most $2"
-    awk -v a="$1" -v b="$2" 'BEGIN { exit !(a <= b) }'
-}
 pid_of() {
     on "$1" systemctl show --value --property MainPID "${2:-cnnf-defender}"
+}
+# init_of HOST: its first process, as this machine counts
+init_of() {
+    "$lab" --dir "$world" status -o json | jq --arg host "$1" '.hosts[] | select(.name == $host) | .pid'
+}
+# reboot HOST: until it is down. Nobody asks it anything meanwhile: a login that comes while systemd ends everything is what it then waits for, for
+# up to 90 seconds.
+reboot() {
+    local init
+    init=$(init_of "$1")
+    sh_on "$1" 'systemctl reboot' || true
+    soon test ! -e "/proc/$init"
 }
 connected() {
     sh_on "$1" "cnnf-defender status" | grep '(connected)' >/dev/null
@@ -102,9 +83,4 @@ install_controller() {
     sh_on ctl "cnnf-controller init --data-dir /var/lib/cnnf-controller --name ctl --name 10.86.0.1 && systemctl start cnnf-controller" >/dev/null && return
     sh_on ctl 'journalctl -q --no-pager -u cnnf-controller | tail -n 5'
     return 1
-}
-# count: says how many checks passed and failed, and fails if one did
-count() {
-    echo "$passed passed, $failed failed"
-    [ "$failed" = 0 ]
 }
