@@ -5,10 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cnnf_rpc::limits;
 use cnnf_rpc::tls::{self, LiveTls, WebTls};
 use cnnf_store::Store;
 use sd_notify::NotifyState;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::clock::now;
@@ -54,8 +55,8 @@ async fn serve(args: &Args, mut config: Config, oidc: Option<Oidc>, log: &Log) -
     let server_tls = LiveTls::new(&trust.server).map_err(Failure::refused)?;
     let web_tls = WebTls::new(&trust.server).map_err(Failure::refused)?;
     let store = Store::open(&config.data_dir.join(init::DATABASE)).map_err(Failure::refused)?;
-    let grpc = bind("listen", config.listen).await?;
-    let web = bind("web", config.web).await?;
+    let grpc = bind("listen", config.listen)?;
+    let web = bind("web", config.web)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::refused)?;
     let mut hang_up = signal(SignalKind::hangup()).map_err(Failure::refused)?;
     let controller = Controller::start(store, trust, config.certificate_life, now()).map_err(Failure::refused)?;
@@ -178,8 +179,15 @@ fn local(listener: &TcpListener, wanted: SocketAddr) -> SocketAddr {
     listener.local_addr().unwrap_or(wanted)
 }
 
-async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).await.map_err(|error| {
+fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
+    let listen = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // As TcpListener::bind does: a port that was ours a moment ago is free.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(limits::MAX_QUEUED)
+    };
+    listen().map_err(|error: std::io::Error| {
         Failure::refused(format_args!(
             "cannot listen on {address} ({key}): {error}: free the port or choose another address"
         ))

@@ -46,8 +46,12 @@ pub const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How long a connection without a client certificate may stay: enrolment takes one call.
 pub const ANONYMOUS_LIFE: Duration = Duration::from_secs(60);
 
-/// TLS handshakes under way at most; the oldest gives way to the next.
-pub const MAX_HANDSHAKES: usize = 256;
+/// TLS handshakes whose first message is being worked on at most; further connections wait in the kernel's queue.
+pub const HANDSHAKES_AT_ONCE: usize = 16;
+/// TLS handshakes that wait for their peer at most; the oldest gives way to the next.
+pub const MAX_HANDSHAKES: usize = 1_024;
+/// Connections that wait in the kernel's queue at most; the kernel may have a lower bound (`net.core.somaxconn`).
+pub const MAX_QUEUED: u32 = 4_096;
 /// Connections without a client certificate at most; the oldest gives way to the next.
 pub const MAX_ANONYMOUS: usize = 256;
 /// Connections with a client certificate at most; further ones are closed.

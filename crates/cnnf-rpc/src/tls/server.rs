@@ -1,9 +1,9 @@
 //! The controller's side: accepts connections and says who is at their other end.
 
-use std::future::Future as _;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -121,15 +121,30 @@ pub fn accept(listener: TcpListener, tls: &ServerTls) -> Result<Incoming, TlsErr
 #[must_use]
 pub fn accept_live(listener: TcpListener, tls: LiveTls) -> Incoming {
     let (sender, receiver) = mpsc::channel(1);
-    tokio::spawn(run(listener, tls, sender, limits::HANDSHAKE));
+    tokio::spawn(run(listener, tls, sender, limits::HANDSHAKE, Bounds::new(limits::MAX_HANDSHAKES)));
     ReceiverStream::new(receiver)
 }
 
 /// Bounds that are counted apart: whoever has no certificate cannot take the place of those who have.
-struct Bounds {
+#[derive(Clone)]
+pub(super) struct Bounds {
+    /// Turns of those whose first message is being worked on. Who gets none stays in the kernel's queue, which costs nothing and keeps
+    /// nobody's place: when everybody comes back at once, no more handshakes begin than the processors bring to an end.
+    turns: Arc<Semaphore>,
     handshakes: Places,
     anonymous: Places,
     known: Arc<Semaphore>,
+}
+
+impl Bounds {
+    pub(super) fn new(handshakes: usize) -> Self {
+        Self {
+            turns: Arc::new(Semaphore::new(limits::HANDSHAKES_AT_ONCE)),
+            handshakes: Places::new(handshakes),
+            anonymous: Places::new(limits::MAX_ANONYMOUS),
+            known: Arc::new(Semaphore::new(limits::MAX_CONNECTIONS)),
+        }
+    }
 }
 
 pub(super) async fn run(
@@ -137,13 +152,11 @@ pub(super) async fn run(
     tls: LiveTls,
     sender: mpsc::Sender<io::Result<Connection>>,
     patience: Duration,
+    bounds: Bounds,
 ) {
-    let bounds = Arc::new(Bounds {
-        handshakes: Places::new(limits::MAX_HANDSHAKES),
-        anonymous: Places::new(limits::MAX_ANONYMOUS),
-        known: Arc::new(Semaphore::new(limits::MAX_CONNECTIONS)),
-    });
     loop {
+        // Nobody closes the semaphore.
+        let Ok(turn) = Arc::clone(&bounds.turns).acquire_owned().await else { return };
         let accepted = tokio::select! {
             () = sender.closed() => return,
             accepted = listener.accept() => accepted,
@@ -156,9 +169,10 @@ pub(super) async fn run(
         let (acceptor, sender, bounds) = (tls.acceptor(), sender.clone(), bounds.clone());
         tokio::spawn(async move {
             let mut place = bounds.handshakes.take();
+            let handshake = timeout(patience, shake_hands(stream, address, acceptor, &bounds));
             let connection = tokio::select! {
                 () = place.lost() => None,
-                connection = timeout(patience, shake_hands(stream, address, acceptor, &bounds)) => connection.ok().flatten(),
+                connection = until_it_waits(handshake, turn) => connection.ok().flatten(),
             };
             drop(place);
             if let Some(connection) = connection {
@@ -166,6 +180,18 @@ pub(super) async fn run(
             }
         });
     }
+}
+
+/// Does the work, and gives the turn back as soon as that waits for its peer.
+async fn until_it_waits<T>(work: impl Future<Output = T>, turn: OwnedSemaphorePermit) -> T {
+    let mut work = pin!(work);
+    let mut turn = Some(turn);
+    poll_fn(|cx| {
+        let polled = work.as_mut().poll(cx);
+        turn = None;
+        polled
+    })
+    .await
 }
 
 async fn shake_hands(

@@ -6,6 +6,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tonic::{Request, Response, Status};
 
+use super::server::{Bounds, run};
 use super::*;
 use crate::v1::status_service_client::StatusServiceClient;
 use crate::v1::status_service_server::{StatusService, StatusServiceServer};
@@ -192,7 +193,7 @@ async fn whoever_says_nothing_is_closed_after_the_handshake_timeout() {
     let address = listener.local_addr().expect("address");
     let tls = LiveTls::new(&Ca::new().server(&["127.0.0.1"])).expect("tls");
     let (sender, mut receiver) = tokio::sync::mpsc::channel(1);
-    tokio::spawn(super::server::run(listener, tls, sender, Duration::from_millis(50)));
+    tokio::spawn(run(listener, tls, sender, Duration::from_millis(50), Bounds::new(8)));
     let mut silent = TcpStream::connect(address).await.expect("connect");
     let read = tokio::time::timeout(Duration::from_secs(5), silent.read(&mut [0; 8])).await;
     assert_eq!(read.expect("closed in time").expect("end"), 0);
@@ -280,4 +281,40 @@ async fn whoever_takes_all_places_and_says_nothing_keeps_nobody_out() {
     assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
     let read = tokio::time::timeout(Duration::from_secs(5), silent[0].read(&mut [0; 8])).await;
     assert_eq!(read.expect("closed in time").expect("end"), 0, "the oldest has given way");
+}
+
+#[test]
+fn whoever_comes_back_with_all_others_waits_and_is_not_turned_away() {
+    const HERD: usize = 450;
+    let ca = Ca::new();
+    let tls = LiveTls::new(&ca.server(&["127.0.0.1"])).expect("tls");
+    let (tell, told) = std::sync::mpsc::channel();
+    // One thread, as the herd must not be slower than the server: who is silent for long may be turned away.
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let socket = tokio::net::TcpSocket::new_v4().expect("socket");
+            socket.bind("127.0.0.1:0".parse().expect("an address")).expect("bind");
+            let listener = socket.listen(crate::limits::MAX_QUEUED).expect("listen");
+            tell.send(listener.local_addr().expect("address")).expect("somebody waits");
+            let (sender, receiver) = tokio::sync::mpsc::channel(1);
+            // A place is lost to whoever comes next: a third of the herd would take them all.
+            tokio::spawn(run(listener, tls, sender, Duration::from_secs(60), Bounds::new(HERD / 3)));
+            let incoming = tokio_stream::wrappers::ReceiverStream::new(receiver);
+            server().add_service(StatusServiceServer::new(WhoAmI)).serve_with_incoming(incoming).await.expect("served");
+        });
+    });
+    let address = told.recv().expect("it listens").to_string();
+    let client = std::sync::Arc::new(ca.client(&["cnnf://admin/root"]));
+    let herd = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().expect("a runtime");
+    herd.block_on(async {
+        let mut herd = tokio::task::JoinSet::new();
+        for _ in 0..HERD {
+            let (client, address) = (client.clone(), address.clone());
+            herd.spawn(async move { connect(&address, &client).await.map(drop) });
+        }
+        for one in herd.join_all().await {
+            one.expect("none is turned away");
+        }
+    });
 }
