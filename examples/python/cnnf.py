@@ -10,6 +10,7 @@ Needs Python 3.11, grpcio and grpcio-reflection.
 
 import time
 import tomllib
+import uuid
 
 import grpc
 from google.protobuf.descriptor_pool import DescriptorPool
@@ -51,7 +52,10 @@ class _Service:
         kind = self._channel.unary_stream if call.server_streaming else self._channel.unary_unary
         ask = kind(path, question.SerializeToString, answer.FromString)
         patience = None if call.server_streaming else PATIENCE
-        return lambda **fields: ask(question(**fields), timeout=patience)
+        # A write with a key is made once, also if the channel's own retries send it again.
+        return lambda **fields: ask(
+            question(**fields), timeout=patience, metadata=(("idempotency-key", str(uuid.uuid4())),)
+        )
 
 
 def pages(call, field, **fields):

@@ -21,6 +21,7 @@ use crate::oidc::Oidc;
 use crate::people::People;
 use crate::pki::Trust;
 use crate::state::{Learned, State, restore};
+use crate::writes::UnderWay;
 
 /// Reports that may wait for the store at the same time, over all hosts. Less than the store's queue, so that queuing never waits.
 const INTAKES: usize = 2048;
@@ -49,6 +50,8 @@ pub(crate) struct Controller {
     /// The life of hosts' certificates.
     pub(crate) certificate_life: watch::Sender<Duration>,
     state: Mutex<State>,
+    /// Calls with keys that are being made.
+    pub(crate) under_way: UnderWay,
     /// Held by whoever changes what operators decide: from reading the old to knowing the new.
     pub(crate) edits: tokio::sync::Mutex<()>,
     /// A place for a report on its way to the store.
@@ -90,6 +93,7 @@ impl Controller {
             health: Health::default(),
             told: Mutex::default(),
             state: Mutex::new(state),
+            under_way: UnderWay::default(),
             edits: tokio::sync::Mutex::default(),
             intakes: Arc::new(Semaphore::new(INTAKES)),
             events: broadcast::channel(limits::MAX_WATCH_BACKLOG).0,

@@ -39,6 +39,7 @@ mod state;
 mod tasks;
 mod telemetry;
 mod web;
+mod writes;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

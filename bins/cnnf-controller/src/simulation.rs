@@ -221,7 +221,7 @@ impl Simulated {
 }
 
 fn somebody() -> Caller {
-    Caller { who: Who::Certificate("simulation".to_owned()), address: None }
+    Caller { who: Who::Certificate("simulation".to_owned()), address: None, once: None }
 }
 
 /// Whether somebody was notified; takes the notification.

@@ -9,10 +9,10 @@ use cnnf_rpc::tls::{self, ClientTls};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
 use crate::failure::Failure;
+use crate::repeat::Repeat;
 
 /// A controller and a credential: `admin.toml` as `cnnf-controller init` writes it, or an entry of `contexts.toml`.
 #[derive(Clone, Debug, serde::Deserialize)]
@@ -112,19 +112,24 @@ fn read<T: serde::de::DeserializeOwned>(file: &Path) -> Result<T, Failure> {
 pub(crate) struct Session {
     /// Its address, for messages.
     pub(crate) server: String,
-    channel: Channel,
-    bearer: Bearer,
+    channel: Repeat,
+    marks: Marks,
 }
 
-/// Puts the API token, if there is one, into every request.
+/// Puts the API token, if there is one, into every request, and a key by which it is made once however often it is sent.
 #[derive(Clone)]
-pub(crate) struct Bearer(Option<MetadataValue<Ascii>>);
+pub(crate) struct Marks {
+    bearer: Option<MetadataValue<Ascii>>,
+}
 
-impl Interceptor for Bearer {
+impl Interceptor for Marks {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        if let Some(bearer) = &self.0 {
+        if let Some(bearer) = &self.bearer {
             request.metadata_mut().insert("authorization", bearer.clone());
         }
+        let key = format!("{:032x}", rand::random::<u128>());
+        let key = MetadataValue::try_from(key).map_err(|_| Status::internal("a key has odd letters"))?;
+        request.metadata_mut().insert("idempotency-key", key);
         Ok(request)
     }
 }
@@ -133,8 +138,8 @@ macro_rules! client {
     ($($(#[$doc:meta])* $name:ident: $module:ident::$client:ident,)+) => {
         $(
             $(#[$doc])*
-            pub(crate) fn $name(&self) -> cnnf_rpc::v1::$module::$client<InterceptedService<Channel, Bearer>> {
-                cnnf_rpc::v1::$module::$client::with_interceptor(self.channel.clone(), self.bearer.clone())
+            pub(crate) fn $name(&self) -> cnnf_rpc::v1::$module::$client<InterceptedService<Repeat, Marks>> {
+                cnnf_rpc::v1::$module::$client::with_interceptor(self.channel.clone(), self.marks.clone())
                     .max_decoding_message_size(limits::MAX_POLICY_MESSAGE)
             }
         )+
@@ -161,7 +166,7 @@ impl Session {
         };
         let tls = ClientTls { cas: tls::certificates_from_pem(&context.ca)?, identity };
         let channel = tls::connect(&context.server, &tls).await?;
-        Ok(Self { channel, server: context.server.clone(), bearer: Bearer(bearer) })
+        Ok(Self { channel: Repeat(channel), server: context.server.clone(), marks: Marks { bearer } })
     }
 
     client! {

@@ -13,6 +13,7 @@ mod guides;
 mod manual;
 mod output;
 mod policy_file;
+mod repeat;
 mod since;
 
 use std::process::ExitCode;

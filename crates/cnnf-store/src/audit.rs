@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
 use sha2::{Digest as _, Sha256};
 
 use crate::column::{collect, count, read_count, read_time, time};
+use crate::once::{self, Once};
 use crate::policy::{counter, set_counter};
 use crate::writer::Class;
 use crate::{Pending, Store, StoreError};
@@ -31,6 +32,8 @@ pub struct Audit {
     pub before: String,
     /// How it is, as JSON; empty if there is nothing any more.
     pub after: String,
+    /// The call that makes the change, if its caller may send it again: written with it, and no part of the record.
+    pub once: Option<Once>,
 }
 
 /// An entry of the record.
@@ -161,7 +164,10 @@ pub(crate) fn add(connection: &Connection, audit: &Audit) -> Result<(), StoreErr
         .optional()?;
     let entry = Audit { before: cut(&audit.before), after: cut(&audit.after), ..audit.clone() };
     let hash = chained(&last.unwrap_or_default(), id, &entry);
-    let Audit { at, actor, via, address, action, subject, before, after } = entry;
+    let Audit { at, actor, via, address, action, subject, before, after, once } = entry;
+    if let Some(once) = &once {
+        once::add(connection, once)?;
+    }
     connection
         .prepare_cached(
             "INSERT INTO audit (id, at, actor, via, address, action, subject, before, after, hash)
@@ -183,6 +189,7 @@ fn read(row: &Row<'_>) -> Result<AuditRow, StoreError> {
             subject: row.get("subject")?,
             before: row.get("before")?,
             after: row.get("after")?,
+            once: None,
         },
         hash: row.get("hash")?,
     })
@@ -190,7 +197,7 @@ fn read(row: &Row<'_>) -> Result<AuditRow, StoreError> {
 
 /// SHA-256 over the previous hash and the entry. Every part has its length before it, so that no two entries read the same.
 fn chained(previous: &str, id: u64, entry: &Audit) -> String {
-    let Audit { at, actor, via, address, action, subject, before, after } = entry;
+    let Audit { at, actor, via, address, action, subject, before, after, once: _ } = entry;
     let (id, at) = (id.to_string(), at.0.to_string());
     let mut hasher = Sha256::new();
     for part in [previous, &id, &at, actor, via, address, action, subject, before, after] {

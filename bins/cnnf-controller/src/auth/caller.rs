@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use cnnf_core::access::Role;
 use cnnf_core::id::HostId;
 use cnnf_rpc::tls::{PeerConnection, PeerIdentity};
-use cnnf_store::Audit;
+use cnnf_store::{Audit, Once};
 use serde_json::Value;
 use tonic::Status;
 use tonic::codegen::http::request::Parts;
@@ -22,6 +22,8 @@ pub(crate) struct Caller {
     pub(crate) who: Who,
     /// From which address; `None` only in tests.
     pub(crate) address: Option<IpAddr>,
+    /// The call, if it has a key by which it may be sent again.
+    pub(crate) once: Option<Once>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,6 +98,7 @@ impl Caller {
             subject: subject.to_owned(),
             before: text(before),
             after: text(after),
+            once: self.once.clone(),
         }
     }
 
@@ -129,7 +132,7 @@ impl fmt::Display for Caller {
 pub(crate) fn identify(controller: &Controller, request: &Parts) -> Result<Caller, Status> {
     let peer = request.extensions.get::<PeerConnection>();
     let address = peer.map(|peer| peer.address.ip().to_canonical());
-    let as_who = |who| Ok(Caller { who, address });
+    let as_who = |who| Ok(Caller { who, address, once: None });
     match peer.map(|peer| &peer.identity) {
         Some(PeerIdentity::Admin(name)) => return as_who(Who::Certificate(name.clone())),
         Some(PeerIdentity::Defender(host)) => return as_who(Who::Defender(host.clone())),

@@ -21,6 +21,7 @@ use crate::controller::Controller;
 pub(crate) use caller::{Caller, OnWeb, Who};
 use revocable::Revocable;
 use table::{BEFORE_A_NEW_PASSWORD, Needs, needs_of};
+pub(crate) use table::{answers_with_a_secret, is_write};
 
 /// Lets a call pass or says why not.
 fn check(controller: &Controller, path: &str, caller: &Caller) -> Result<(), Status> {
@@ -167,6 +168,41 @@ mod tests {
         }
         let ours = TABLE.iter().filter(|(name, _)| name.starts_with("cnnf.")).map(|(_, calls)| calls.len());
         assert_eq!(calls, ours.sum::<usize>(), "a line of TABLE is of no use");
+    }
+
+    #[test]
+    fn what_its_name_says_to_change_something_is_a_write() {
+        let reads = ["List", "Get", "Watch", "Diff", "Explain", "Simulate", "Lint", "Suggest", "Preview", "Verify"];
+        // Hosts' own calls, and those that begin and end sessions.
+        let others = ["Enroll", "Attach", "Renew", "SignIn", "SignOut"];
+        for (service, calls) in TABLE.iter().filter(|(name, _)| name.starts_with("cnnf.")) {
+            for (call, _) in *calls {
+                let other = reads.iter().chain(&others).any(|word| call.starts_with(word));
+                assert_eq!(is_write(&format!("/{service}/{call}")), !other, "{service}/{call}");
+            }
+        }
+        assert!(!is_write("/grpc.health.v1.Health/Check") && !is_write("/cnnf.v1.PolicyService/NoCall"));
+    }
+
+    #[test]
+    fn answers_with_a_secret_are_those_whose_messages_have_one() {
+        let files = prost_types::FileDescriptorSet::decode(cnnf_rpc::DESCRIPTORS).expect("descriptors");
+        let messages = || files.file.iter().flat_map(|file| &file.message_type);
+        let has_secret = |name: &str| {
+            let message = messages().find(|message| name.ends_with(&format!(".{}", message.name())));
+            // A channel's secrets go in and never come out.
+            message.is_some_and(|m| m.field.iter().any(|field| ["secret", "token"].contains(&field.name())))
+        };
+        for file in &files.file {
+            for service in &file.service {
+                for method in &service.method {
+                    let path = format!("/{}.{}/{}", file.package(), service.name(), method.name());
+                    if is_write(&path) {
+                        assert_eq!(answers_with_a_secret(&path), has_secret(method.output_type()), "{path}");
+                    }
+                }
+            }
+        }
     }
 
     #[test]

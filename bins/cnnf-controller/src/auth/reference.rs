@@ -26,6 +26,10 @@ tokens and settings too; `defender` is a host by its certificate.
 **Errors.** The status code says what is amiss and the message what to do. INVALID_ARGUMENT also names the field in a
 `google.rpc.BadRequest`. Nothing is half-done.
 
+**Once.** A call that changes something is made once, however often it is sent, if it has metadata `idempotency-key`: 16 to 128 visible letters, such as a UUID, a
+fresh one for each call. A repeat is answered as the first was, marked `idempotency-replayed: true`, for 24 h and 1,000 calls of each caller, also over a restart.
+UNAVAILABLE: ask again. FAILED_PRECONDITION: the key was another call's, or the call was made and its answer is not known any more; nothing was done twice.
+
 **Lists** with a `page` come in parts: ask again with `token` set to the answer's `next_token` until that is empty.
 
 **JSON** of `cnnfctl -o json` is the proto3 JSON of these messages: `first_seen` reads `firstSeen`, 64-bit numbers are texts.

@@ -143,3 +143,13 @@ pub(crate) fn needs_of(path: &str) -> Option<Needs> {
     let (_, calls) = TABLE.iter().find(|(name, _)| *name == service)?;
     calls.iter().find(|(name, _)| *name == call).map(|(_, needs)| *needs)
 }
+
+/// Whether a call changes something that people decide: what needs more than an auditor, and the own password.
+pub(crate) fn is_write(path: &str) -> bool {
+    matches!(needs_of(path), Some(Operator | Admin)) || path == "/cnnf.v1.SessionService/ChangePassword"
+}
+
+/// Whether a call's answer has a secret, which is never written to the disk.
+pub(crate) fn answers_with_a_secret(path: &str) -> bool {
+    ["/cnnf.v1.FleetService/CreateToken", "/cnnf.v1.ApiTokenService/CreateToken"].contains(&path)
+}

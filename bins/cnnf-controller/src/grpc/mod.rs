@@ -52,6 +52,7 @@ use tonic::service::RoutesBuilder;
 use crate::auth::{Caller, Guard, Who};
 use crate::controller::Controller;
 use crate::state::State;
+use crate::writes::Writes;
 
 /// All services' handlers.
 #[derive(Clone)]
@@ -95,6 +96,7 @@ pub(crate) async fn serve(
         .add_service(DefenderServiceServer::new(api).max_decoding_message_size(max));
     tls::server()
         .layer(Guard(Arc::clone(&controller)))
+        .layer(Writes(Arc::clone(&controller)))
         .add_routes(services.routes())
         .serve_with_incoming_shutdown(incoming, async move { controller.ended().await })
         .await?;
@@ -127,7 +129,7 @@ pub(crate) fn for_people(api: &Api) -> RoutesBuilder {
 /// Who calls.
 fn caller<T>(request: &tonic::Request<T>) -> Caller {
     // The guard puts it there; without it nobody calls.
-    request.extensions().get::<Caller>().cloned().unwrap_or(Caller { who: Who::Nobody, address: None })
+    request.extensions().get::<Caller>().cloned().unwrap_or(Caller { who: Who::Nobody, address: None, once: None })
 }
 
 /// The service that a caller names by key or short name, among those that were ever heard of.

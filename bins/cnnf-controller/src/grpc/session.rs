@@ -136,7 +136,7 @@ impl Api {
             secret_hash: hash.clone(),
             must_change: user.must_change,
         };
-        let who = Caller { who, address };
+        let who = Caller { who, address, once: None };
         let entry = who.record("session.sign_in", &user.name, None, issuer.map(|issuer| json!({"issuer": issuer})));
         self.0.store.add_session(session.clone(), entry).await.map_err(refuse)?;
         {

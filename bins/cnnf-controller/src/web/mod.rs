@@ -33,6 +33,7 @@ use tower::{Layer as _, Service as _};
 use crate::auth::{Guard, Guarded, OnWeb};
 use crate::controller::Controller;
 use crate::grpc::{Api, for_people};
+use crate::writes::{Writes, Written};
 
 /// The first byte of every TLS connection.
 const TLS_HANDSHAKE: u8 = 22;
@@ -41,7 +42,7 @@ const HEAD: Duration = Duration::from_secs(10);
 /// Bytes of a request's head at most.
 const MAX_HEAD: usize = 32 << 10;
 
-type Grpc = GrpcWebService<Guarded<tonic::service::Routes>>;
+type Grpc = GrpcWebService<Guarded<Written>>;
 
 /// What answers are made from.
 #[derive(Clone)]
@@ -158,7 +159,8 @@ pub(crate) async fn speak_to(
 impl Web {
     fn new(controller: Arc<Controller>) -> Self {
         let routes = for_people(&Api(Arc::clone(&controller))).routes();
-        let grpc = GrpcWebLayer::new().layer(Guard(Arc::clone(&controller)).layer(routes));
+        let grpc = GrpcWebLayer::new()
+            .layer(Guard(Arc::clone(&controller)).layer(Writes(Arc::clone(&controller)).layer(routes)));
         Self { controller, grpc }
     }
 

@@ -16,6 +16,7 @@ mod kills;
 mod learning;
 mod live;
 mod oidc;
+mod once;
 mod operations;
 mod over_time;
 mod place;

@@ -1,6 +1,7 @@
 //! Getting to the controller, and streams that stay.
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -123,4 +124,81 @@ fn a_reader_that_leaves_is_no_error() {
     drop(child.stdout.take());
     let ran = child.wait_with_output().expect("wait");
     assert_eq!((ran.status.code(), ran.stderr.as_slice()), (Some(0), &b""[..]));
+}
+
+#[test]
+fn a_call_that_gets_no_answer_is_made_again_by_its_own_key() {
+    let bed = Bed::start();
+    let set = ["settings", "set", "learn_for", "1h"];
+    bed.ok(&set);
+    let first = bed.controller.keys();
+    assert!(first.len() == 1 && first[0].len() == 32, "{first:?}");
+    bed.controller.busy(2);
+    bed.ok(&set);
+    let second = bed.controller.keys();
+    assert!(second.len() == 3 && second.iter().all(|key| *key == second[0]), "{second:?}");
+    assert_ne!(first[0], second[0], "another call");
+    // Not for ever.
+    bed.controller.busy(1_000);
+    let ran = bed.run(&set);
+    assert_eq!(ran.code, 3, "{ran:?}");
+    assert!(ran.err.contains("ask again in a moment"), "{ran:?}");
+    assert_eq!(bed.controller.keys().len(), 6);
+}
+
+/// A place between cnnfctl and the controller, which breaks the first connection once the controller has the request.
+fn breaking_once(bed: &Bed) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let (here, there, controller) = (listener.local_addr().expect("address"), bed.address, bed.controller.clone());
+    let copy = |mut from: TcpStream, mut to: TcpStream| {
+        std::thread::spawn(move || {
+            let mut buffer = [0; 16 << 10];
+            while let Ok(read @ 1..) = from.read(&mut buffer) {
+                if to.write_all(&buffer[..read]).is_err() {
+                    return;
+                }
+            }
+        });
+    };
+    std::thread::spawn(move || {
+        for (number, client) in listener.incoming().map_while(Result::ok).enumerate() {
+            let server = TcpStream::connect(there).expect("connect");
+            copy(client.try_clone().expect("a handle"), server.try_clone().expect("a handle"));
+            if number > 0 {
+                copy(server, client);
+                continue;
+            }
+            copy_until(server, client, || controller.came());
+        }
+    });
+    here.to_string()
+}
+
+/// Forwards what comes, until this is so; then both ends are closed.
+fn copy_until(mut from: TcpStream, mut to: TcpStream, over: impl Fn() -> bool) {
+    from.set_read_timeout(Some(Duration::from_millis(5))).expect("a socket");
+    let mut buffer = [0; 16 << 10];
+    loop {
+        let read = from.read(&mut buffer);
+        if over() {
+            let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+            return;
+        }
+        match read {
+            Ok(0) => return,
+            Ok(read) => to.write_all(&buffer[..read]).expect("written"),
+            Err(_) => {}
+        }
+    }
+}
+
+#[test]
+fn a_call_whose_connection_breaks_is_made_again() {
+    let bed = Bed::start();
+    let admin = bed.ca.admin_toml(&breaking_once(&bed), &PeerIdentity::Admin("root".into()));
+    let file = bed.file("between.toml", &admin);
+    let ran = bed.run(&["settings", "set", "learn_for", "1h", "--admin", &file]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let keys = bed.controller.keys();
+    assert!(keys.len() == 2 && keys[0] == keys[1], "{keys:?}");
 }

@@ -8,6 +8,7 @@ mod fleet;
 mod history;
 mod kill;
 mod learning;
+mod once;
 mod people;
 mod place;
 mod policy;

@@ -35,7 +35,7 @@ impl Api {
             (user, known.users.contains_key(&name))
         };
         let record = |action: &str, name: &str, before: Option<Value>, after: Value| {
-            let mut entry = Caller { who: Who::Nobody, address }.record(action, name, before, Some(after));
+            let mut entry = Caller { who: Who::Nobody, address, once: None }.record(action, name, before, Some(after));
             (entry.actor, entry.via) = (name.to_owned(), "oidc".to_owned());
             entry
         };

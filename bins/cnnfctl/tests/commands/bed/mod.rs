@@ -50,7 +50,7 @@ pub(crate) struct Bed {
     pub(crate) dir: tempfile::TempDir,
     /// The requests that came, as Debug prints them.
     pub(crate) requests: Arc<Mutex<Vec<String>>>,
-    controller: Controller,
+    pub(crate) controller: Controller,
     _runtime: Runtime,
 }
 

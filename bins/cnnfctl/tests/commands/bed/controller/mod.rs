@@ -39,6 +39,10 @@ pub(super) type Answer<T> = Result<Response<T>, Status>;
 pub(crate) struct Controller {
     requests: Arc<Mutex<Vec<String>>>,
     policy: Arc<Mutex<ListRulesResponse>>,
+    /// The keys of the calls that came.
+    keys: Arc<Mutex<Vec<String>>>,
+    /// So many calls are told to come again.
+    busy: Arc<Mutex<u32>>,
     /// How often the streams of changes were cut.
     cuts: Arc<tokio::sync::watch::Sender<u32>>,
 }
@@ -47,7 +51,28 @@ impl Controller {
     pub(crate) fn new(requests: Arc<Mutex<Vec<String>>>) -> Self {
         let policy =
             ListRulesResponse { rules: answers::rules(), objects: answers::objects(), revision: 7, unconfirmed: None };
-        Self { requests, policy: Arc::new(Mutex::new(policy)), cuts: Arc::default() }
+        Self {
+            requests,
+            policy: Arc::new(Mutex::new(policy)),
+            keys: Arc::default(),
+            busy: Arc::default(),
+            cuts: Arc::default(),
+        }
+    }
+
+    /// Tells so many calls to come again.
+    pub(crate) fn busy(&self, calls: u32) {
+        *self.busy.lock().expect("lock") = calls;
+    }
+
+    /// The keys of the calls that came since this was asked last.
+    pub(crate) fn keys(&self) -> Vec<String> {
+        std::mem::take(&mut self.keys.lock().expect("lock"))
+    }
+
+    /// Whether a call has come.
+    pub(crate) fn came(&self) -> bool {
+        !self.keys.lock().expect("lock").is_empty()
     }
 
     /// Ends the streams of changes.
@@ -80,6 +105,14 @@ impl Controller {
         if !known && !matches!(peer.identity, PeerIdentity::Admin(_)) {
             return Err(Status::permission_denied(format!("{} is no administrator", peer.identity)));
         }
+        let key = request.metadata().get("idempotency-key").and_then(|value| value.to_str().ok());
+        self.keys.lock().expect("lock").push(key.unwrap_or_default().to_owned());
+        let mut busy = self.busy.lock().expect("lock");
+        if *busy > 0 {
+            *busy -= 1;
+            return Err(Status::unavailable("ask again in a moment"));
+        }
+        drop(busy);
         let message = request.into_inner();
         self.requests.lock().expect("lock").push(format!("{message:?}"));
         Ok(message)
