@@ -2,11 +2,11 @@
 //!
 //! Real processes, real TLS and gRPC; the defenders live in this process. Bars, for 2,000: back within 30 s of a restart without an
 //! error, 20,000 flow records a second into SQLite, at most 500 MB, a rule at every host within 2 s (p99).
-#![allow(dead_code, missing_docs, reason = "the tests' own modules, of which this uses a part")]
+#![allow(dead_code, unused_imports, missing_docs, reason = "the tests' own modules, of which this uses a part")]
 
 #[path = "../tests/controller/herd.rs"]
 mod herd;
-#[path = "../tests/controller/place.rs"]
+#[path = "../tests/controller/place/mod.rs"]
 mod place;
 #[path = "../../../integration/plot.rs"]
 mod plot;
