@@ -13,6 +13,7 @@ mod credential;
 mod distribute;
 mod downloads;
 mod edit;
+#[path = "../../failure.rs"]
 mod failure;
 #[cfg(test)]
 mod fuzz;

@@ -10,6 +10,7 @@ mod doctor;
 mod enroll;
 mod enrolment;
 mod evidence;
+#[path = "../../failure.rs"]
 mod failure;
 #[cfg(test)]
 mod fuzz;

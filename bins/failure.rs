@@ -1,4 +1,4 @@
-//! Why a command failed, and with which exit code.
+//! Why a command of a daemon failed, and with which exit code; both daemons' programs have it.
 
 use std::fmt;
 use std::process::ExitCode;
