@@ -128,12 +128,21 @@ impl TopologyService for Api {
         &self,
         request: Request<v1::DiffEdgesRequest>,
     ) -> Result<Response<v1::DiffEdgesResponse>, Status> {
-        let (since, until) = time_range("time", request.into_inner().time.as_ref())?;
+        let v1::DiffEdgesRequest { time, before_ms } = request.into_inner();
+        let (since, until) = time_range("time", time.as_ref())?;
         if since == Timestamp::default() {
             return Err(ConvertError::new("time.since_ms", "is missing: two times are compared").into());
         }
         let until = until.unwrap_or_else(now);
-        let before = since.minus(until.since(since));
+        let length = until.since(since);
+        let before = if before_ms == 0 { since.minus(length) } else { Timestamp(before_ms) };
+        if before.plus(length) > since {
+            let latest = time_text(since.minus(length));
+            let why = format!(
+                "is too late: a time as long must be over when the later one begins, so it begins until {latest}"
+            );
+            return Err(ConvertError::new("before_ms", why).into());
+        }
         self.0.aside(move |controller| compare(controller, before, since, until)).await.map(Response::new)
     }
 
@@ -213,6 +222,7 @@ fn filter(request: v1::GetRadarRequest) -> Result<Filter, Status> {
 }
 
 /// What differs between two equally long times.
+/// What is different between two times that are equally long.
 fn compare(
     controller: &Controller,
     before: Timestamp,
@@ -220,8 +230,9 @@ fn compare(
     until: Timestamp,
 ) -> Result<v1::DiffEdgesResponse, Status> {
     let between = |since, until| controller.store.edges_between(since, until).map_err(refuse);
+    let before_until = before.plus(until.since(since));
     // The later time has its first moment, so that no connection is in both.
-    let found = diff(&between(before, since.minus(Duration::from_millis(1)))?, &between(since, until)?);
+    let found = diff(&between(before, before_until.minus(Duration::from_millis(1)))?, &between(since, until)?);
     let (directory, policy) = {
         let state = controller.state();
         (Arc::clone(&state.directory), Arc::clone(&state.policy))
@@ -243,6 +254,7 @@ fn compare(
         before: time_text(before),
         since: time_text(since),
         until: time_text(until),
+        before_until: time_text(before_until),
     })
 }
 

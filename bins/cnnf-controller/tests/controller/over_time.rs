@@ -51,11 +51,19 @@ async fn a_time_has_its_own_connections_and_two_times_compare() {
     assert_eq!(counts(&drawn.edges), [(82, 2), (83, 1)]);
     assert_eq!(drawn.nodes.len(), 2, "and who has them");
 
-    let diff = topology.diff_edges(v1::DiffEdgesRequest { time: since(100) }).await.expect("diff").into_inner();
+    let diff =
+        topology.diff_edges(v1::DiffEdgesRequest { time: since(100), before_ms: 0 }).await.expect("diff").into_inner();
     assert_eq!(counts(&diff.new), [(82, 2), (83, 1)], "82 was not seen in the 100 minutes before");
     assert_eq!(counts(&diff.gone), [(81, 1)]);
     let changed: Vec<_> = diff.changed.iter().map(|c| (c.edge.clone().expect("edge"), c.connections_before)).collect();
     assert_eq!((changed.len(), changed[0].0.port, changed[0].0.connections, changed[0].1), (1, 80, 50, 20));
+    // Against an hour that is over since long: what was between them counts in neither.
+    let against = |before| v1::DiffEdgesRequest { time: since(60), before_ms: now_ms() - before * MINUTE };
+    let diff = topology.diff_edges(against(310)).await.expect("diff").into_inner();
+    assert_eq!((counts(&diff.new), counts(&diff.gone)), (vec![(80, 50), (83, 1)], vec![(81, 7)]));
+    assert!(diff.before < diff.before_until && diff.before_until < diff.since, "{diff:?}");
+    let late = topology.diff_edges(against(90)).await.expect_err("both times have the same half hour");
+    assert!(late.code() == Code::InvalidArgument && late.message().contains("before_ms: is too late"), "{late}");
     let close = v1::Rule { ports: vec!["any".into()], ..rule("close", "unit:client", "any", "prevent") };
     let draft = |time| v1::SimulatePolicyRequest { rules: vec![close.clone()], time, ..Default::default() };
     let mut policy = v1::policy_service_client::PolicyServiceClient::new(place.admin().await);

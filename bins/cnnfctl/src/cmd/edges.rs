@@ -28,7 +28,7 @@ pub(super) enum Edges {
         #[arg(long, value_parser = parse_since, value_name = "TIME")]
         until: Option<Timestamp>,
     },
-    /// What is new, gone and changed in a time, against the equally long time before it.
+    /// What is new, gone and changed in a time, against an equally long time before it.
     Diff {
         /// Since then: 1h, 7d, or RFC 3339.
         #[arg(long, value_parser = parse_since, value_name = "TIME")]
@@ -36,6 +36,9 @@ pub(super) enum Edges {
         /// Until then, likewise; now by default.
         #[arg(long, value_parser = parse_since, value_name = "TIME")]
         until: Option<Timestamp>,
+        /// When the time before begins, likewise, such as a week earlier; by default it ends where the later one begins.
+        #[arg(long, value_parser = parse_since, value_name = "TIME")]
+        against: Option<Timestamp>,
     },
 }
 
@@ -43,7 +46,7 @@ impl Edges {
     pub(super) async fn run(self, asker: &Asker) -> Result<(), Failure> {
         let (from, to, since, until) = match self {
             Self::List { from, to, since, until } => (from, to, since, until),
-            Self::Diff { since, until } => return compare(asker, since, until).await,
+            Self::Diff { since, until, against } => return compare(asker, since, until, against).await,
         };
         let session = asker.connect().await?;
         let mut all = v1::ListEdgesResponse::default();
@@ -61,9 +64,14 @@ impl Edges {
     }
 }
 
-async fn compare(asker: &Asker, since: Timestamp, until: Option<Timestamp>) -> Result<(), Failure> {
+async fn compare(
+    asker: &Asker,
+    since: Timestamp,
+    until: Option<Timestamp>,
+    against: Option<Timestamp>,
+) -> Result<(), Failure> {
     let session = asker.connect().await?;
-    let ask = v1::DiffEdgesRequest { time: range(Some(since), until) };
+    let ask = v1::DiffEdgesRequest { time: range(Some(since), until), before_ms: against.map_or(0, |at| at.0) };
     let found = session.answer(session.topology().diff_edges(request(ask))).await?;
     asker.out.show(&found, || differences(&found, &asker.out))
 }
@@ -92,13 +100,14 @@ fn differences(found: &v1::DiffEdgesResponse, out: &Output) -> String {
         }
     }
     let title = format!(
-        "{} new, {} gone, {} changed: {} until {}, against {} until then",
+        "{} new, {} gone, {} changed: {} until {}, against {} until {}",
         found.new.len(),
         found.gone.len(),
         found.changed.len(),
         printable(&found.since),
         printable(&found.until),
         printable(&found.before),
+        if found.before_until == found.since { "then".into() } else { printable(&found.before_until) },
     );
     if found.new.is_empty() && found.gone.is_empty() && found.changed.is_empty() {
         return title;

@@ -108,6 +108,21 @@ fn what_is_asked_is_what_was_said() {
     bed.ok(&["explain", "fetch", "nginx", "udp/53", "--host", "client"]);
     let asked = bed.requests.lock().expect("lock").pop().expect("request");
     assert_eq!(asked, "ExplainRequest { from: \"fetch\", to: \"nginx\", port: \"udp/53\", host: \"client\" }");
+    bed.ok(&[
+        "edges",
+        "diff",
+        "--since",
+        "1970-01-09T00:00:00Z",
+        "--until",
+        "1970-01-10T00:00:00Z",
+        "--against",
+        "1970-01-02T00:00:00Z",
+    ]);
+    let asked = bed.requests.lock().expect("lock").pop().expect("request");
+    assert!(
+        asked.contains("since_ms: 691200000, until_ms: 777600000") && asked.contains("before_ms: 86400000"),
+        "{asked}"
+    );
 }
 
 #[test]

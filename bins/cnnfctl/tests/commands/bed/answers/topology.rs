@@ -65,6 +65,7 @@ pub(crate) fn differences() -> DiffEdgesResponse {
         gone: vec![c],
         changed: vec![ChangedEdge { edge: Some(b), connections_before: 400 }],
         before: "2026-11-24T05:00:00Z".into(),
+        before_until: "2026-11-24T06:00:00Z".into(),
         since: "2026-11-24T06:00:00Z".into(),
         until: "2026-11-24T07:00:00Z".into(),
     }
