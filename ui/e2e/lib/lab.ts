@@ -6,7 +6,8 @@ import type { Browser, BrowserContext, Page } from "playwright-core";
 import { chromiumPath, launch } from "./browser";
 
 const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
-const BIN = process.env.CNNF_BIN_DIR ?? join(process.env.CARGO_TARGET_DIR ?? join(ROOT, "target"), "debug");
+/** Where the programs are that were built. */
+export const BIN = process.env.CNNF_BIN_DIR ?? join(process.env.CARGO_TARGET_DIR ?? join(ROOT, "target"), "debug");
 
 /** Where the controller of a world is. */
 export const ORIGIN = "https://10.86.0.250:8443";

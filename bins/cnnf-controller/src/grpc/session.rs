@@ -172,7 +172,12 @@ impl Api {
             Who::Token { secret_hash, .. } => (known.tokens.get(secret_hash).map(|token| token.expires), false),
             _ => (None, false),
         };
+        let issuer = match &who.who {
+            Who::Session { user, .. } => known.issuer_of(user).unwrap_or_default(),
+            _ => "",
+        };
         v1::Session {
+            issuer: issuer.to_owned(),
             user: who.name().to_owned(),
             role: who.role().map(|role| role.to_string()).unwrap_or_default(),
             expires: expires.map(stamp),

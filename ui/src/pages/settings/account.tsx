@@ -1,8 +1,4 @@
-import { useQuery } from "@tanstack/react-query";
-import { users } from "~/api/clients";
-import { keys } from "~/api/keys";
 import { RoleChip } from "~/parts/chips";
-import { useMay } from "~/parts/may";
 import { Sheet } from "~/parts/page";
 import { Facts } from "~/parts/pane";
 import { PasswordForm } from "~/parts/password-form";
@@ -20,12 +16,7 @@ const words = settings.account;
 /** Who the reader is, and their password. */
 export function AccountPart() {
   const data = useSession();
-  const everybody = useQuery({
-    queryKey: keys.users(),
-    queryFn: ({ signal }) => users.listUsers({}, { signal }),
-    enabled: useMay().govern,
-  });
-  const issuer = everybody.data?.users.find(({ name }) => name === data.user)?.issuer;
+  const { issuer } = data;
   return (
     <Sheet label={words.label}>
       <div className={styles.facts}>
@@ -34,7 +25,14 @@ export function AccountPart() {
             [words.signedInAs, safe(data.user)],
             [words.role, <RoleChip key="role" role={data.role} />],
             [words.provider, issuer && safe(issuer, 200)],
-            [words.until, data.expires && <When key="until" at={rfc3339(data.expires)} />],
+            [
+              words.until,
+              data.expires && (
+                <>
+                  <When at={rfc3339(data.expires)} />, {words.untilHelp}
+                </>
+              ),
+            ],
           ]}
         />
       </div>
