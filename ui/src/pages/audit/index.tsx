@@ -9,6 +9,7 @@ import { csv } from "~/parts/csv";
 import { type Field as FilterField, matcher, readFilter } from "~/parts/filter";
 import { FilterBar } from "~/parts/filter-bar";
 import { LongText, Name } from "~/parts/name";
+import { NothingFound } from "~/parts/nothing-found";
 import { Notice, Page } from "~/parts/page";
 import { Facts, Pane, Section } from "~/parts/pane";
 import { save } from "~/parts/save";
@@ -21,7 +22,6 @@ import { textParam, useAddress, wordParam } from "~/shell/address";
 import { audit } from "~/text/audit";
 import { count } from "~/text/format";
 import { safe } from "~/text/safe";
-import { NothingFound } from "../nothing-found";
 import styles from "./audit.module.css";
 import { changedFields } from "./changed";
 

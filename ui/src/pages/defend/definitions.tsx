@@ -8,16 +8,16 @@ import type { PreviewDefinitionResponse } from "~/gen/cnnf/v1/admin_pb";
 import type { ServiceDefinition } from "~/gen/cnnf/v1/policy_pb";
 import { PhaseChip } from "~/parts/chips";
 import { Dialog, DialogActions } from "~/parts/dialog";
-import { type Field as FilterField, matcher, readFilter } from "~/parts/filter";
-import { FilterBar } from "~/parts/filter-bar";
+import type { Field as FilterField } from "~/parts/filter";
 import { Field, Fields, Refused, Row } from "~/parts/form";
 import { useMay } from "~/parts/may";
 import { Menu } from "~/parts/menu";
 import { Name } from "~/parts/name";
+import { useNamed } from "~/parts/named";
 import { LabelsField } from "~/parts/pick";
 import { readPorts } from "~/parts/ports";
-import { Empty, Pending } from "~/parts/states";
-import { type Column, DataTable } from "~/parts/table";
+import { Empty } from "~/parts/states";
+import type { Column } from "~/parts/table";
 import { done, failed } from "~/parts/toasts";
 import { Ago } from "~/parts/when";
 import { textParam, useAddress } from "~/shell/address";
@@ -25,7 +25,6 @@ import { defend } from "~/text/defend";
 import { count } from "~/text/format";
 import { parts } from "~/text/parts";
 import { safe } from "~/text/safe";
-import { NothingFound } from "../nothing-found";
 import { useRested } from "./data";
 import styles from "./definitions.module.css";
 import { Frame } from "./frame";
@@ -63,7 +62,6 @@ const FIELDS: FilterField<ServiceDefinition>[] = [
   { key: "user", label: words.fields.users, of: ({ users }) => users },
   { key: "by", label: words.changedBy, of: ({ changedBy }) => changedBy },
 ];
-const KEYS = FIELDS.map(({ key }) => key);
 
 /** What operators call services. Changes count at once, after a preview. */
 export function DefinitionsPage() {
@@ -77,15 +75,14 @@ export function DefinitionsPage() {
     queryFn: ({ signal }) => definitions.listDefinitions({}, { signal }),
     refetchInterval: 15_000,
   });
-  const all = data?.definitions ?? NONE;
   const settle = useCallback(() => {
     for (const key of [keys.definitions(), keys.services(), keys.radar(), keys.models()]) void client.invalidateQueries({ queryKey: key });
   }, [client]);
   const move = useMutation({
     mutationFn: ({ name, to }: { name: string; to: number }) => {
-      const definition = all.find((one) => one.name === name);
-      if (!definition || !data) throw new Error(name);
-      return definitions.setDefinition({ definition: { ...definition, position: to + 1 }, baseRevision: data.revision });
+      const definition = data?.definitions.find((one) => one.name === name);
+      if (!definition) throw new Error(name);
+      return definitions.setDefinition({ definition: { ...definition, position: to + 1 }, baseRevision: data?.revision ?? 0n });
     },
     onError: failed,
     onSettled: settle,
@@ -129,41 +126,33 @@ export function DefinitionsPage() {
     ],
     [may.change],
   );
-  const found = useMemo(() => all.filter(matcher(readFilter(at.q, KEYS), FIELDS, ({ name }) => name)), [all, at.q]);
   const add = may.change && (
     <button type="button" className="btn primary" onClick={() => setEditing({ old: undefined })}>
       <Plus size={15} aria-hidden />
       {words.new}
     </button>
   );
+  const { bar, table } = useNamed({
+    label: words.table,
+    rows: data?.definitions,
+    error,
+    onRetry: refetch,
+    columns,
+    fields: FIELDS,
+    placeholder: words.find,
+    q: at.q,
+    onFilter: (q, how) => setAt({ q }, how),
+    onOpen: (old) => may.change && setEditing({ old }),
+    onMove: may.change && !move.isPending ? (name, to) => move.mutate({ name, to }) : undefined,
+    none: (
+      <Empty title={words.empty} icon={<Tags size={32} strokeWidth={1.25} aria-hidden />} action={add}>
+        {words.emptyHelp}
+      </Empty>
+    ),
+  });
   return (
-    <Frame
-      part="definitions"
-      note={words.order}
-      actions={add}
-      bar={<FilterBar value={at.q} onChange={(q) => setAt({ q }, { replace: true })} fields={FIELDS} rows={all} placeholder={words.find} />}
-    >
-      {!data ? (
-        <Pending error={error} onRetry={refetch} />
-      ) : (
-        <DataTable
-          label={words.table}
-          rows={found}
-          columns={columns}
-          keyOf={({ name }) => name}
-          onOpen={(old) => may.change && setEditing({ old })}
-          onMove={may.change && at.q === "" && !move.isPending ? (name, to) => move.mutate({ name, to }) : undefined}
-          empty={
-            at.q === "" ? (
-              <Empty title={words.empty} icon={<Tags size={32} strokeWidth={1.25} aria-hidden />} action={add}>
-                {words.emptyHelp}
-              </Empty>
-            ) : (
-              <NothingFound filter={at.q} onClear={() => setAt({ q: "" })} />
-            )
-          }
-        />
-      )}
+    <Frame part="definitions" note={words.order} actions={add} bar={bar}>
+      {table}
       {editing && data && (
         <DefinitionForm old={editing.old} revision={data.revision} onClose={() => setEditing(undefined)} onDone={settle} />
       )}
@@ -173,8 +162,6 @@ export function DefinitionsPage() {
     </Frame>
   );
 }
-
-const NONE: ServiceDefinition[] = [];
 
 /** What the controller calls the fields. */
 const PATHS = {

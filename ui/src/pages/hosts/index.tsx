@@ -24,7 +24,7 @@ import { count, number } from "~/text/format";
 import { hosts } from "~/text/hosts";
 import { parts } from "~/text/parts";
 import { safe } from "~/text/safe";
-import { NothingFound } from "../nothing-found";
+import { NothingFound } from "~/parts/nothing-found";
 import { EnrollDialog } from "./enroll";
 import { HostPane } from "./host-pane";
 import { eventsOf, HOST_FIELDS, HOST_KEYS, hostStatus, policyState } from "./status";

@@ -20,7 +20,7 @@ import { MONITOR_LINK } from "~/shell/links";
 import { clock, compact, count, number, port } from "~/text/format";
 import { monitor } from "~/text/monitor";
 import { parts } from "~/text/parts";
-import { NothingFound } from "../nothing-found";
+import { NothingFound } from "~/parts/nothing-found";
 import { because, End, ProcessName } from "./ends";
 import { EventPane } from "./event-pane";
 import { eventsCsv, eventsJson } from "./export";

@@ -6,23 +6,22 @@ import { keys } from "~/api/keys";
 import type { Channel } from "~/gen/cnnf/v1/channel_pb";
 import { Chip } from "~/parts/chips";
 import { Confirm, type Question } from "~/parts/dialog";
-import { type Field as FilterField, matcher, readFilter } from "~/parts/filter";
-import { FilterBar } from "~/parts/filter-bar";
+import type { Field as FilterField } from "~/parts/filter";
 import { useMay } from "~/parts/may";
 import { Menu } from "~/parts/menu";
 import { Name } from "~/parts/name";
+import { useDeed, useNamed } from "~/parts/named";
 import { Facts, Pane, Section } from "~/parts/pane";
 import { rfc3339 } from "~/parts/stamp";
-import { Empty, Pending } from "~/parts/states";
-import { type Column, DataTable } from "~/parts/table";
-import { done, failed } from "~/parts/toasts";
+import { Empty } from "~/parts/states";
+import type { Column } from "~/parts/table";
+import { failed } from "~/parts/toasts";
 import { Ago, When } from "~/parts/when";
 import { textParam, useAddress } from "~/shell/address";
 import { channels as words } from "~/text/channels";
 import { number } from "~/text/format";
 import { parts } from "~/text/parts";
 import { safe } from "~/text/safe";
-import { NothingFound } from "../nothing-found";
 import { KINDS, kindOf, placeOf, stateOf } from "./channel";
 import { ChannelForm } from "./channel-form";
 import type { Frame } from "./index";
@@ -35,7 +34,6 @@ const FIELDS: FilterField<Channel>[] = [
   { key: "is", label: words.columns.state, of: stateOf, words: ["arrives", "failing", "unused", "disabled"] },
   { key: "to", label: words.columns.to, of: placeOf },
 ];
-const KEYS = FIELDS.map(({ key }) => key);
 
 /** Where operators are told of events outside of cnnf. */
 export function ChannelsPart(props: { frame: Frame }) {
@@ -50,24 +48,20 @@ export function ChannelsPart(props: { frame: Frame }) {
     // What became of messages is told by nobody.
     refetchInterval: 5_000,
   });
-  const all = data?.channels ?? NONE;
   const settle = useCallback(() => void client.invalidateQueries({ queryKey: keys.channels() }), [client]);
-  const drop = useMutation({
-    mutationFn: (name: string) => api.deleteChannel({ name }),
-    onSuccess: (_, name) => {
-      done(words.did.deleted(safe(name)));
+  const remove = useDeed(
+    async (name: string) => {
+      await api.deleteChannel({ name });
       setAt({ channel: "" });
     },
-    onError: failed,
-    onSettled: settle,
-  });
-  const turn = useMutation({
-    mutationFn: (channel: Channel) => api.updateChannel({ channel: { ...channel, disabled: !channel.disabled } }),
-    onSuccess: ({ name, disabled }) => done(disabled ? words.did.disabled(safe(name)) : words.did.enabled(safe(name))),
-    onError: failed,
-    onSettled: settle,
-  });
-  const [remove, toggle] = [drop.mutate, turn.mutate];
+    (_, name) => words.did.deleted(safe(name)),
+    settle,
+  );
+  const toggle = useDeed(
+    (channel: Channel) => api.updateChannel({ channel: { ...channel, disabled: !channel.disabled } }),
+    ({ name, disabled }) => (disabled ? words.did.disabled(safe(name)) : words.did.enabled(safe(name))),
+    settle,
+  );
   const govern = may.govern;
   const columns = useMemo<Column<Channel>[]>(
     () => [
@@ -124,8 +118,7 @@ export function ChannelsPart(props: { frame: Frame }) {
     ],
     [govern, toggle, remove],
   );
-  const found = useMemo(() => all.filter(matcher(readFilter(at.q, KEYS), FIELDS, ({ name }) => name)), [all, at.q]);
-  const selected = all.find(({ name }) => name === at.channel);
+  const selected = data?.channels.find(({ name }) => name === at.channel);
   const close = useCallback(() => setAt({ channel: "" }), [setAt]);
   const add = govern && (
     <button type="button" className="btn primary" onClick={() => setEditing({ old: undefined })}>
@@ -133,35 +126,33 @@ export function ChannelsPart(props: { frame: Frame }) {
       {words.add}
     </button>
   );
+  const { bar, table } = useNamed({
+    label: words.table,
+    rows: data?.channels,
+    error,
+    onRetry: refetch,
+    columns,
+    fields: FIELDS,
+    placeholder: words.find,
+    q: at.q,
+    onFilter: (q, how) => setAt({ q }, how),
+    selected: at.channel || undefined,
+    onOpen: ({ name }) => setAt({ channel: name }),
+    none: (
+      <Empty title={words.empty} icon={<BellRing size={32} strokeWidth={1.25} aria-hidden />} action={add}>
+        {words.emptyHelp}
+      </Empty>
+    ),
+  });
   return props.frame(
     <>
-      {!data ? (
-        <Pending error={error} onRetry={refetch} />
-      ) : (
-        <DataTable
-          label={words.table}
-          rows={found}
-          columns={columns}
-          keyOf={keyOf}
-          selected={at.channel || undefined}
-          onOpen={({ name }) => setAt({ channel: name })}
-          empty={
-            at.q === "" ? (
-              <Empty title={words.empty} icon={<BellRing size={32} strokeWidth={1.25} aria-hidden />} action={add}>
-                {words.emptyHelp}
-              </Empty>
-            ) : (
-              <NothingFound filter={at.q} onClear={() => setAt({ q: "" })} />
-            )
-          }
-        />
-      )}
+      {table}
       {editing && <ChannelForm old={editing.old} onClose={() => setEditing(undefined)} onDone={settle} />}
       <Confirm question={question} onClose={() => setQuestion(undefined)} />
     </>,
     {
       actions: add,
-      bar: <FilterBar value={at.q} onChange={(q) => setAt({ q }, { replace: true })} fields={FIELDS} rows={all} placeholder={words.find} />,
+      bar,
       pane: selected && (
         <ChannelPane
           key={selected.name}
@@ -175,9 +166,6 @@ export function ChannelsPart(props: { frame: Frame }) {
     },
   );
 }
-
-const NONE: Channel[] = [];
-const keyOf = ({ name }: Channel) => name;
 
 function StateChip({ of }: { of: Channel }) {
   const state = stateOf(of);

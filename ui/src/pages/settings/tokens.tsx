@@ -8,22 +8,20 @@ import type { ApiToken } from "~/gen/cnnf/v1/access_pb";
 import { RoleChip } from "~/parts/chips";
 import { Command } from "~/parts/copy";
 import { Confirm, Dialog, DialogActions, type Question } from "~/parts/dialog";
-import { type Field as FilterField, matcher, readFilter } from "~/parts/filter";
-import { FilterBar } from "~/parts/filter-bar";
+import type { Field as FilterField } from "~/parts/filter";
 import { Field, Fields, Refused } from "~/parts/form";
 import { Menu } from "~/parts/menu";
 import { Name } from "~/parts/name";
+import { useDeed, useNamed } from "~/parts/named";
 import { rfc3339 } from "~/parts/stamp";
-import { Empty, Pending } from "~/parts/states";
-import { type Column, DataTable } from "~/parts/table";
-import { done, failed } from "~/parts/toasts";
+import { Empty } from "~/parts/states";
+import type { Column } from "~/parts/table";
 import { Ago } from "~/parts/when";
 import { textParam, useAddress } from "~/shell/address";
 import { time } from "~/text/format";
 import { parts } from "~/text/parts";
 import { safe } from "~/text/safe";
 import { settings } from "~/text/settings";
-import { NothingFound } from "../nothing-found";
 import type { Frame } from "./index";
 import styles from "./settings.module.css";
 import { RoleField } from "./users";
@@ -34,7 +32,6 @@ const FIELDS: FilterField<ApiToken>[] = [
   { key: "role", label: words.columns.role, of: ({ role }) => role, words: ["auditor", "operator", "admin"] },
   { key: "by", label: words.columns.createdBy, of: ({ createdBy }) => createdBy },
 ];
-const KEYS = FIELDS.map(({ key }) => key);
 
 /** What programs come in with. */
 export function TokensPart(props: { frame: Frame }) {
@@ -43,15 +40,12 @@ export function TokensPart(props: { frame: Frame }) {
   const [making, setMaking] = useState(false);
   const [question, setQuestion] = useState<Question>();
   const { data, error, refetch } = useQuery({ queryKey: keys.tokens(), queryFn: ({ signal }) => api.listTokens({}, { signal }) });
-  const all = data?.tokens ?? NONE;
   const settle = () => void client.invalidateQueries({ queryKey: keys.tokens() });
-  const revoke = useMutation({
-    mutationFn: (name: string) => api.revokeToken({ name }),
-    onSuccess: (_, name) => done(words.revoked(safe(name))),
-    onError: failed,
-    onSettled: settle,
-  });
-  const end = revoke.mutate;
+  const end = useDeed(
+    (name: string) => api.revokeToken({ name }),
+    (_, name) => words.revoked(safe(name)),
+    settle,
+  );
   const columns = useMemo<Column<ApiToken>[]>(
     () => [
       { id: "name", head: words.columns.name, width: "minmax(120px, 1.5fr)", cell: ({ name }) => <Name of={name} strong /> },
@@ -111,46 +105,37 @@ export function TokensPart(props: { frame: Frame }) {
     ],
     [end],
   );
-  const found = useMemo(() => all.filter(matcher(readFilter(at.q, KEYS), FIELDS, ({ name }) => name)), [all, at.q]);
   const add = (
     <button type="button" className="btn primary" onClick={() => setMaking(true)}>
       <Plus size={15} aria-hidden />
       {words.add}
     </button>
   );
+  const { bar, table } = useNamed({
+    label: words.table,
+    rows: data?.tokens,
+    error,
+    onRetry: refetch,
+    columns,
+    fields: FIELDS,
+    placeholder: words.find,
+    q: at.q,
+    onFilter: (q, how) => setAt({ q }, how),
+    none: (
+      <Empty title={words.empty} icon={<KeyRound size={32} strokeWidth={1.25} aria-hidden />} action={add}>
+        {words.emptyHelp}
+      </Empty>
+    ),
+  });
   return props.frame(
     <>
-      {!data ? (
-        <Pending error={error} onRetry={refetch} />
-      ) : (
-        <DataTable
-          label={words.table}
-          rows={found}
-          columns={columns}
-          keyOf={keyOf}
-          empty={
-            at.q === "" ? (
-              <Empty title={words.empty} icon={<KeyRound size={32} strokeWidth={1.25} aria-hidden />} action={add}>
-                {words.emptyHelp}
-              </Empty>
-            ) : (
-              <NothingFound filter={at.q} onClear={() => setAt({ q: "" })} />
-            )
-          }
-        />
-      )}
+      {table}
       {making && <TokenDialog onClose={() => setMaking(false)} onDone={settle} />}
       <Confirm question={question} onClose={() => setQuestion(undefined)} />
     </>,
-    {
-      actions: add,
-      bar: <FilterBar value={at.q} onChange={(q) => setAt({ q }, { replace: true })} fields={FIELDS} rows={all} placeholder={words.find} />,
-    },
+    { actions: add, bar },
   );
 }
-
-const NONE: ApiToken[] = [];
-const keyOf = ({ name }: ApiToken) => name;
 
 function TokenDialog(props: { onClose(): void; onDone(): void }) {
   const [name, setName] = useState("");

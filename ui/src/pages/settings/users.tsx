@@ -8,16 +8,15 @@ import type { User } from "~/gen/cnnf/v1/access_pb";
 import { RoleChip } from "~/parts/chips";
 import { Command } from "~/parts/copy";
 import { Confirm, Dialog, DialogActions, type Question } from "~/parts/dialog";
-import { type Field as FilterField, matcher, readFilter } from "~/parts/filter";
-import { FilterBar } from "~/parts/filter-bar";
+import type { Field as FilterField } from "~/parts/filter";
 import { Field, Fields, Refused, type Wiring } from "~/parts/form";
 import { Menu } from "~/parts/menu";
 import { Name } from "~/parts/name";
+import { useDeed, useNamed } from "~/parts/named";
 import { isLong, LEAST, makePassword } from "~/parts/password";
 import { rfc3339 } from "~/parts/stamp";
-import { Pending } from "~/parts/states";
-import { type Column, DataTable } from "~/parts/table";
-import { done, failed } from "~/parts/toasts";
+import type { Column } from "~/parts/table";
+import { done } from "~/parts/toasts";
 import { Ago } from "~/parts/when";
 import { textParam, useAddress } from "~/shell/address";
 import { useSession } from "~/shell/session";
@@ -25,7 +24,6 @@ import { text } from "~/text";
 import { parts } from "~/text/parts";
 import { safe } from "~/text/safe";
 import { settings } from "~/text/settings";
-import { NothingFound } from "../nothing-found";
 import type { Frame } from "./index";
 import styles from "./settings.module.css";
 
@@ -36,7 +34,6 @@ const FIELDS: FilterField<User>[] = [
   { key: "role", label: words.role, of: ({ role }) => role, words: ROLES },
   { key: "is", label: parts.state, of: ({ disabled }) => (disabled ? "disabled" : "active"), words: ["active", "disabled"] },
 ];
-const KEYS = FIELDS.map(({ key }) => key);
 
 type Editing = { what: "add" } | { what: "role" | "password"; user: User };
 
@@ -48,21 +45,17 @@ export function UsersPart(props: { frame: Frame }) {
   const [editing, setEditing] = useState<Editing>();
   const [question, setQuestion] = useState<Question>();
   const { data, error, refetch } = useQuery({ queryKey: keys.users(), queryFn: ({ signal }) => api.listUsers({}, { signal }) });
-  const all = data?.users ?? NONE;
   const settle = () => void client.invalidateQueries({ queryKey: keys.users() });
-  const update = useMutation({
-    mutationFn: (values: { name: string; disabled: boolean }) => api.updateUser(values),
-    onSuccess: ({ name }) => done(words.changed(safe(name))),
-    onError: failed,
-    onSettled: settle,
-  });
-  const remove = useMutation({
-    mutationFn: (name: string) => api.deleteUser({ name }),
-    onSuccess: (_, name) => done(words.deleted(safe(name))),
-    onError: failed,
-    onSettled: settle,
-  });
-  const [disable, drop] = [update.mutate, remove.mutate];
+  const disable = useDeed(
+    (values: { name: string; disabled: boolean }) => api.updateUser(values),
+    ({ name }) => words.changed(safe(name)),
+    settle,
+  );
+  const drop = useDeed(
+    (name: string) => api.deleteUser({ name }),
+    (_, name) => words.deleted(safe(name)),
+    settle,
+  );
   const columns = useMemo<Column<User>[]>(
     () => [
       {
@@ -144,21 +137,21 @@ export function UsersPart(props: { frame: Frame }) {
     ],
     [me, disable, drop],
   );
-  const found = useMemo(() => all.filter(matcher(readFilter(at.q, KEYS), FIELDS, ({ name }) => name)), [all, at.q]);
+  const { bar, table } = useNamed({
+    label: words.table,
+    rows: data?.users,
+    error,
+    onRetry: refetch,
+    columns,
+    fields: FIELDS,
+    placeholder: words.find,
+    q: at.q,
+    onFilter: (q, how) => setAt({ q }, how),
+    onOpen: (user) => user.issuer === "" && setEditing({ what: "role", user }),
+  });
   return props.frame(
     <>
-      {!data ? (
-        <Pending error={error} onRetry={refetch} />
-      ) : (
-        <DataTable
-          label={words.table}
-          rows={found}
-          columns={columns}
-          keyOf={keyOf}
-          onOpen={(user) => setEditing({ what: "role", user })}
-          empty={<NothingFound filter={at.q} onClear={() => setAt({ q: "" })} />}
-        />
-      )}
+      {table}
       {editing && <UserDialog editing={editing} onClose={() => setEditing(undefined)} onDone={settle} />}
       <Confirm question={question} onClose={() => setQuestion(undefined)} />
     </>,
@@ -169,13 +162,10 @@ export function UsersPart(props: { frame: Frame }) {
           {words.add}
         </button>
       ),
-      bar: <FilterBar value={at.q} onChange={(q) => setAt({ q }, { replace: true })} fields={FIELDS} rows={all} placeholder={words.find} />,
+      bar,
     },
   );
 }
-
-const NONE: User[] = [];
-const keyOf = ({ name }: User) => name;
 
 function UserDialog(props: { editing: Editing; onClose(): void; onDone(): void }) {
   const { editing } = props;
