@@ -22,7 +22,8 @@ export const hosts = {
   behind: (applied: string, desired: string) => `${applied} of ${desired}`,
   things: (n: string) => n,
   outdated: "(outdated)",
-  outdatedHelp: "Older than the controller: 'cnnfctl defenders list --outdated' has the command that upgrades it.",
+  outdatedHelp: "Older than the controller",
+  outdatedNote: (n: string) => `${n} outdated`,
   empty: "No host is enrolled yet",
   emptyHelp:
     "A defender runs on every host: it sees which services talk to whom, and keeps to your rules. Enrol the first one with a command that is made for you.",
@@ -68,6 +69,9 @@ export const hosts = {
     lastSeen: "Last seen",
     addresses: "Addresses",
     labels: "Labels",
+    upgrade: "Upgrade",
+    upgradeHelp: (version: string, command: boolean) =>
+      `Its defender, ${version}, is older than the controller. ${command ? "On the host, as root:" : "The controller has no packages to give: install the newer one as the first was."}`,
     notCovered: "What it does not judge",
     allCovered: "Everything it sees is judged.",
     counters: "Counters",

@@ -1,8 +1,8 @@
 import { useQuery } from "@tanstack/react-query";
 import { useMemo } from "react";
-import { fleet, topology } from "~/api/clients";
+import { topology } from "~/api/clients";
+import { allHosts } from "~/api/hosts";
 import { keys } from "~/api/keys";
-import { every } from "~/api/pages";
 import { countAddresses, isWithin, rangeOf } from "~/parts/address";
 import { Facts } from "~/parts/pane";
 import { defend } from "~/text/defend";
@@ -22,19 +22,14 @@ export function Holds(props: { addresses: readonly string[] }) {
     retry: false,
   });
   const hosts = useQuery({
-    queryKey: [...keys.defenders(), "all"],
-    queryFn: ({ signal }) =>
-      every(
-        (page) => fleet.listDefenders({ page }, { signal }),
-        (answer) => answer.defenders,
-      ),
+    ...allHosts,
     staleTime: 30_000,
   });
   const ranges = useMemo(() => props.addresses.flatMap((text) => rangeOf(text) ?? []), [props.addresses]);
   const { four, six } = countAddresses(ranges);
   // What is in a declared network already is shown under its name, and does not count as an address of its own.
   const nodes = (seen.data?.nodes ?? []).filter(({ kind, id }) => kind === "address" && isWithin(id, ranges)).map(({ id }) => id);
-  const within = (hosts.data ?? [])
+  const within = (hosts.data?.hosts ?? [])
     .filter(({ addresses }) => addresses.some((address) => isWithin(address, ranges)))
     .map(({ host }) => host);
   return (

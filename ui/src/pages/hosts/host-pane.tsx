@@ -3,7 +3,7 @@ import { useMemo } from "react";
 import { Link } from "wouter";
 import type { Defender } from "~/gen/cnnf/v1/admin_pb";
 import { LabelChips } from "~/parts/chips";
-import { Copy } from "~/parts/copy";
+import { Command, Copy } from "~/parts/copy";
 import { Choice } from "~/parts/form";
 import { Menu, type MenuItem } from "~/parts/menu";
 import { LongText } from "~/parts/name";
@@ -22,6 +22,8 @@ import { eventsOf } from "./status";
 /** All that is known of a host. */
 export function HostPane(props: {
   defender: Defender;
+  /** What gives it the controller's own version; empty if the controller has no packages. */
+  upgrade: string;
   items: readonly (MenuItem | false)[];
   onMode: ((mode: "observe" | "enforce") => void) | undefined;
   onClose(): void;
@@ -76,6 +78,12 @@ export function HostPane(props: {
           ]}
         />
       </Section>
+      {defender.outdated && (
+        <Section title={hosts.pane.upgrade}>
+          <p className={styles.faint}>{hosts.pane.upgradeHelp(safe(defender.version, 40), props.upgrade !== "")}</p>
+          {props.upgrade !== "" && <Command text={props.upgrade} label={hosts.pane.upgrade} />}
+        </Section>
+      )}
       <Section title={hosts.pane.notCovered}>
         {defender.notCovered.length === 0 ? (
           <p className={styles.faint}>{hosts.pane.allCovered}</p>

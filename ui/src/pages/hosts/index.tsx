@@ -1,10 +1,11 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { CircleAlert, Eye, Plus, Server, Shield, ShieldX, Trash2, TriangleAlert, Unplug, Wifi } from "lucide-react";
 import { useCallback, useMemo, useState } from "react";
+import { Link } from "wouter";
 import { navigate } from "wouter/use-browser-location";
 import { fleet } from "~/api/clients";
+import { allHosts } from "~/api/hosts";
 import { keys } from "~/api/keys";
-import { every } from "~/api/pages";
 import type { Defender } from "~/gen/cnnf/v1/admin_pb";
 import { Chip, LabelChips, ModeChip } from "~/parts/chips";
 import { Confirm, type Question } from "~/parts/dialog";
@@ -13,6 +14,7 @@ import { FilterBar } from "~/parts/filter-bar";
 import { useMay } from "~/parts/may";
 import { Menu, type MenuItem } from "~/parts/menu";
 import { Name } from "~/parts/name";
+import { NothingFound } from "~/parts/nothing-found";
 import { Page } from "~/parts/page";
 import { Empty, Pending } from "~/parts/states";
 import { type Column, DataTable, type Sort, sorted } from "~/parts/table";
@@ -24,7 +26,6 @@ import { count, number } from "~/text/format";
 import { hosts } from "~/text/hosts";
 import { parts } from "~/text/parts";
 import { safe } from "~/text/safe";
-import { NothingFound } from "~/parts/nothing-found";
 import { EnrollDialog } from "./enroll";
 import { HostPane } from "./host-pane";
 import { eventsOf, HOST_FIELDS, HOST_KEYS, hostStatus, policyState } from "./status";
@@ -38,15 +39,10 @@ export default function Hosts() {
   const [at, setAt] = useAddress(SHAPE);
   const [question, setQuestion] = useState<Question>();
   const { data, error, refetch } = useQuery({
-    queryKey: [...keys.defenders(), "all"],
-    queryFn: ({ signal }) =>
-      every(
-        (page) => fleet.listDefenders({ page }, { signal }),
-        (answer) => answer.defenders,
-      ),
+    ...allHosts,
     refetchInterval: at.enroll ? 1_500 : 5_000,
   });
-  const all = data ?? NONE;
+  const all = data?.hosts ?? NONE;
   const settle = useCallback(() => {
     for (const key of [keys.defenders(), keys.status(), keys.radar()]) void client.invalidateQueries({ queryKey: key });
   }, [client]);
@@ -124,6 +120,7 @@ export default function Hosts() {
     const matches = matcher(readFilter(at.q, HOST_KEYS), HOST_FIELDS, ({ host, id }) => `${host}\n${id}`);
     return sorted(all.filter(matches), columns, sort);
   }, [all, at.q, columns, sort]);
+  const outdated = all.filter((defender) => defender.outdated).length;
   // By id where two hosts have one name.
   const selected = all.find(({ id }) => id === at.host) ?? all.find(({ host }) => host === at.host);
   const close = useCallback(() => setAt({ host: "" }), [setAt]);
@@ -137,7 +134,19 @@ export default function Hosts() {
   return (
     <Page
       title={hosts.title}
-      note={data && hosts.note(number(all.filter(({ connected }) => connected).length), number(all.length))}
+      note={
+        data && (
+          <>
+            {hosts.note(number(all.filter(({ connected }) => connected).length), number(all.length))}
+            {outdated > 0 && (
+              <>
+                {" · "}
+                <Link href="/hosts?q=is:outdated">{hosts.outdatedNote(number(outdated))}</Link>
+              </>
+            )}
+          </>
+        )
+      }
       actions={enroll}
       bar={
         <FilterBar
@@ -152,6 +161,7 @@ export default function Hosts() {
         selected && (
           <HostPane
             defender={selected}
+            upgrade={data?.upgrade ?? ""}
             items={may.change ? items(selected) : []}
             onMode={may.change ? (mode) => ask(selected, mode) : undefined}
             onClose={close}
@@ -264,7 +274,7 @@ function hostColumns(items: ((defender: Defender) => (MenuItem | false)[]) | und
     {
       id: "addresses",
       head: hosts.columns.addresses,
-      width: "minmax(110px, 1.4fr)",
+      width: "minmax(150px, 1.4fr)",
       drop: 2,
       sort: text(({ addresses }) => addresses[0] ?? ""),
       cell: ({ addresses }) => <Name of={addresses.join(", ")} mono />,
@@ -272,7 +282,7 @@ function hostColumns(items: ((defender: Defender) => (MenuItem | false)[]) | und
     {
       id: "labels",
       head: hosts.columns.labels,
-      width: "minmax(90px, 1.2fr)",
+      width: "minmax(170px, 1.2fr)",
       drop: 4,
       cell: ({ labels }) => <LabelChips labels={labels} />,
     },

@@ -26,8 +26,13 @@ export const HOST_FIELDS: Field<Defender>[] = [
   {
     key: "is",
     label: parts.state,
-    of: (defender) => [hostStatus(defender), policyState(defender), ...(defender.notCovered.length > 0 ? ["uncovered"] : [])],
-    words: ["connected", "offline", "revoked", "applied", "behind", "failed", "uncovered"],
+    of: (defender) => [
+      hostStatus(defender),
+      policyState(defender),
+      ...(defender.notCovered.length > 0 ? ["uncovered"] : []),
+      ...(defender.outdated ? ["outdated"] : []),
+    ],
+    words: ["connected", "offline", "revoked", "applied", "behind", "failed", "uncovered", "outdated"],
   },
 ];
 export const HOST_KEYS = HOST_FIELDS.map(({ key }) => key);
