@@ -1,27 +1,19 @@
 import { Dialog } from "~/parts/dialog";
+import { KeyList } from "~/parts/key-list";
 import { text } from "~/text";
 import styles from "./help.module.css";
 import { Sample } from "./legend";
 import { CHANGE_LOOKS, CHANGE_ORDER, LOOKS, ORDER } from "./looks";
 
 /** What the keys do and the signs mean. */
-export function Help(props: { open: boolean; onClose(): void }) {
+export default function Help(props: { onClose(): void }) {
   const t = text.radar.keys;
   return (
-    <Dialog open={props.open} onClose={props.onClose} title={t.title} wide>
+    <Dialog open onClose={props.onClose} title={t.title} wide>
       <div className={styles.help}>
         <section>
           <h3>{t.keys}</h3>
-          <dl className={styles.keys}>
-            {t.list.map(([key, what]) => (
-              <div key={key}>
-                <dt>
-                  <kbd className="kbd">{key}</kbd>
-                </dt>
-                <dd>{what}</dd>
-              </div>
-            ))}
-          </dl>
+          <KeyList of={t.list} />
         </section>
         <section>
           <h3>{t.signs}</h3>

@@ -1,7 +1,7 @@
 import { Dialog } from "@base-ui/react/dialog";
 import { Menu } from "@base-ui/react/menu";
 import { useQueryClient } from "@tanstack/react-query";
-import { Check, CircleUserRound, KeyRound, LogOut } from "lucide-react";
+import { Check, CircleHelp, CircleUserRound, KeyRound, LogOut } from "lucide-react";
 import { useState } from "react";
 import { session } from "~/api/clients";
 import { keys } from "~/api/keys";
@@ -9,13 +9,14 @@ import { PasswordForm } from "~/parts/password-form";
 import { text } from "~/text";
 import { safe } from "~/text/safe";
 import styles from "./account.module.css";
+import { openHelp } from "./help";
 import { useSession } from "./session";
 import { type Choice, chooseTheme, useChoice } from "./theme";
 
 /** Who is signed in, and how the page looks. */
 export function Account() {
   const choice = useChoice();
-  const { user, role } = useSession();
+  const { user, role, issuer } = useSession();
   const cache = useQueryClient();
   const [changing, setChanging] = useState(false);
   const signOut = async () => {
@@ -54,10 +55,17 @@ export function Account() {
                 </Menu.RadioGroup>
               </Menu.Group>
               <Menu.Separator className={styles.line} />
-              <Menu.Item className={styles.item} onClick={() => setChanging(true)}>
-                <KeyRound size={14} aria-hidden />
-                {text.signIn.change}
+              <Menu.Item className={styles.item} onClick={openHelp}>
+                <CircleHelp size={14} aria-hidden />
+                {text.keys.title}
               </Menu.Item>
+              {/* Whom a provider signs in has no password here. */}
+              {issuer === "" && (
+                <Menu.Item className={styles.item} onClick={() => setChanging(true)}>
+                  <KeyRound size={14} aria-hidden />
+                  {text.signIn.change}
+                </Menu.Item>
+              )}
               <Menu.Item className={styles.item} onClick={() => void signOut()}>
                 <LogOut size={14} aria-hidden />
                 {text.shell.signOut}

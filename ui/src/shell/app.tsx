@@ -6,6 +6,7 @@ import { Toasts } from "~/parts/toasts";
 import { text } from "~/text";
 import styles from "./app.module.css";
 import { Boundary } from "./boundary";
+import { Help } from "./help";
 import { PAGES, type PageName } from "./links";
 import { Lost } from "./lost";
 import { Rail } from "./rail";
@@ -79,6 +80,7 @@ function Frame() {
           </Boundary>
         </main>
       </div>
+      <Help page={page} />
       <Toasts />
     </div>
   );
