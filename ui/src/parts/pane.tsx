@@ -18,7 +18,7 @@ export function Pane(props: {
     const onKey = (event: KeyboardEvent) => {
       // A dialog or menu that is open takes Esc first.
       if (event.key !== "Escape" || event.defaultPrevented) return;
-      if (document.querySelector("[role=dialog], [role=alertdialog], [role=menu], [role=listbox]")) return;
+      if (document.querySelector("[role=dialog], [role=alertdialog], [role=menu], [role=listbox]:not([hidden])")) return;
       onClose();
     };
     addEventListener("keydown", onKey);

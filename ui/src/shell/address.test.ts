@@ -28,6 +28,7 @@ describe("the address", () => {
   it("returns what was written, whatever it holds", () => {
     const open = ["a,b", "unit:x&y=z", "%", "שלום", "a b+c", "#"];
     const written = writeAddress(SHAPE, "", { open, q: "a&b=c#d%20" });
+    expect(writeAddress(SHAPE, "", { open: ["unit:web", "exe:/usr/bin/curl"] })).toBe("open=unit:web,exe:/usr/bin/curl");
     expect(readAddress(SHAPE, written)).toMatchObject({ open, q: "a&b=c#d%20" });
   });
 });

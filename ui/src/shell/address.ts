@@ -34,12 +34,12 @@ export function wordsParam<const W extends string>(words: readonly W[], fallback
   };
 }
 
-/** A set of free texts; each is escaped, as it may hold commas. */
+/** A set of free texts; what parts them, and what that is written as, is escaped in each. */
 export function listParam(): Param<readonly string[]> {
   return {
     fallback: [],
     parse: (raw) => raw.split(",").filter(Boolean).map(decodeURIComponent),
-    format: (value) => value.map((entry) => encodeURIComponent(entry)).join(","),
+    format: (value) => value.map((entry) => entry.replace(/[%,]/g, encodeURIComponent)).join(","),
   };
 }
 
