@@ -34,6 +34,9 @@ it("takes pictures of every page", async () => {
   // Something to see: rules that allow, alert and prevent, an anomaly, an object, a draft.
   const active = () => (JSON.parse(lab.ctl("-o", "json", "models", "show", "unit:redis")) as { phase: string }).phase === "active";
   await until("the database's model active", 60, active);
+  lab.ctl("services", "define", "billing", "--exe", "/opt/billing/*.jar");
+  lab.ctl("tokens", "create", "grafana", "--role", "auditor");
+  lab.ctl("users", "add", "olga", "--role", "operator");
   lab.ctl("objects", "add", "office", "10.8.0.0/16", "2001:db8:8::/48");
   lab.ctl(
     "rules",
@@ -121,17 +124,23 @@ it("takes pictures of every page", async () => {
     "radar-node": `/radar?range=1h&node=${encodeURIComponent("unit:nginx")}`,
     "radar-table": "/radar?range=1h&form=table",
     "radar-draft": "/radar?range=1h&draft=1",
+    "radar-compare": "/radar?range=1h&compare=1",
+    "radar-host": "/radar?range=1h&group=host",
     defend: "/defend",
     "defend-draft": "/defend/draft",
-    "defend-objects": "/defend/objects",
-    "defend-history": "/defend/history",
+    "defend-objects": "/defend/objects?object=office",
+    "defend-definitions": "/defend/definitions",
+    "defend-history": "/defend/history?revision=3",
     monitor: `/monitor?event=${events[0]?.id}`,
     models: "/models?service=unit:redis",
     hosts: "/hosts?host=app1",
+    "hosts-enroll": "/hosts?enroll=1",
     settings: "/settings",
     "settings-channels": "/settings/channels?channel=ops",
     "settings-users": "/settings/users",
-    audit: "/audit",
+    "settings-tokens": "/settings/tokens",
+    "settings-account": "/settings/account",
+    audit: "/audit?entry=9",
   };
   for (const [name, path] of Object.entries(views)) {
     for (const theme of THEMES) {

@@ -1,14 +1,17 @@
-import { useEffect, useRef } from "react";
+import { useEffect, useRef, useState } from "react";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import { useTheme } from "~/shell/theme";
-import { compact } from "~/text/format";
+import { text } from "~/text";
+import { compact, number, ticks, time } from "~/text/format";
 import { readPalette } from "./palette";
+import styles from "./panes.module.css";
 
-/** A few counts over time as bars. */
+/** A few counts over time as bars; `times` are their middles, `step` seconds apart. The one that is pointed at is said in words. */
 export default function Chart(props: { times: number[]; counts: number[]; label: string; step: number }) {
   const host = useRef<HTMLDivElement>(null);
   const theme = useTheme();
+  const [pointed, setPointed] = useState<number | null>();
   const { times, counts, label, step } = props;
   // biome-ignore lint/correctness/useExhaustiveDependencies: the theme is what changes the colours
   useEffect(() => {
@@ -27,18 +30,19 @@ export default function Chart(props: { times: number[]; counts: number[]; label:
         height: 110,
         cursor: { y: false, drag: { x: false, y: false } },
         legend: { show: false },
+        hooks: { setCursor: [({ cursor }) => setPointed(cursor.idx)] },
         scales: {
           x: { range: (_, min, max) => [min - step / 2, max + step / 2] },
           y: { range: (_, __, max) => [0, Math.max(1, max * 1.1)] },
         },
         axes: [
-          { ...axis, size: 34, gap: 3, space: 60, grid: { show: false } },
+          { ...axis, size: 34, gap: 3, space: 60, grid: { show: false }, values: (_, at, __, ___, step) => ticks(at, step) },
           {
             ...axis,
             size: 36,
             gap: 4,
-            space: 34,
-            values: (_, ticks) => ticks.map((tick) => (Number.isInteger(tick) ? compact(tick) : "")),
+            space: 24,
+            values: (_, at) => at.map((count) => (Number.isInteger(count) ? compact(count) : "")),
           },
         ],
         series: [
@@ -62,5 +66,15 @@ export default function Chart(props: { times: number[]; counts: number[]; label:
       plot.destroy();
     };
   }, [times, counts, label, step, theme]);
-  return <div ref={host} role="img" aria-label={`${label}: ${counts.join(", ")}`} />;
+  const [at, count] = [times[pointed ?? -1], counts[pointed ?? -1]];
+  return (
+    <>
+      <div ref={host} role="img" aria-label={`${label}: ${counts.join(", ")}`} />
+      <p className={styles.chartSays} aria-hidden>
+        {at !== undefined && count !== undefined
+          ? text.radar.edge.pointed(time(new Date((at - step / 2) * 1000)).slice(0, step < 86_400 ? 16 : 10), number(count))
+          : text.radar.edge.inAll(number(counts.reduce((sum, one) => sum + one, 0)))}
+      </p>
+    </>
+  );
 }

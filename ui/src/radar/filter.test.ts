@@ -1,7 +1,9 @@
+import { create } from "@bufbuild/protobuf";
 import { describe, expect, it } from "vitest";
-import { blastRadius, complete, filterGraph, parseQuery, suggest } from "./filter";
+import { DiffEdgesResponseSchema, type ObservedEdge } from "~/gen/cnnf/v1/admin_pb";
+import { blastRadius, complete, filterGraph, type Kind, parseQuery, suggest, tally } from "./filter";
 import { edge, radarOf } from "./fixture";
-import { buildGraph, linkId } from "./graph";
+import { buildGraph, linkId, STATUSES } from "./graph";
 
 const labels = new Map([
   ["h1", { env: "prod" }],
@@ -43,6 +45,22 @@ describe("what is shown", () => {
     expect(links({ query: "label:env=test" })).toEqual([linkId("api", "db")]);
     expect(links({ query: "host:h1 port:tcp/5432" })).toEqual([linkId("web", "db")]);
     expect(nodes({ query: "cron" })).toEqual(["cron"]);
+  });
+  it("is the services alone when no connection is wanted", () => {
+    const hidden = [...STATUSES, "idle"] as const;
+    expect(links({ hidden })).toEqual([]);
+    expect(nodes({ hidden })).toEqual(["api", "cron", "db", "web"]);
+    expect(nodes({ hidden, connected: true })).toEqual(["api", "db", "web"]);
+  });
+  it("is filtered by what changed when two times are compared, and by that alone", () => {
+    const now = [edge("web", "db", "alerted"), edge("api", "db", "learned")];
+    const diff = create(DiffEdgesResponseSchema, { new: [now[0] as ObservedEdge], gone: [edge("old", "db", "learned")] });
+    const graph = buildGraph({ all: radarOf(now), diff });
+    const shown = (hidden: readonly Kind[]) => [...filterGraph(graph, { ...all, hidden, compared: true }, labels).links.keys()].sort();
+    expect(shown(["alerted"])).toEqual([linkId("api", "db"), linkId("old", "db"), linkId("web", "db")]);
+    expect(shown(["same"])).toEqual([linkId("old", "db"), linkId("web", "db")]);
+    expect(shown(["same", "gone"])).toEqual([linkId("web", "db")]);
+    expect(tally(graph, true)).toMatchObject({ new: 1, gone: 1, same: 1, alerted: 0 });
   });
   it("leaves out hidden statuses", () => expect(links({ hidden: ["learned"] })).toEqual([linkId("api", "db")]));
   it("folds the links of hubs, but never what is amiss", () => {

@@ -1,13 +1,25 @@
 import { shortName } from "~/text/safe";
-import { type Graph, type Link, type Node, neighbours, type Port, STATUSES, type Status } from "./graph";
+import { CHANGES, type Change, type Graph, type Link, type Node, neighbours, type Port, STATUSES, type Status } from "./graph";
 import { HUB_PART, LEAST_HUB } from "./group";
+
+/** What the legend tells apart: how links stand, or how they changed. */
+export type Kind = Status | "idle" | Change | "same";
+export const STANDING: readonly Kind[] = [...STATUSES, "idle"];
+export const CHANGED: readonly Kind[] = [...CHANGES, "same"];
+
+export function kindOf(link: Pick<Link, "hot" | "status" | "change">, compared: boolean): Kind {
+  if (compared) return link.change ?? "same";
+  return link.hot ? link.status : "idle";
+}
 
 /** What is wanted of the picture. */
 export interface Wanted {
   /** As typed: words that must all hold, see `parseQuery`. */
   query: string;
-  /** Statuses that are not wanted; "idle" is whatever was not seen in the time range. */
-  hidden: readonly (Status | "idle")[];
+  /** What is not wanted of the legend; "idle" is whatever was not seen in the time range, "same" what did not change. */
+  hidden: readonly Kind[];
+  /** By what changed since the time before, and not by how it stands. */
+  compared?: boolean;
   /** Only nodes with edges. */
   connected: boolean;
   /** Hubs whose edges are wanted all the same. */
@@ -78,15 +90,21 @@ export function filterGraph(graph: Graph, wanted: Wanted, labels: Labels): Shown
       nodeTerms.every((term) => nodeHas(node, term, labels)),
     );
 
-  const hidden = new Set<string>(wanted.hidden);
+  const compared = wanted.compared ?? false;
+  // What is hidden of the other legend does not count.
+  const kinds = compared ? CHANGED : STANDING;
+  const hidden = new Set(wanted.hidden.filter((kind) => kinds.includes(kind)));
   let links = [...graph.links.values()].filter((link) => {
-    if (hidden.has(link.hot ? link.status : "idle")) return false;
+    if (hidden.has(kindOf(link, compared))) return false;
     // Each term at either end: "web db" shows what is between them.
     if (!nodeTerms.every((term) => nodeHas(graph.nodes.get(link.from), term, labels) || nodeHas(graph.nodes.get(link.to), term, labels)))
       return false;
     return portTerms.every((term) => link.ports.some((port) => portHas(port, term.value)));
   });
 
+  // Who wants no connections at all wants to see the services; who wants some wants to see whose they are.
+  const none = kinds.every((kind) => hidden.has(kind));
+  const linked = none && wanted.connected ? new Set([...graph.links.values()].flatMap(({ from, to }) => [from, to])) : undefined;
   const services = [...graph.nodes.values()].filter((node) => node.kind === "service").length;
   const peers = new Map<string, Set<string>>();
   for (const { from, to } of links) {
@@ -111,8 +129,9 @@ export function filterGraph(graph: Graph, wanted: Wanted, labels: Labels): Shown
   const ends = new Set(links.flatMap(({ from, to }) => [from, to]));
   const nodes = new Map<string, Node>();
   for (const [id, node] of graph.nodes) {
-    const lonely = matches.get(id) === true && portTerms.length === 0 && hidden.size === 0 && node.kind === "service";
-    if (ends.has(id) || closed.has(id) || (!wanted.connected && lonely) || (lonely && terms.length > 0)) nodes.set(id, node);
+    const lonely = matches.get(id) === true && portTerms.length === 0 && (hidden.size === 0 || none) && node.kind === "service";
+    if (ends.has(id) || (lonely && linked?.has(id)) || closed.has(id) || (!wanted.connected && lonely) || (lonely && terms.length > 0))
+      nodes.set(id, node);
   }
   // Whom only a hub connects is still connected.
   if (wanted.connected) for (const hub of closed) for (const id of peers.get(hub) ?? []) put(nodes, graph, id);
@@ -129,10 +148,10 @@ export function isBad(link: Link): boolean {
   return link.hot && (link.status === "prevented" || link.status === "would" || link.status === "alerted");
 }
 
-/** How many links there are of each status, whatever is hidden: for the legend. */
-export function tally(graph: Graph): Record<Status | "idle", number> {
-  const counts = Object.fromEntries([...STATUSES, "idle"].map((status) => [status, 0])) as Record<Status | "idle", number>;
-  for (const link of graph.links.values()) counts[link.hot ? link.status : "idle"] += 1;
+/** How many links there are of each kind, whatever is hidden: for the legend. */
+export function tally(graph: Graph, compared: boolean): Record<Kind, number> {
+  const counts = Object.fromEntries([...STANDING, ...CHANGED].map((kind) => [kind, 0])) as Record<Kind, number>;
+  for (const link of graph.links.values()) counts[kindOf(link, compared)] += 1;
   return counts;
 }
 

@@ -4,18 +4,20 @@ import { Link as To } from "wouter";
 import { useSimulation } from "~/pages/defend/data";
 import { useDraft } from "~/pages/defend/draft/store";
 import { Command } from "~/parts/copy";
+import { useMay } from "~/parts/may";
 import { save } from "~/parts/save";
 import { Empty, Failed, Loading } from "~/parts/states";
 import { replaceSearch, useAddress, writeAddress } from "~/shell/address";
 import { links as pageLinks } from "~/shell/links";
 import { text } from "~/text";
 import { clock, time } from "~/text/format";
-import { safe, shortName } from "~/text/safe";
+import { safe } from "~/text/safe";
 import { Canvas, type GraphHandle } from "./canvas";
+import { CompareStrip } from "./compare-strip";
 import { toDot, toJson, toPng, toSvg } from "./export";
-import { filterGraph, isBad, tally } from "./filter";
+import { CHANGED, filterGraph, isBad, STANDING, tally } from "./filter";
 import type { Graph } from "./graph";
-import { Help } from "./help";
+import { HubChips } from "./hub-chips";
 import styles from "./index.module.css";
 import { Legend } from "./legend";
 import type { Lit } from "./paint";
@@ -35,7 +37,7 @@ import { useLayout } from "./use-layout";
 export default function Radar() {
   const [state, set] = useAddress(SHAPE);
   const span = useMemo(() => ({ range: state.range, from: state.from, until: state.until }), [state.range, state.from, state.until]);
-  const data = useRadarData(span, state.compare);
+  const data = useRadarData(span, state.compare, state.against);
   const lost = useLive();
   if (!data.graph) {
     return data.error ? <Failed error={data.error} onRetry={data.retry} /> : <Loading what={text.radar.loading} />;
@@ -71,21 +73,14 @@ function Picture({ state, set, span, data, graph, lost, bar }: PictureProps) {
   const t = text.radar;
   const search = useRef<HTMLInputElement>(null);
   const canvas = useRef<GraphHandle>(null);
-  const [help, setHelp] = useState(false);
   const [reach, setReach] = useState<readonly string[]>();
   const compared = state.compare && data.diff !== undefined && bar === undefined;
 
   const shown = useMemo(
-    () => filterGraph(graph, { query: state.q, hidden: compared ? [] : state.hide, connected: state.connected, hubs: state.hubs }, labels),
+    () => filterGraph(graph, { query: state.q, hidden: state.hide, compared, connected: state.connected, hubs: state.hubs }, labels),
     [graph, state.q, state.hide, state.connected, state.hubs, labels, compared],
   );
-  const counts = useMemo(() => tally(graph), [graph]);
-  const changes = useMemo(() => {
-    if (!compared) return undefined;
-    const sums: Record<string, number> = {};
-    for (const link of graph.links.values()) sums[link.change ?? "same"] = (sums[link.change ?? "same"] ?? 0) + 1;
-    return sums;
-  }, [compared, graph]);
+  const counts = useMemo(() => tally(graph, compared), [graph, compared]);
   const { places, groups, relayout } = useLayout(graph, state.group, labels);
   const folded = useMemo(
     () => (groups ? foldedGroups(shown, groups, state.open, state.closed) : new Set<string>()),
@@ -182,7 +177,6 @@ function Picture({ state, set, span, data, graph, lost, bar }: PictureProps) {
         "]": () => now.step(1),
         "+": () => canvas.current?.zoomBy(1.4),
         "-": () => canvas.current?.zoomBy(1 / 1.4),
-        "?": () => setHelp(true),
       };
       const deed = deeds[event.key.toLowerCase()];
       if (!deed) return;
@@ -195,12 +189,25 @@ function Picture({ state, set, span, data, graph, lost, bar }: PictureProps) {
 
   const services = useMemo(() => [...shown.nodes.values()].filter((node) => node.kind === "service"), [shown]);
   const learning = services.filter((node) => node.phase === "learning").length;
+  const hidden = state.hide.filter((kind) => (compared ? CHANGED : STANDING).includes(kind));
   const filters = [
     state.q && t.filters.query(safe(state.q, 40)),
-    state.hide.length > 0 && t.filters.hidden(state.hide.map((status) => t.statuses[status] ?? status)),
+    hidden.length > 0 && t.filters.hidden(hidden.map((kind) => t.statuses[kind] ?? t.changes[kind] ?? kind)),
     state.connected && t.filters.connected,
   ].filter((one) => typeof one === "string" && one !== "") as string[];
   const close = useCallback(() => set({ node: "", edge: "" }), [set]);
+
+  const chips = <HubChips graph={graph} shown={shown} open={state.hubs} onOpen={(hubs) => set({ hubs })} />;
+  const legend = (
+    <Legend
+      counts={counts}
+      hidden={state.hide}
+      onHide={(hide) => set({ hide })}
+      compared={compared}
+      preview={bar !== undefined}
+      row={state.form === "table"}
+    />
+  );
 
   if (graph.nodes.size === 0) return <NoHosts />;
   const nothing = shown.nodes.size === 0;
@@ -225,7 +232,6 @@ function Picture({ state, set, span, data, graph, lost, bar }: PictureProps) {
             const names = [...new Set(groups?.values()), ADDRESSES];
             set(all ? { closed: names, open: [] } : { open: names, closed: [] });
           }}
-          onHelp={() => setHelp(true)}
         />
         {lost && (
           <p className={styles.lost} role="status">
@@ -234,7 +240,7 @@ function Picture({ state, set, span, data, graph, lost, bar }: PictureProps) {
         )}
         {bar}
         {compared && data.diff && (
-          <p className={styles.strip}>{t.compared(time(data.diff.before), time(data.diff.since), clock(data.diff.until))}</p>
+          <CompareStrip of={data.diff} span={span} against={state.against} onAgainst={(against) => set({ against })} />
         )}
         <div className={styles.stage} data-form={state.form}>
           {nothing ? (
@@ -253,6 +259,13 @@ function Picture({ state, set, span, data, graph, lost, bar }: PictureProps) {
             </Empty>
           ) : state.form === "table" ? (
             <TableTwin
+              head={
+                <>
+                  <span className={styles.note}>{t.counts(services.length, shown.links.size)}</span>
+                  {chips}
+                  {legend}
+                </>
+              }
               shown={shown}
               compared={compared}
               selected={state.edge}
@@ -279,38 +292,9 @@ function Picture({ state, set, span, data, graph, lost, bar }: PictureProps) {
               <div className={styles.topLeft}>
                 <span className={styles.note}>{t.counts(services.length, shown.links.size)}</span>
                 {learning > 0 && <span className={styles.note}>{t.learningNow(learning, services.length)}</span>}
-                {shown.hubs.length > 0 && (
-                  <ul className={styles.hubs} aria-label={t.hubs} title={shown.folded > 0 ? t.folded(shown.folded) : undefined}>
-                    {shown.hubs.slice(0, 8).map((hub) => {
-                      const name = safe(graph.nodes.get(hub.id)?.name ?? shortName(hub.id), 24);
-                      return (
-                        <li key={hub.id}>
-                          <button
-                            type="button"
-                            className={styles.hub}
-                            aria-pressed={hub.open}
-                            title={hub.open ? t.hubHide(name) : t.hubShow(name, hub.peers)}
-                            onClick={() => set({ hubs: hub.open ? state.hubs.filter((id) => id !== hub.id) : [...state.hubs, hub.id] })}
-                          >
-                            <Waypoints size={13} aria-hidden />
-                            <bdi>{name}</bdi>
-                            <span className={styles.number}>{t.hubChip(hub.peers)}</span>
-                          </button>
-                        </li>
-                      );
-                    })}
-                  </ul>
-                )}
+                {chips}
               </div>
-              <div className={styles.bottomLeft}>
-                <Legend
-                  counts={counts}
-                  hidden={state.hide}
-                  onHide={(hide) => set({ hide: hide as typeof state.hide })}
-                  compared={changes}
-                  preview={bar !== undefined}
-                />
-              </div>
+              <div className={styles.bottomLeft}>{legend}</div>
               <div className={styles.bottomRight}>
                 <button
                   type="button"
@@ -388,28 +372,36 @@ function Picture({ state, set, span, data, graph, lost, bar }: PictureProps) {
           onLight={setReach}
         />
       ) : null}
-      <Help open={help} onClose={() => setHelp(false)} />
     </div>
   );
 }
 
+/** Nobody is there yet: how the first host gets here, for those who may let it in. */
 function NoHosts() {
   const t = text.radar;
+  const may = useMay();
   const command = t.emptyCommand.replace("CONTROLLER", location.hostname.includes(":") ? `[${location.hostname}]` : location.hostname);
   return (
-    <Empty
-      icon={<RadarIcon size={44} strokeWidth={1.25} aria-hidden />}
-      title={t.empty}
-      action={
-        <To className="btn primary" href={pageLinks.enroll()}>
-          {t.enroll}
-        </To>
-      }
-    >
-      <p>{t.emptyHelp}</p>
-      <div className={styles.command}>
-        <Command text={command} label={t.enroll} />
-      </div>
-    </Empty>
+    <>
+      <h1 className="hidden">{t.title}</h1>
+      <Empty
+        icon={<RadarIcon size={44} strokeWidth={1.25} aria-hidden />}
+        title={t.empty}
+        action={
+          may.change && (
+            <To className="btn primary" href={pageLinks.enroll()}>
+              {t.enroll}
+            </To>
+          )
+        }
+      >
+        <p>{may.change ? t.emptyHelp : t.emptyReader}</p>
+        {may.change && (
+          <div className={styles.command}>
+            <Command text={command} label={t.enroll} />
+          </div>
+        )}
+      </Empty>
+    </>
   );
 }

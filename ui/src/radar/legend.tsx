@@ -1,10 +1,11 @@
 import { text } from "~/text";
 import { compact } from "~/text/format";
-import type { Status } from "./graph";
+import type { Kind } from "./filter";
 import styles from "./legend.module.css";
-import { CHANGE_LOOKS, CHANGE_ORDER, LOOKS, type Look, ORDER } from "./looks";
+import { CHANGE_ORDER, type Look, lookOf, ORDER } from "./looks";
 
-type Key = Status | "idle";
+/** What somebody should look at. */
+const AMISS: readonly Kind[] = ["prevented", "would", "alerted", "unlearned"];
 
 /** A line as it is drawn. */
 export function Sample(props: { look: Look }) {
@@ -35,33 +36,46 @@ export function Sample(props: { look: Look }) {
 
 /** What the lines mean, how many there are, and which are wanted. */
 export function Legend(props: {
-  counts: Record<Key, number>;
-  hidden: readonly Key[];
-  onHide: (hidden: readonly Key[]) => void;
-  compared: Record<string, number> | undefined;
+  counts: Record<Kind, number>;
+  hidden: readonly Kind[];
+  onHide: (hidden: readonly Kind[]) => void;
+  /** How lines changed, and not how they stand. */
+  compared: boolean;
   /** Lines that a draft leaves as they are count as "idle" in its preview. */
   preview?: boolean;
+  /** Beside each other, as above a table. */
+  row?: boolean;
 }) {
-  const { counts, hidden, onHide } = props;
-  if (props.compared) {
-    const changes = props.compared;
-    return (
-      <ul className={styles.legend} aria-label={text.radar.legend}>
-        {[...CHANGE_ORDER].reverse().map((key) => (
-          <li key={key} className={styles.still}>
-            <Sample look={CHANGE_LOOKS[key]} />
-            {text.radar.changes[key]}
-            <span className={styles.count}>{compact(changes[key] ?? 0)}</span>
-          </li>
-        ))}
-      </ul>
-    );
-  }
-  const keys = [...ORDER].reverse();
-  const toggle = (key: Key) => onHide(hidden.includes(key) ? hidden.filter((one) => one !== key) : [...hidden, key]);
-  const only = (key: Key) => onHide(keys.filter((one) => one !== key));
+  const { counts, compared } = props;
+  const t = text.radar;
+  const keys: readonly Kind[] = [...(compared ? CHANGE_ORDER : ORDER)].reverse();
+  const hidden = keys.filter((key) => props.hidden.includes(key));
+  // What is hidden of the other legend stays so.
+  const hide = (next: readonly Kind[]) => props.onHide([...props.hidden.filter((key) => !keys.includes(key)), ...next]);
+  const toggle = (key: Kind) => hide(hidden.includes(key) ? hidden.filter((one) => one !== key) : [...hidden, key]);
+  const only = (key: Kind) => hide(keys.filter((one) => one !== key));
+  const name = (key: Kind) => (props.preview && key === "idle" ? t.changes.same : (t.statuses[key] ?? t.changes[key]));
+  const choices: [keyof typeof t.shows, readonly Kind[]][] = [
+    ["all", []],
+    compared ? ["changed", ["same"]] : ["amiss", keys.filter((key) => !AMISS.includes(key))],
+    ["none", keys],
+  ];
   return (
-    <ul className={styles.legend} aria-label={text.radar.legend}>
+    <ul className={props.row ? `${styles.legend} ${styles.row}` : styles.legend} aria-label={t.legend}>
+      <li className={styles.choices}>
+        {choices.map(([choice, without]) => (
+          <button
+            key={choice}
+            type="button"
+            className={styles.choice}
+            aria-pressed={keys.every((key) => without.includes(key) === hidden.includes(key))}
+            title={t.shows[choice].help}
+            onClick={() => hide(without)}
+          >
+            {t.shows[choice].name}
+          </button>
+        ))}
+      </li>
       {keys.map((key) => (
         <li key={key}>
           <button
@@ -69,12 +83,13 @@ export function Legend(props: {
             className={styles.entry}
             aria-pressed={!hidden.includes(key)}
             data-none={counts[key] === 0 ? "" : undefined}
-            title={text.radar.onlyThis}
-            onClick={() => toggle(key)}
+            title={t.onlyThis}
+            // Enter with Shift is a click with Shift: keys can do it too.
+            onClick={(event) => (event.shiftKey ? only(key) : toggle(key))}
             onDoubleClick={() => only(key)}
           >
-            <Sample look={LOOKS[key]} />
-            {props.preview && key === "idle" ? text.radar.changes.same : text.radar.statuses[key]}
+            <Sample look={lookOf(key)} />
+            {name(key)}
             <span className={styles.count}>{compact(counts[key])}</span>
           </button>
         </li>

@@ -1,5 +1,6 @@
 import { safe } from "~/text/safe";
 import { STATUSES } from "./graph";
+import { labels, Taken, widthOf } from "./labels";
 import { CHANGE_ORDER, type Look, type LookKey, lookKey, lookOf, ORDER } from "./looks";
 import type { Palette } from "./palette";
 import { type Hull, type Line, pointAt, type Scene, type Spot } from "./scene";
@@ -36,7 +37,6 @@ export interface Batches {
   marked: Line[];
 }
 
-const MOST_LABELS = 180;
 const MOST_MARKS = 320;
 const MOST_ARROWS = 1500;
 const MOST_KEPT_OFF = 500;
@@ -90,6 +90,8 @@ export function paint(ctx: CanvasRenderingContext2D, batches: Batches, frame: Fr
   if (!lit) for (const hull of scene.hulls) paintHull(ctx, hull, frame, scene);
 
   ctx.setTransform(ratio * camera.k, 0, 0, ratio * camera.k, ratio * camera.x, ratio * camera.y);
+  const chosen = scene.lines.get(frame.selected.line ?? "");
+  if (chosen) halo(ctx, chosen, frame);
   for (const [key, path, lines] of batches.paths) {
     const look = lookOf(key);
     stroke(ctx, look, palette, camera.k, lines <= MOST_DASHED);
@@ -113,9 +115,8 @@ export function paint(ctx: CanvasRenderingContext2D, batches: Batches, frame: Fr
     }
   }
   marks(ctx, batches, frame, taken);
-  const chosen = scene.lines.get(frame.selected.line ?? "");
   if (lit || camera.k > 1.6) ports(ctx, scene, frame, seen, taken, lit);
-  else if (chosen) plate(ctx, chosen, frame, taken);
+  else if (chosen) plate(ctx, chosen, frame, taken, true);
   labels(ctx, spots, frame, taken);
 }
 
@@ -140,6 +141,18 @@ function stroke(ctx: CanvasRenderingContext2D, look: Look, palette: Palette, k: 
   ctx.lineWidth = (look.width * Math.min(1, 0.55 + k * 0.5)) / k;
   ctx.setLineDash(dashed ? look.dash.map((length) => length / k) : []);
   ctx.globalAlpha = look.alpha;
+}
+
+/** What is chosen is seen among others that look the same. */
+function halo(ctx: CanvasRenderingContext2D, line: Line, { camera, palette, compared }: Frame) {
+  const path = new Path2D();
+  trace(path, line);
+  ctx.strokeStyle = palette.focus;
+  ctx.lineWidth = (lookOf(lookKey(line, compared)).width + 8) / camera.k;
+  ctx.globalAlpha = 0.35;
+  ctx.setLineDash([]);
+  ctx.stroke(path);
+  ctx.globalAlpha = 1;
 }
 
 function paintHull(ctx: CanvasRenderingContext2D, hull: Hull, { camera, palette, width, height }: Frame, scene: Scene) {
@@ -323,7 +336,7 @@ function marks(ctx: CanvasRenderingContext2D, batches: Batches, frame: Frame, ta
 function ports(ctx: CanvasRenderingContext2D, scene: Scene, frame: Frame, view: View, taken: Taken, lit: Lit | undefined) {
   let painted = 0;
   const chosen = scene.lines.get(frame.selected.line ?? "");
-  if (chosen && (!lit || lit.lines.has(chosen.id))) plate(ctx, chosen, frame, taken);
+  if (chosen && (!lit || lit.lines.has(chosen.id))) plate(ctx, chosen, frame, taken, true);
   for (const line of scene.lines.values()) {
     if (painted > 80) return;
     if (line === chosen || (lit && !lit.lines.has(line.id))) continue;
@@ -334,7 +347,8 @@ function ports(ctx: CanvasRenderingContext2D, scene: Scene, frame: Frame, view: 
   }
 }
 
-function plate(ctx: CanvasRenderingContext2D, line: Line, frame: Frame, taken: Taken) {
+/** The ports of a line, where there is room; of the chosen one in any case. */
+function plate(ctx: CanvasRenderingContext2D, line: Line, frame: Frame, taken: Taken, anyway = false) {
   const { camera, palette } = frame;
   const [wx, wy] = pointAt(line, 0.5);
   const [x, y] = [wx * camera.k + camera.x, wy * camera.k + camera.y];
@@ -342,7 +356,9 @@ function plate(ctx: CanvasRenderingContext2D, line: Line, frame: Frame, taken: T
   const text = safe(line.text, 48);
   const width = widthOf(ctx, text) + 10;
   const below = lookOf(lookKey(line, frame.compared)).glyph ? 19 : 0;
-  if (!taken.take(x - width / 2, y - 8 + below, width, 16)) return;
+  const box = [x - width / 2, y - 8 + below, width, 16] as const;
+  if (anyway) taken.mark(...box);
+  else if (!taken.take(...box)) return;
   ctx.fillStyle = palette["surface-3"];
   ctx.beginPath();
   ctx.roundRect(x - width / 2, y - 8 + below, width, 16, 4);
@@ -351,97 +367,4 @@ function plate(ctx: CanvasRenderingContext2D, line: Line, frame: Frame, taken: T
   ctx.textAlign = "center";
   ctx.textBaseline = "middle";
   ctx.fillText(text, x, y + below + 0.5);
-}
-
-/** Names, the worst state first, where there is room. */
-function labels(ctx: CanvasRenderingContext2D, spots: Spot[], frame: Frame, taken: Taken) {
-  const { camera, palette, selected } = frame;
-  const rank = (spot: Spot) => {
-    if (spot.id === selected.spot) return -10;
-    if (spot.kind === "group") return -2;
-    if (spot.hub) return -1;
-    const bad = spot.status ? STATUSES.indexOf(spot.status) : STATUSES.length;
-    return bad <= 2 ? bad : 3;
-  };
-  const sorted = [...spots].sort((a, b) => rank(a) - rank(b) || b.degree - a.degree || b.r - a.r || (a.id < b.id ? -1 : 1));
-  ctx.textBaseline = "middle";
-  let painted = 0;
-  let tried = 0;
-  for (const spot of sorted) {
-    if (painted >= MOST_LABELS || tried > 4 * MOST_LABELS) return;
-    if (camera.k < 0.22 && rank(spot) === 3 && spots.length > 80) return;
-    tried += 1;
-    const name = safe(spot.label, 28);
-    const note = spot.kind === "group" ? (spot.note.split(" · ")[1] ?? "") : spot.note;
-    ctx.font = `${spot.kind === "group" || spot.id === selected.spot ? 600 : 500} 12px ${palette.font}`;
-    const own = widthOf(ctx, name);
-    const more = note ? widthOf(ctx, note) + 5 : 0;
-    const x = spot.x * camera.k + camera.x - (own + more) / 2;
-    const y = spot.y * camera.k + camera.y + Math.max(2.6, spot.r * camera.k) + 13;
-    if (!taken.take(x - 2, y - 6, own + more + 4, 12)) continue;
-    painted += 1;
-    ctx.textAlign = "left";
-    // A ground and no outline: stroking glyphs costs more than all else in a frame.
-    ctx.globalAlpha = 0.72;
-    ctx.fillStyle = palette.bg;
-    ctx.fillRect(x - 3, y - 7, own + more + 6, 14);
-    ctx.globalAlpha = 1;
-    ctx.fillStyle = spot.kind === "address" || spot.kind === "object" ? palette["text-2"] : palette.text;
-    ctx.fillText(name, x, y);
-    if (note) {
-      ctx.fillStyle = palette["text-3"];
-      ctx.fillText(note, x + own + 5, y);
-    }
-  }
-}
-
-const widths = new Map<string, number>();
-
-function widthOf(ctx: CanvasRenderingContext2D, text: string): number {
-  const key = `${ctx.font}\0${text}`;
-  let width = widths.get(key);
-  if (width === undefined) {
-    width = ctx.measureText(text).width;
-    if (widths.size > 20_000) widths.clear();
-    widths.set(key, width);
-  }
-  return width;
-}
-
-/** Which parts of the screen have something written on them: a grid of small cells. */
-class Taken {
-  private static readonly CELL = 6;
-  private readonly columns: number;
-  private readonly rows: number;
-  private readonly cells: Uint8Array;
-
-  constructor(width: number, height: number) {
-    this.columns = Math.ceil(width / Taken.CELL) + 1;
-    this.rows = Math.ceil(height / Taken.CELL) + 1;
-    this.cells = new Uint8Array(this.columns * this.rows);
-  }
-
-  /** Takes a part, whatever is there. */
-  mark(x: number, y: number, width: number, height: number): void {
-    const left = Math.max(0, Math.ceil(x / Taken.CELL));
-    const right = Math.min(this.columns - 1, Math.floor((x + width) / Taken.CELL) - 1);
-    const bottom = Math.min(this.rows - 1, Math.floor((y + height) / Taken.CELL) - 1);
-    for (let row = Math.max(0, Math.ceil(y / Taken.CELL)); row <= bottom; row++) {
-      if (right >= left) this.cells.fill(1, row * this.columns + left, row * this.columns + right + 1);
-    }
-  }
-
-  /** Takes a part if all of it is free and on the screen. */
-  take(x: number, y: number, width: number, height: number): boolean {
-    const left = Math.max(0, Math.floor(x / Taken.CELL));
-    const top = Math.max(0, Math.floor(y / Taken.CELL));
-    const right = Math.min(this.columns - 1, Math.floor((x + width) / Taken.CELL));
-    const bottom = Math.min(this.rows - 1, Math.floor((y + height) / Taken.CELL));
-    if (right < left || bottom < top) return false;
-    for (let row = top; row <= bottom; row++) {
-      for (let column = left; column <= right; column++) if (this.cells[row * this.columns + column]) return false;
-    }
-    for (let row = top; row <= bottom; row++) this.cells.fill(1, row * this.columns + left, row * this.columns + right + 1);
-    return true;
-  }
 }

@@ -6,6 +6,7 @@ import { events as eventClient, models, policy, topology } from "~/api/clients";
 import { keys } from "~/api/keys";
 import type { Event } from "~/gen/cnnf/v1/event_pb";
 import { EffectChip, ModeChip } from "~/parts/chips";
+import { writeTerm } from "~/parts/filter";
 import { useMay } from "~/parts/may";
 import { Facts, Pane, Section } from "~/parts/pane";
 import { done, failed } from "~/parts/toasts";
@@ -106,7 +107,7 @@ export function EdgePane(props: {
       {link.ports[0] && <Decision link={link} port={link.ports[0]} />}
       <OverTime link={link} from={from} to={to} span={props.span} />
       <Section title={t.events}>
-        <Events events={own} service={link.to} none={t.noEvents} />
+        <Events events={own} service={link.to} all={links.events({ q: between(from, to) })} none={t.noEvents} />
       </Section>
     </Pane>
   );
@@ -118,6 +119,18 @@ function End(props: { node: Node; onNode(id: string): void }) {
       <bdi>{safe(props.node.name, 60)}</bdi>
     </button>
   );
+}
+
+/** Monitor's filter for the events of an edge. An object's addresses have no name there. */
+function between(from: Node, to: Node): string {
+  return (
+    [
+      ["from", from],
+      ["to", to],
+    ] as const
+  )
+    .flatMap(([key, { id, kind }]) => (kind === "object" ? [] : [writeTerm({ key, value: id, not: false })]))
+    .join(" ");
 }
 
 /** A node as an end of an edge. */

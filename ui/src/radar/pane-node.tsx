@@ -136,7 +136,7 @@ export function NodePane(props: Props) {
       </Section>
       {isService && node.phase !== "" && <Model id={id} />}
       <Section title={t.events}>
-        <Events events={own} service={id} none={t.noEvents} />
+        <Events events={own} service={id} all={links.events({ service: id })} none={t.noEvents} />
       </Section>
       <Rules id={id} />
       {isService && <MayReach id={id} graph={graph} onNode={props.onNode} onLight={props.onLight} />}

@@ -34,8 +34,8 @@ export function isOf(event: Event, from: string, to?: string): boolean {
 
 const MOST = 6;
 
-/** The newest events, each leading to Monitor. */
-export function Events(props: { events: readonly Event[]; service: string; none: string }) {
+/** The newest events, each leading to Monitor, and the way to all of them. */
+export function Events(props: { events: readonly Event[]; service: string; all: string; none: string }) {
   const { events } = props;
   if (events.length === 0) return <p className={styles.none}>{props.none}</p>;
   return (
@@ -55,11 +55,9 @@ export function Events(props: { events: readonly Event[]; service: string; none:
           </li>
         ))}
       </ul>
-      {events.length > MOST && (
-        <Link href={links.events({ service: props.service })} className={styles.more}>
-          {text.radar.service.allEvents} ({number(events.length)})
-        </Link>
-      )}
+      <Link href={props.all} className={styles.more}>
+        {text.radar.service.allEvents} ({number(events.length)})
+      </Link>
     </>
   );
 }

@@ -3,7 +3,8 @@ import { useMemo, useState } from "react";
 import { Link as To } from "wouter";
 import { topology } from "~/api/clients";
 import { keys } from "~/api/keys";
-import type { ReachTarget, ReachWay } from "~/gen/cnnf/v1/admin_pb";
+import { every } from "~/api/pages";
+import type { Reach, ReachTarget, ReachWay } from "~/gen/cnnf/v1/admin_pb";
 import { Choice } from "~/parts/form";
 import { Name } from "~/parts/name";
 import { Facts, Section } from "~/parts/pane";
@@ -24,19 +25,33 @@ interface Props {
 const STANDINGS = ["unused", "used", "cut", "refused"] as const;
 type Standing = (typeof STANDINGS)[number];
 
-/** So many targets are asked for; the counts are of all. */
-const ASKED = 500;
-/** So many are listed. */
+/** So many are listed at first, and so many more each time that more are asked for. */
 const LISTED = 30;
+const MORE = 300;
+
+/** Everybody whom a service may reach or reached; the controller gives them in pages. */
+async function reachOf(service: string, signal: AbortSignal): Promise<Pick<Reach, "services" | "ports" | "cutShort" | "targets">> {
+  let head: Reach | undefined;
+  const targets = await every(
+    async (page) => {
+      const answer = await topology.getReach({ service, page }, { signal });
+      head ??= answer;
+      return answer;
+    },
+    (answer) => answer.targets,
+  );
+  return { services: head?.services, ports: head?.ports, cutShort: head?.cutShort ?? false, targets };
+}
 
 /** What a service may reach with one connection by policy and models, against what it was seen to reach. */
 export function MayReach(props: Props & { onNode(id: string): void }) {
   const { id, onLight } = props;
   const t = text.radar.reach;
   const [shown, setShown] = useState<Standing>("unused");
+  const [listed, setListed] = useState(LISTED);
   const { data } = useQuery({
     queryKey: [...keys.service(id), "reach"],
-    queryFn: ({ signal }) => topology.getReach({ service: id, page: { size: ASKED, token: "" } }, { signal }),
+    queryFn: ({ signal }) => reachOf(id, signal),
     staleTime: 30_000,
     retry: false,
   });
@@ -61,18 +76,26 @@ export function MayReach(props: Props & { onNode(id: string): void }) {
           name={t.which}
           quiet
           value={shown}
-          onChange={setShown}
+          onChange={(next) => {
+            setShown(next);
+            setListed(LISTED);
+          }}
           of={STANDINGS.map((value) => ({ value, name: `${t.standings[value]} ${number(by.get(value)?.length ?? 0)}` }))}
         />
         <p className={styles.none}>{some.length === 0 ? t.none[shown] : t.help[shown]}</p>
         <ul className={styles.reach}>
-          {some.slice(0, LISTED).map((target) => (
+          {some.slice(0, listed).map((target) => (
             <li key={peerId(target.peer)}>
               <Target of={target} known={props.graph.nodes.has(peerId(target.peer))} onNode={props.onNode} />
             </li>
           ))}
         </ul>
-        {(some.length > LISTED || data.nextToken !== "" || data.cutShort) && <p className={styles.none}>{t.more}</p>}
+        {some.length > listed && (
+          <button type="button" className="btn quiet" onClick={() => setListed(listed + MORE)}>
+            {t.more(number(Math.min(MORE, some.length - listed)), number(some.length - listed))}
+          </button>
+        )}
+        {data.cutShort && <p className={styles.none}>{t.cutShort}</p>}
       </div>
     </Section>
   );

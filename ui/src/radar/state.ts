@@ -1,5 +1,5 @@
 import { flagParam, intParam, listParam, textParam, type ValuesOf, wordParam, wordsParam } from "~/shell/address";
-import { STATUSES } from "./graph";
+import { CHANGED, STANDING } from "./filter";
 import { RANGES } from "./use-data";
 
 /** All that a reader can set on Radar: it is in the address. */
@@ -9,9 +9,10 @@ export const SHAPE = {
   from: intParam(0),
   until: intParam(0),
   compare: flagParam(),
+  against: intParam(0),
   group: textParam("auto"),
   connected: flagParam(),
-  hide: wordsParam([...STATUSES, "idle"]),
+  hide: wordsParam([...STANDING, ...CHANGED]),
   hubs: listParam(),
   open: listParam(),
   closed: listParam(),

@@ -1,4 +1,4 @@
-import { useMemo } from "react";
+import { type ReactNode, useMemo } from "react";
 import { Name } from "~/parts/name";
 import { type Column, DataTable, type Sort } from "~/parts/table";
 import { Ago } from "~/parts/when";
@@ -89,6 +89,8 @@ function State({ link, compared }: { link: Link; compared: boolean }) {
 
 /** The same connections as the graph shows, as a table. */
 export function TableTwin(props: {
+  /** What filters both forms, and how much is left. */
+  head: ReactNode;
   shown: Shown;
   compared: boolean;
   selected: string;
@@ -113,6 +115,7 @@ export function TableTwin(props: {
   }, [shown]);
   return (
     <div className={styles.twin}>
+      <div className={styles.head}>{props.head}</div>
       <div className={styles.table}>
         <DataTable
           label={text.radar.table.label}
@@ -127,7 +130,7 @@ export function TableTwin(props: {
       </div>
       {lonely.length > 0 && (
         <div className={styles.lonely}>
-          <h3>{text.radar.table.lonely(lonely.length)}</h3>
+          <h2>{text.radar.table.lonely(lonely.length)}</h2>
           <ul>
             {lonely.slice(0, 200).map((node) => (
               <li key={node.id}>

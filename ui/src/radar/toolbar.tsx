@@ -2,9 +2,11 @@ import { Popover } from "@base-ui/react/popover";
 import { CircleHelp, Download, GitCompareArrows, Link2, Network, Rows3, Shuffle, Sparkles } from "lucide-react";
 import { type Ref, useState } from "react";
 import { Menu } from "~/parts/menu";
+import { openHelp } from "~/shell/help";
 import { text } from "~/text";
 import type { Labels } from "./filter";
 import type { Graph } from "./graph";
+import { local } from "./local";
 import { Search } from "./search";
 import type { SetState, State } from "./state";
 import styles from "./toolbar.module.css";
@@ -23,7 +25,6 @@ export function Toolbar(props: {
   onExport(format: Format): void;
   onRelayout(): void;
   onFold(all: boolean): void;
-  onHelp(): void;
 }) {
   const { state, set } = props;
   const t = text.radar;
@@ -119,18 +120,13 @@ export function Toolbar(props: {
             { name: t.unfoldAll, icon: Network, act: () => props.onFold(false) },
             "line",
             { name: t.relayout, icon: Shuffle, act: props.onRelayout },
-            { name: t.help, icon: CircleHelp, act: props.onHelp },
+            { name: t.help, icon: CircleHelp, act: openHelp },
           ]}
         />
       </div>
     </div>
   );
 }
-
-const local = (at: number) => {
-  const date = new Date(at);
-  return new Date(at - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
-};
 
 function OwnRange({ state, set }: { state: State; set: SetState }) {
   const t = text.radar;

@@ -27,8 +27,13 @@ export function spanOf({ range, from, until }: Span, now = Date.now()): { sinceM
 /** Pictures of more edges are asked for less often. */
 const LARGE = 2_000;
 
+/** How long a time range is, in seconds; 0 for all time. */
+export function lengthOf({ range, from, until }: Span, now = Date.now()): number {
+  return range === "own" ? Math.max(0, ((until || now) - from) / 1_000) : LENGTH[range] / 1_000;
+}
+
 /** Everything that Radar shows, kept fresh: by asking again now and then, and at once when an event comes. */
-export function useRadarData(span: Span, compare: boolean) {
+export function useRadarData(span: Span, compare: boolean, against: number) {
   const said = { range: span.range, ...(span.range === "own" ? { from: span.from, until: span.until } : {}) };
   const common = { structuralSharing: false as const, staleTime: 1_000 };
   const all = useQuery({
@@ -52,8 +57,12 @@ export function useRadarData(span: Span, compare: boolean) {
     ...common,
   });
   const diff = useQuery({
-    queryKey: keys.edges({ diff: said }),
-    queryFn: ({ signal }) => topology.diffEdges({ time: spanOf(span) }, { signal }),
+    queryKey: keys.edges({ diff: said, against }),
+    queryFn: ({ signal }) => {
+      const time = spanOf(span);
+      // So many seconds earlier; by default just before.
+      return topology.diffEdges({ time, beforeMs: against === 0 ? 0n : time.sinceMs - BigInt(against) * 1_000n }, { signal });
+    },
     refetchInterval: 20_000,
     enabled: compare && span.range !== "all",
     ...common,

@@ -16,7 +16,7 @@ export const DEFEND_LINK = {
   rule: textParam(),
 };
 /** Monitor: filters, and the event whose pane is open. */
-export const MONITOR_LINK = { service: textParam(), kind: textParam(), rule: textParam(), event: intParam(0) };
+export const MONITOR_LINK = { service: textParam(), kind: textParam(), rule: textParam(), event: intParam(0), q: textParam() };
 /** Models: the service whose model is open. */
 export const MODELS_LINK = { service: textParam() };
 /** Hosts: the host whose pane is open; `enroll=1` opens the enrolment. */
@@ -31,7 +31,8 @@ export const links = {
   newRule: (say: { from: string; to: string; ports: readonly string[]; effect?: "allow" | "alert" | "prevent" }) =>
     link("defend", writeAddress(DEFEND_LINK, "", { ...say, new: true })),
   rule: (rule: string) => link("defend", writeAddress(DEFEND_LINK, "", { rule })),
-  events: (say: { service?: string; kind?: string; rule?: string; event?: number }) => link("monitor", writeAddress(MONITOR_LINK, "", say)),
+  events: (say: { service?: string; kind?: string; rule?: string; event?: number; q?: string }) =>
+    link("monitor", writeAddress(MONITOR_LINK, "", say)),
   model: (service: string) => link("models", writeAddress(MODELS_LINK, "", { service })),
   host: (host: string) => link("hosts", writeAddress(HOSTS_LINK, "", { host })),
   enroll: () => link("hosts", writeAddress(HOSTS_LINK, "", { enroll: true })),

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { ago, bytes, compact, count, number, port, time } from "./format";
+import { ago, bytes, compact, count, number, port, ticks, time } from "./format";
 import { safe, shortName } from "./safe";
 
 describe("numbers", () => {
@@ -27,6 +27,16 @@ describe("times", () => {
     expect(ago("", now)).toBe("");
   });
   it("shows nothing for no time", () => expect(time("")).toBe(""));
+  it("writes an axis in the reader's zone, with the day where it begins and never in another order", () => {
+    const at = (...local: [number, number, number, number]) => new Date(2026, ...local).getTime() / 1000;
+    expect(ticks([at(10, 23, 22, 0), at(10, 23, 23, 0), at(10, 24, 0, 0), at(10, 24, 1, 0)], 3_600)).toEqual([
+      "22:00\n11-23",
+      "23:00",
+      "00:00\n11-24",
+      "01:00",
+    ]);
+    expect(ticks([at(10, 9, 0, 0), at(10, 16, 0, 0)], 7 * 86_400)).toEqual(["11-09", "11-16"]);
+  });
 });
 
 describe("ports", () => {

@@ -64,6 +64,19 @@ export function clock(at: string | Date): string {
   return time(at).slice(11);
 }
 
+/** Times along an axis, `step` seconds apart: "14:00", with the day below where a new one begins; days alone where the step is one or more. */
+export function ticks(at: readonly number[], step: number): string[] {
+  return at.map((seconds, n) => {
+    const [day, hour] = time(new Date(seconds * 1000))
+      .slice(5, 16)
+      .split(" ");
+    if (step >= 86_400) return day ?? "";
+    const before = at[n - 1];
+    const same = before !== undefined && time(new Date(before * 1000)).slice(5, 10) === day;
+    return same ? (hour ?? "") : `${hour}\n${day}`;
+  });
+}
+
 /** "tcp", 5432 → "tcp/5432"; port 0 of tcp, udp and sctp is every port from 32768 on. */
 export function port(protocol: string, number: number): string {
   if (number > 0) return `${protocol}/${number}`;

@@ -9,18 +9,19 @@ import { Check } from "~/parts/form";
 import { useMay } from "~/parts/may";
 import { Menu } from "~/parts/menu";
 import { Name } from "~/parts/name";
+import { NothingFound } from "~/parts/nothing-found";
 import { Notice, Page } from "~/parts/page";
 import { save } from "~/parts/save";
 import { Empty, Failed, Loading } from "~/parts/states";
 import { type Column, DataTable } from "~/parts/table";
 import { done, failed } from "~/parts/toasts";
 import { Clock } from "~/parts/when";
-import { flagParam, textParam, useAddress, wordParam } from "~/shell/address";
+import { flagParam, useAddress, wordParam } from "~/shell/address";
 import { MONITOR_LINK } from "~/shell/links";
 import { clock, compact, count, number, port } from "~/text/format";
 import { monitor } from "~/text/monitor";
 import { parts } from "~/text/parts";
-import { NothingFound } from "~/parts/nothing-found";
+import { safe } from "~/text/safe";
 import { because, End, ProcessName } from "./ends";
 import { EventPane } from "./event-pane";
 import { eventsCsv, eventsJson } from "./export";
@@ -31,7 +32,7 @@ import { Tail, type Wanted } from "./tail";
 
 const RANGES = { all: 0, hour: 3_600_000, day: 86_400_000, week: 604_800_000 } as const;
 type Range = keyof typeof RANGES;
-const SHAPE = { ...MONITOR_LINK, q: textParam(), time: wordParam(["all", "hour", "day", "week"], "all"), fold: flagParam(true) };
+const SHAPE = { ...MONITOR_LINK, time: wordParam(["all", "hour", "day", "week"], "all"), fold: flagParam(true) };
 
 /** So many are acknowledged by one action. */
 const ACK_MOST = 1_000;
@@ -304,7 +305,7 @@ const COLUMNS: Column<Row>[] = [
     drop: 4,
     cell: ({ open, newest }) =>
       open === 0 ? (
-        <span className={styles.faint} title={newest.event.note}>
+        <span className={styles.faint} title={safe(newest.event.note)}>
           {monitor.seen}
         </span>
       ) : (
