@@ -2,6 +2,7 @@ import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { open } from "./fake/open";
 import { HOSTILE } from "./fake/samples";
+import { INSTALL } from "./fake/world";
 import { axe } from "./lib/axe";
 import { launch } from "./lib/browser";
 import { share } from "./lib/share";
@@ -13,6 +14,10 @@ beforeAll(async () => {
 afterAll(() => browser?.close());
 
 const VIEWS = [
+  "/radar",
+  "/radar?form=table&compare=1",
+  "/radar?node=unit:shop",
+  "/radar?edge=exe:/usr/bin/curl%253Eunit:postgresql@15-main",
   "/defend",
   "/defend?rule=curl+is+watched",
   "/defend?new=1&from=any&to=unit:ssh&ports=tcp%252F22&effect=prevent",
@@ -39,9 +44,10 @@ it.each([
   ["hostile", "dark", { hostile: true }],
   ["empty", "light", { empty: true }],
 ] as const)("no view violates accessibility, policy or privacy: %s, %s", async (_, theme, options) => {
-  const { page, wrong, go } = await open(browser, { theme, ...options });
+  const { page, wrong, go, hop } = await open(browser, { theme, ...options });
+  await go("/radar");
   for (const view of VIEWS) {
-    await go(view);
+    await hop(view);
     await page.waitForTimeout(250);
     expect(await axe(page), view).toEqual([]);
     expect(wrong(), view).toEqual([]);
@@ -49,9 +55,10 @@ it.each([
 });
 
 it("fits narrow screens: nothing but tables scrolls sideways", async () => {
-  const { page, go } = await open(browser, { width: 400, height: 800 });
+  const { page, go, hop } = await open(browser, { width: 400, height: 800 });
+  await go("/radar");
   for (const view of VIEWS) {
-    await go(view);
+    await hop(view);
     await page.waitForTimeout(150);
     const over = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
     expect(over, view).toBeLessThanOrEqual(0);
@@ -60,11 +67,12 @@ it("fits narrow screens: nothing but tables scrolls sideways", async () => {
 
 describe("roles", () => {
   it("offers an auditor nothing that changes anything", async () => {
-    const { page, world, go } = await open(browser, { role: "auditor" });
+    const { page, world, go, hop } = await open(browser, { role: "auditor" });
+    await go("/radar");
     const forbidden =
       /new rule|new object|new definition|new channel|send a test|acknowledge|enrol|activate|suggest|approve|put into|change…|create rule|what can be done/i;
     for (const view of VIEWS.filter((view) => !view.includes("new=1") && !view.includes("enroll"))) {
-      await go(view);
+      await hop(view);
       await page.waitForTimeout(150);
       expect(await page.getByRole("button", { name: forbidden }).filter({ visible: true }).count(), view).toBe(
         view.startsWith("/models?") ? 1 : 0,
@@ -332,11 +340,40 @@ it("a host is enrolled with nothing but what the page shows", async () => {
   expect(await command.textContent()).toBe(
     "cnnf-defender enroll --controller 127.0.0.1:7443 \\\n  --token cnnf1.k3Jd8sLq0aWvYx.5f1c9e0d7b62",
   );
-  await page.getByRole("button", { name: "Copy the command" }).first().click();
+  await page.getByRole("button", { name: "Copy the command" }).nth(1).click();
   expect(await page.evaluate(() => navigator.clipboard.readText())).toBe(await command.textContent());
+  // Whoever has no package yet takes the other one, which fetches it first.
+  expect(await page.getByRole("group", { name: /As root, this fetches/ }).textContent()).toContain(`${INSTALL} --token cnnf1.`);
   await page.getByText("Waiting for it to come in").waitFor();
   world.enroll("first");
   await page.getByText("first is here.").waitFor();
+});
+
+it("hosts whose defender is older than the controller are counted, found and told how to get on", async () => {
+  const { page, go } = await open(browser);
+  await go("/hosts");
+  await page.getByRole("link", { name: "3 outdated" }).click();
+  await page.waitForURL("**/hosts?q=is:outdated");
+  await expect.poll(() => page.getByRole("row").count()).toBe(1 + 3);
+  await page.getByRole("row", { name: /app1/ }).getByText("app1", { exact: true }).click();
+  const pane = page.getByRole("complementary", { name: "Host app1" });
+  await pane.getByText("Its defender, 0.3.1, is older than the controller.").waitFor();
+  expect(await pane.getByRole("group", { name: "Upgrade" }).textContent()).toBe(INSTALL);
+});
+
+it("tells the keys of every page, and how its filter is written", async () => {
+  const { page, go } = await open(browser);
+  await go("/defend");
+  await page.keyboard.press("?");
+  await page.getByRole("dialog", { name: "Keys and help" }).getByText("move the rule").waitFor();
+  expect(await axe(page)).toEqual([]);
+  await page.keyboard.press("Escape");
+  await go("/hosts");
+  await page.getByRole("button", { name: "Account" }).click();
+  await page.getByRole("menuitem", { name: "Keys and help" }).click();
+  const help = page.getByRole("dialog", { name: "Keys and help" });
+  await help.getByText("leave these out").waitFor();
+  expect(await help.getByText("move the rule").count()).toBe(0);
 });
 
 it("people whom a provider signs in have their role and password from there", async () => {

@@ -217,16 +217,8 @@ describe("what goes wrong", () => {
 });
 
 describe("every page", () => {
-  // All other pages are looked at in both themes before a made-up controller.
-  const PATHS = [
-    "/radar?range=1h",
-    "/radar?range=1h&form=table",
-    EDGE,
-    `/radar?range=1h&node=${encodeURIComponent("unit:nginx")}`,
-    "/radar?range=1h&compare=1",
-    "/defend?new=1&from=client&to=nginx&ports=tcp/80",
-    "/monitor",
-  ];
+  // All views are looked at in both themes before a made-up controller; here those that a real one fills differently.
+  const PATHS = ["/radar?range=1h&compare=1", EDGE, "/monitor"];
   it.each(["dark", "light"] as const)(
     "has no fault that axe can find, %s",
     async (colorScheme) => {

@@ -13,6 +13,8 @@ export interface Opened {
   /** What the page has done that it must never do. */
   wrong(): string[];
   go(path: string): Promise<void>;
+  /** Goes there as a link does, without loading the page anew. */
+  hop(path: string): Promise<void>;
 }
 
 /** A page before a made-up controller of its own; both are gone when the test is. */
@@ -38,6 +40,11 @@ export async function open(
     go: async (path) => {
       await page.goto(server.url + path);
       await page.locator("h1").waitFor();
+    },
+    hop: async (path) => {
+      await page.evaluate((path) => history.pushState(null, "", path), path);
+      const [name] = /\w+/.exec(path) ?? [];
+      await page.locator("h1", { hasText: new RegExp(`^${name}$`, "i") }).waitFor({ state: "attached" });
     },
   };
 }

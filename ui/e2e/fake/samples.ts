@@ -135,7 +135,8 @@ export function someHost(host: string, n: number): Record<string, unknown> {
     connected: !offline && host !== "old-bastion",
     revoked: host === "old-bastion",
     mode: n % 4 === 3 ? "observe" : "enforce",
-    version: "0.4.0",
+    version: n % 4 === 2 ? "0.3.1" : "0.4.0",
+    outdated: n % 4 === 2,
     desiredGeneration: 118n,
     appliedGeneration: failed ? 117n : host === "queue1" ? 116n : 118n,
     outcome: failed ? "reverted" : "applied",
@@ -389,9 +390,9 @@ export function simulate(before: Rule[], after: Rule[]) {
 
 export function lint(rules: Rule[]): Record<string, unknown>[] {
   return rules.flatMap(({ name, owner, expires }) => [
-    ...(owner ? [] : [{ rule: name, fault: "ownerless", why: "Nobody answers for it.", fix: "Give it an owner." }]),
+    ...(owner ? [] : [{ rule: name, fault: "ownerless", why: "Nobody answers for it.", fix: "give it an owner" }]),
     ...(expires && String(expires) < "2026-11"
-      ? [{ rule: name, fault: "expired", why: "It expired on 2026-06-30.", fix: "Delete it, or give it a new date." }]
+      ? [{ rule: name, fault: "expired", why: "It expired on 2026-06-30.", fix: "delete it, or give it a new date" }]
       : []),
     ...(name === "telnet is gone"
       ? [
@@ -399,7 +400,7 @@ export function lint(rules: Rule[]): Record<string, unknown>[] {
             rule: name,
             fault: "wide",
             why: "It speaks of every unit, and nothing was ever seen on tcp/23.",
-            fix: "Name the units.",
+            fix: "name the units",
             other: "nobody else reads the database",
           },
         ]

@@ -13,6 +13,9 @@ import {
   TopologyService,
 } from "../../src/gen/cnnf/v1/admin_pb";
 import { ChannelService } from "../../src/gen/cnnf/v1/channel_pb";
+import { WatchService } from "../../src/gen/cnnf/v1/watch_pb";
+import { Feed } from "./feed";
+import { type Picture, pictureHandlers, somePicture } from "./picture";
 import {
   ago,
   changesBetween,
@@ -48,6 +51,7 @@ export const SERVICES = [
   SettingsService,
   StatusService,
   TopologyService,
+  WatchService,
 ];
 
 interface Change {
@@ -66,7 +70,15 @@ export interface Options {
   role?: string;
   hostile?: boolean;
   empty?: boolean;
+  /** Whom Radar shows, in place of the shop. */
+  picture?: Picture;
+  /** So many more services may be reached than are in the picture. */
+  targets?: number;
 }
+
+const TOKEN = "cnnf1.k3Jd8sLq0aWvYx.5f1c9e0d7b62";
+/** As a controller with packages says it, or nearly. */
+export const INSTALL = "curl -fsS --insecure https://127.0.0.1:8443/downloads/install.sh | sh -s -- 9f86d081884c7d65";
 
 /** A world of its own for each test. */
 export class World {
@@ -86,12 +98,15 @@ export class World {
   /** While true nothing is answered that streams. */
   streamsBroken = false;
   calls: string[] = [];
-  private watchers = new Set<(event: Event) => void>();
-  private breakers = new Set<() => void>();
+  picture: Picture;
+  private readonly news = new Feed<Event>();
+  private readonly changes = new Feed<{ epoch: string; revisions: Record<string, bigint>; changed: string[] }>();
+  private revisions = 0n;
 
   constructor(readonly options: Options = {}) {
     const { empty, hostile } = options;
     this.role = options.role ?? "admin";
+    this.picture = empty ? { nodes: [], edges: [] } : (options.picture ?? somePicture(hostile ?? false));
     this.rules = empty ? [] : someRules(options.rules ?? 0, hostile ?? false);
     this.objects = empty
       ? []
@@ -177,7 +192,13 @@ export class World {
   /** A new event, or an old one that changed. */
   tell(event: Event): void {
     this.events = [event, ...this.events.filter(({ id }) => id !== event.id)];
-    for (const watcher of this.watchers) watcher(event);
+    this.news.tell(event);
+  }
+
+  /** Says to the pages that something of a topic has changed. */
+  change(topic: string): void {
+    this.revisions += 1n;
+    this.changes.tell({ epoch: "one", revisions: { [topic]: this.revisions }, changed: [topic] });
   }
 
   /** An event that was not there. */
@@ -190,7 +211,8 @@ export class World {
   /** Ends all streams; new ones are refused until `streamsBroken` is false. */
   breakStreams(): void {
     this.streamsBroken = true;
-    for (const end of this.breakers) end();
+    this.news.break();
+    this.changes.break();
   }
 
   /** A host that enrolled just now. */
@@ -293,7 +315,6 @@ export class World {
               instances: [{ host, hostId: `id-${host}`, live: true, endpoints: port ? [{ protocol: "tcp", port }] : [] }],
             })),
       }),
-      "TopologyService.getRadar": () => ({}),
       "PolicyService.listRules": () => ({ rules: this.rules, objects: this.objects, revision: this.revision, ...this.waiting() }),
       "PolicyService.listObjects": () => ({ objects: this.objects }),
       "PolicyService.applyPolicy": (request: Parameters<World["apply"]>[0]) => {
@@ -404,7 +425,7 @@ export class World {
         Object.assign(event, { acknowledged: true, note });
         return event;
       },
-      "FleetService.listDefenders": () => ({ defenders: this.hosts }),
+      "FleetService.listDefenders": () => ({ defenders: this.hosts, upgradeCommand: INSTALL }),
       "FleetService.setDefenderMode": ({ host, mode }: { host: string; mode: string }) => {
         this.mayChange();
         this.hosts = this.hosts.map((one) => (one.id === host ? { ...one, mode } : one));
@@ -412,7 +433,7 @@ export class World {
       },
       "FleetService.createToken": ({ ttlSeconds, uses }: { ttlSeconds: number; uses: number }) => {
         this.mayChange();
-        return { token: "cnnf1.k3Jd8sLq0aWvYx.5f1c9e0d7b62", expires: ago(-ttlSeconds * 1_000), uses };
+        return { token: TOKEN, expires: ago(-ttlSeconds * 1_000), uses, installCommand: `${INSTALL} --token ${TOKEN}` };
       },
       "ModelService.listModels": () => ({
         models: this.options.empty ? [] : NODES.map(([service, , , phase], n) => someModel(service, phase, n, false)),
@@ -430,7 +451,7 @@ export class World {
         revision: 7n,
       }),
     };
-    const counted = Object.entries({ ...all, ...settingsHandlers(this) }).map(([name, handler]) => [
+    const counted = Object.entries({ ...all, ...settingsHandlers(this), ...pictureHandlers(this) }).map(([name, handler]) => [
       name,
       (request: never, signal: AbortSignal) => {
         this.calls.push(name);
@@ -440,36 +461,14 @@ export class World {
     return Object.fromEntries(counted) as Handlers;
   }
 
-  private async *watch(signal: AbortSignal): AsyncGenerator<Record<string, unknown>> {
+  private watch(signal: AbortSignal): AsyncGenerator<Record<string, unknown>> {
     if (this.streamsBroken) throw new ConnectError("the controller is ending", Code.Unavailable);
-    const waiting: Event[] = [];
-    let wake = () => {};
-    let broken = false;
-    const watcher = (event: Event) => {
-      waiting.push(event);
-      wake();
-    };
-    const breaker = () => {
-      broken = true;
-      wake();
-    };
-    this.watchers.add(watcher);
-    this.breakers.add(breaker);
-    signal.addEventListener("abort", () => wake());
-    try {
-      while (!signal.aborted) {
-        if (broken) throw new ConnectError("the controller is ending", Code.Unavailable);
-        const event = waiting.shift();
-        if (event) yield event;
-        else
-          await new Promise<void>((resolve) => {
-            wake = resolve;
-          });
-      }
-    } finally {
-      this.watchers.delete(watcher);
-      this.breakers.delete(breaker);
-    }
+    return this.news.follow(signal);
+  }
+
+  watchChanges(signal: AbortSignal): AsyncGenerator<Record<string, unknown>> {
+    if (this.streamsBroken) throw new ConnectError("the controller is ending", Code.Unavailable);
+    return this.changes.follow(signal, [{ epoch: "one", revisions: {}, changed: [] }]);
   }
 }
 
