@@ -4,14 +4,18 @@ import type { Scene } from "./scene";
 export const LEAST_ZOOM = 0.04;
 export const MOST_ZOOM = 4;
 
+/** Around a whole scene: above it stand its counts and chips. */
+const MARGIN = { side: 36, top: 56, bottom: 30 };
+
 /** The camera that shows all of a scene in a window of this size. */
-export function fitTo(bounds: Scene["bounds"], width: number, height: number, margin = 36): Camera {
+export function fitTo(bounds: Scene["bounds"], width: number, height: number): Camera {
   const [w, h] = [Math.max(1, bounds.right - bounds.left), Math.max(1, bounds.bottom - bounds.top)];
-  const k = Math.max(LEAST_ZOOM, Math.min(1.35, (width - 2 * margin) / w, (height - 2 * margin) / h));
+  const high = height - MARGIN.top - MARGIN.bottom;
+  const k = Math.max(LEAST_ZOOM, Math.min(1.35, (width - 2 * MARGIN.side) / w, high / h));
   return {
     k,
     x: width / 2 - ((bounds.left + bounds.right) / 2) * k,
-    y: height / 2 - ((bounds.top + bounds.bottom) / 2) * k,
+    y: MARGIN.top + high / 2 - ((bounds.top + bounds.bottom) / 2) * k,
   };
 }
 

@@ -14,6 +14,7 @@ import { links } from "~/shell/links";
 import { defend } from "~/text/defend";
 import { count, number, port } from "~/text/format";
 import { safe, shortName } from "~/text/safe";
+import { cutsBy } from "./cuts";
 import { useRested, useSimulation } from "./data";
 import type { Draft } from "./draft/draft";
 import { Tallies } from "./impact";
@@ -28,6 +29,8 @@ const MOST = 1_000;
 interface Row {
   key: string;
   shift: Shift;
+  /** Whether connections of it live that would be cut. */
+  cut: boolean;
 }
 
 /** What a draft would do to the connections that were seen. */
@@ -36,7 +39,10 @@ export function Simulation(props: { draft: Pick<Draft, "rules" | "objects">; ran
   // To the minute, so that it is not asked anew with every drawing.
   const since = props.range === "all" ? 0 : Math.floor((Date.now() - RANGES[props.range]) / 60_000) * 60_000;
   const { data, error, isFetching } = useSimulation(rested, since, true);
-  const rows = useMemo<Row[]>(() => (data?.shifts ?? []).map((shift, n) => ({ key: `${n}`, shift })), [data]);
+  const rows = useMemo<Row[]>(() => {
+    const cut = cutsBy(data?.live, Date.now());
+    return (data?.shifts ?? []).map((shift, n) => ({ key: `${n}`, shift, cut: cut(shift) }));
+  }, [data]);
   const ssh = rows.filter(
     ({ shift }) => shift.edge?.protocol === "tcp" && shift.edge.port === 22 && shift.after?.effect === "prevent",
   ).length;
@@ -128,9 +134,6 @@ function Cut(props: { of: LiveCut }) {
 
 const keyOf = ({ key }: Row) => key;
 
-/** Edges seen so lately have connections that live. */
-const LIVE_MS = 60_000;
-
 const COLUMNS: Column<Row>[] = [
   {
     id: "client",
@@ -176,17 +179,15 @@ const COLUMNS: Column<Row>[] = [
     head: defend.draft.columns.lastSeen,
     width: "104px",
     drop: 2,
-    cell: ({ shift }) => {
-      const live = shift.after?.effect === "prevent" && Date.now() - Date.parse(shift.lastSeen) < LIVE_MS;
-      return live ? (
+    cell: ({ shift, cut }) =>
+      cut ? (
         <span className={styles.cut}>
           <Scissors size={13} aria-hidden />
           {defend.draft.live}
         </span>
       ) : (
         <Ago at={shift.lastSeen} />
-      );
-    },
+      ),
   },
 ];
 
