@@ -74,8 +74,10 @@ pub(crate) fn filter(more: &[c_long]) -> Result<(), String> {
 /// Lets this thread, and those that it begins, write only below `writable`, read besides only below [`READABLE`] and `readable`, and run
 /// nothing.
 ///
+/// A kernel with an older Landlock (Debian 12's) does what it knows; only a newer one can do more, so that is said and nothing to warn of.
+///
 /// # Errors
-/// The kernel does not do it, or not all of it; the thread goes on.
+/// The kernel does not do it; the thread goes on.
 pub(crate) fn confine(readable: &[&Path], writable: &[&Path]) -> Result<(), String> {
     let read = AccessFs::from_read(LANDLOCK) & !AccessFs::Execute;
     let all = AccessFs::from_all(LANDLOCK) & !AccessFs::Execute;
@@ -91,7 +93,12 @@ pub(crate) fn confine(readable: &[&Path], writable: &[&Path]) -> Result<(), Stri
     };
     match restricted().map_err(|error: landlock::RulesetError| error.to_string())?.ruleset {
         RulesetStatus::FullyEnforced => Ok(()),
-        RulesetStatus::PartiallyEnforced => Err("this kernel's Landlock knows only a part of what is asked for".into()),
+        RulesetStatus::PartiallyEnforced => {
+            tracing::info!(
+                "this kernel's Landlock knows only a part of what is asked for: files are confined by that part"
+            );
+            Ok(())
+        }
         RulesetStatus::NotEnforced => Err("this kernel has no Landlock".into()),
     }
 }
