@@ -141,8 +141,12 @@ test-packages: package-tools ## the life of the packages, the guide, Ansible, cl
 test-memory: build ## an hour of light traffic on booted hosts, in which no part may grow: MEMORY_MINUTES=60 (root; the packages of `make packages` or `make test-packages`)
 	packaging/test/memory
 
-test-vm: ## the dataplane's tests on Debian's own kernel, in an emulated machine (root, 2 GiB of memory, up to 15 minutes)
+test-vm: package-tools ## the dataplane's tests, and the packages, on Debian's own kernel with the native queue, in emulated machines (root, 3 GiB of memory, up to 20 minutes)
+	@packaging/install-deps systemd-container debootstrap
+	cargo build --locked --workspace --bins
 	packaging/test-vm
+	PROFILE=dev OUT=target/packages-test packaging/build
+	packaging/test/vm
 
 bench: deps ## benchmarks beside the ways of others (root); tables, and target/bench/*.json
 	cargo bench --locked -p cnnf-core --bench policy
