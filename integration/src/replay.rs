@@ -58,10 +58,9 @@ pub(crate) fn replay(
     for log in logs {
         let name = log.display();
         let bytes = fs::read(log).map_err(|error| Error::Usage(format!("{name}: {error}")))?;
-        let text = String::from_utf8_lossy(&bytes);
-        connections.extend(zeek::read(&text).map_err(|error| Error::Usage(format!("{name}: {error}")))?);
+        connections.extend(zeek::read_bytes(&bytes).map_err(|error| Error::Usage(format!("{name}: {error}")))?);
     }
-    let report = run(connections, until, local)?;
+    let report = of_somebody(run(connections, until, local)?)?;
     let written = if json {
         serde_json::to_string_pretty(&report).map_err(io::Error::from).and_then(|text| writeln!(out, "{text}"))
     } else {
@@ -85,6 +84,15 @@ fn run(mut connections: Vec<Connection>, until: Option<LearnUntil>, local: &[Add
         Some(LearnUntil::Fraction(fraction)) => Some((fraction * connections.len() as f64).round() as usize),
         Some(LearnUntil::Time(at)) => Some(connections.partition_point(|connection| connection.at < at)),
     };
+    if learned.is_some_and(|learned| learned >= connections.len()) {
+        let (first, last) = (connections[0].at, connections[connections.len() - 1].at);
+        return Err(Error::Usage(format!(
+            "learning would not end before the recording does, so that nothing would be judged: it is from {} to {}; choose another \
+             --learn-until",
+            text_of(first),
+            text_of(last)
+        )));
+    }
     let mut replay = Replay::new(&connections, local, learned.is_some());
     for (n, connection) in connections.iter().enumerate() {
         if learned == Some(n) {
@@ -93,4 +101,17 @@ fn run(mut connections: Vec<Connection>, until: Option<LearnUntil>, local: &[Add
         replay.take(connection);
     }
     Ok(replay.finish())
+}
+
+/// Refuses a report in which nothing was looked at.
+fn of_somebody(report: Report) -> Result<Report> {
+    if report.totals.foreign < report.totals.connections {
+        return Ok(report);
+    }
+    let what = "no connection has a local host at an end, so that nothing would be judged: say with --local which addresses are local";
+    Err(Error::Usage(what.to_owned()))
+}
+
+fn text_of(at: Timestamp) -> String {
+    humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(at.0)).to_string()
 }
