@@ -10,7 +10,7 @@ mod oracle {
 }
 
 use cnnf_core::policy::{Effect, Reason, Vantage, evaluate};
-use oracle::gen_case::{Case, Dice};
+use oracle::gen_case::{Case, Dice, SmallEnd, SmallHost, SmallParty, SmallRule};
 use oracle::judge::{Verdict, Who, judge};
 
 #[allow(clippy::disallowed_methods)] // the one argument that a test can be given
@@ -28,6 +28,54 @@ fn said(case: &Case, vantage: Vantage) -> Verdict {
         Reason::Default => Who::Nobody,
     };
     Verdict { effect: decision.effect, who }
+}
+
+/// "a may reach b, nobody else may": a's host, which may not have told of it yet, is let in by b's host once it has.
+#[test]
+fn a_host_is_let_in_once_it_has_told() {
+    let rule = |from: SmallEnd, effect| SmallRule {
+        enabled: true,
+        from,
+        to: SmallEnd::Service { pattern: "unit:b", prod: false },
+        ports: None,
+        effect,
+        learned: false,
+        expires: None,
+    };
+    let service = |pattern| SmallEnd::Service { pattern, prod: false };
+    let case = |told: bool, from: SmallEnd| Case {
+        now: 1000,
+        hosts: vec![
+            SmallHost {
+                addresses: vec![1],
+                prod: false,
+                instances: told.then_some(("unit:a", Vec::new())).into_iter().collect(),
+            },
+            SmallHost { addresses: vec![2], prod: false, instances: vec![("unit:b", vec![(443, None)])] },
+        ],
+        office: Vec::new(),
+        rules: vec![rule(from, Effect::Allow), rule(SmallEnd::Any, Effect::Prevent)],
+        models: Vec::new(),
+        anomaly: Effect::Alert,
+        learning_off: false,
+        client: SmallParty { host: Some(0), service: Some("unit:a"), address: 1 },
+        server: SmallParty { host: Some(1), service: Some("unit:b"), address: 2 },
+        port: 443,
+    };
+    let both = |case: &Case, vantage| {
+        let verdict = judge(case, vantage);
+        assert_eq!(said(case, vantage), verdict);
+        (verdict.effect, verdict.who)
+    };
+    for told in [false, true] {
+        let case = case(told, service("unit:a"));
+        assert_eq!(both(&case, Vantage::Client), (Effect::Allow, Who::Rule(1)), "the client's host knows it");
+        let at_server = if told { (Effect::Allow, Who::OtherSide) } else { (Effect::Prevent, Who::Rule(2)) };
+        assert_eq!(both(&case, Vantage::Server), at_server, "told: {told}");
+    }
+    // what has no name may come from any host, and no host tells of it
+    let nameless = case(false, service("unknown"));
+    assert_eq!(both(&nameless, Vantage::Server), (Effect::Allow, Who::OtherSide));
 }
 
 #[test]
