@@ -155,6 +155,8 @@ bench: deps ## benchmarks beside the ways of others (root); tables, and target/b
 	cargo bench --locked -p cnnf-defender --bench steady
 	cargo bench --locked -p cnnf-host --bench programming
 	cargo bench --locked -p cnnf-controller --bench herd
+	cargo build --locked --release -p cnnfctl
+	cargo bench --locked -p cnnf-controller --bench rules
 	cargo bench --locked -p cnnf-host --bench dataplane
 
 beds: build ## Debian trees for booted hosts of the lab and their tests, in /var/cache/cnnf-lab (root)

@@ -20,7 +20,7 @@ use crate::health::Health;
 use crate::oidc::Oidc;
 use crate::people::People;
 use crate::pki::Trust;
-use crate::state::{Learned, State, restore};
+use crate::state::{Learned, Snapshot, State, restore};
 use crate::writes::UnderWay;
 
 /// Reports that may wait for the store at the same time, over all hosts. Less than the store's queue, so that queuing never waits.
@@ -137,6 +137,11 @@ impl Controller {
         tokio::task::spawn_blocking(move || work(&this))
             .await
             .unwrap_or_else(|error| Err(Status::internal(format!("the work was not finished: {error}"))))
+    }
+
+    /// The big values as they are now, to be looked at without the lock.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        self.state().snapshot()
     }
 
     /// Tells watchers about events that were stored.

@@ -6,17 +6,17 @@ mod definition;
 mod fleet;
 mod model;
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::cell::{OnceCell, RefCell};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use cnnf_core::id::{HostId, ServiceKey};
 use cnnf_core::identity::Definition;
-use cnnf_core::policy::{Delta, Mode, PolicySet, Rule, RuleError, RuleId};
+use cnnf_core::policy::{AddressObject, Delta, Mode, Placed, PolicySet, Rule, RuleError, RuleId};
 use cnnf_rpc::convert::policy::{NameError, resolve_among};
 use cnnf_rpc::convert::{self, ConvertError};
-use cnnf_store::{Audit, Author, NewEvent, PolicyState, Unconfirmed};
+use cnnf_store::{Audit, Author, MAX_AUDIT_TEXT, NewEvent, PolicyState, Unconfirmed};
 use serde_json::{Value, json};
 use tonic::Status;
 
@@ -27,7 +27,7 @@ use crate::auth::Caller;
 use crate::changes::Topic;
 use crate::clock::now;
 use crate::controller::{Controller, refuse};
-use crate::state::Waiting;
+use crate::state::{Snapshot, State, Waiting};
 
 pub(crate) use model::{Deed, EDGE, WHY, no_model};
 
@@ -38,9 +38,13 @@ pub(crate) struct By {
     pub(crate) record: Audit,
 }
 
-/// The record of a change of rules and objects. One of a single rule or object is on that, others on the revision.
+/// Bytes of rules and objects that the record of a change shows, as they were and as they are.
+const MOST_RECORDED: usize = MAX_AUDIT_TEXT / 2;
+
+/// The record of a change of rules and objects. One of a single rule or object is on that, others on the revision; of many rules it shows
+/// the first, and says how many it leaves out: the revision has them all.
 fn of_delta(record: Audit, delta: &Delta, revision: u64) -> Audit {
-    let text = |value: &Value| if value.is_null() { String::new() } else { value.to_string() };
+    let text = |value: Value| if value.is_null() { String::new() } else { value.to_string() };
     let (subject, before, after) = match (&delta.rules[..], &delta.objects[..]) {
         ([one], []) => {
             let named = one.after.as_ref().or(one.before.as_ref());
@@ -51,19 +55,49 @@ fn of_delta(record: Audit, delta: &Delta, revision: u64) -> Audit {
             (named.map(|object| object.name.clone()).unwrap_or_default(), json!(one.before), json!(one.after))
         }
         (rules, objects) => {
-            let before = json!({
-                "rules": rules.iter().filter_map(|one| one.before.as_ref()).collect::<Vec<_>>(),
-                "objects": objects.iter().filter_map(|one| one.before.as_ref()).collect::<Vec<_>>(),
-            });
-            let after = json!({
-                "rules": rules.iter().filter_map(|one| one.after.as_ref()).collect::<Vec<_>>(),
-                "objects": objects.iter().filter_map(|one| one.after.as_ref()).collect::<Vec<_>>(),
-            });
-            (format!("revision {revision}"), before, after)
+            let before = (
+                rules.iter().filter_map(|one| one.before.as_ref()),
+                objects.iter().filter_map(|one| one.before.as_ref()),
+            );
+            let after = (
+                rules.iter().filter_map(|one| one.after.as_ref()),
+                objects.iter().filter_map(|one| one.after.as_ref()),
+            );
+            (format!("revision {revision}"), recorded(before.0, before.1, delta), recorded(after.0, after.1, delta))
         }
     };
-    Audit { subject, before: text(&before), after: text(&after), ..record }
+    Audit { subject, before: text(before), after: text(after), ..record }
 }
+
+/// The first of these, as many as fit into a record.
+fn recorded<'a>(
+    rules: impl Iterator<Item = &'a Placed>,
+    objects: impl Iterator<Item = &'a AddressObject>,
+    delta: &Delta,
+) -> Value {
+    let mut room = MOST_RECORDED;
+    let mut left_out = 0_u64;
+    let mut take = |value: Value| {
+        let taken = room.checked_sub(value.to_string().len());
+        // what comes after one that does not fit is left out too: the record has the first ones
+        room = taken.unwrap_or(0);
+        left_out += u64::from(taken.is_none());
+        taken.map(|_| value)
+    };
+    let mut rules: Vec<&Placed> = rules.collect();
+    let uncounted = rules.len().saturating_sub(MOST_LOOKED_AT);
+    rules.truncate(MOST_LOOKED_AT);
+    let rules: Vec<Value> = rules.into_iter().filter_map(|one| take(json!(one))).collect();
+    let objects: Vec<Value> = objects.filter_map(|one| take(json!(one))).collect();
+    left_out += uncounted as u64;
+    if left_out == 0 {
+        return json!({"rules": rules, "objects": objects});
+    }
+    json!({"rules": rules, "objects": objects, "left_out": left_out, "change": delta.to_string()})
+}
+
+/// Rules that are looked at for a record at most: more of the smallest would not fit.
+const MOST_LOOKED_AT: usize = 1_000;
 
 /// What an edit did, or would do.
 pub(crate) struct Edited<T> {
@@ -90,7 +124,9 @@ pub(crate) struct Draft {
     pub(crate) new: PolicyState,
     /// As it was.
     pub(crate) old: PolicyState,
-    services: BTreeSet<ServiceKey>,
+    known: Snapshot,
+    /// What short names can mean; listed when the first is asked for.
+    services: OnceCell<BTreeSet<ServiceKey>>,
     /// How long it has to be confirmed; `None` for a change that stays.
     pub(crate) confirm_within: Option<Duration>,
     /// Whether it takes back the change that waits to be confirmed.
@@ -98,13 +134,19 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    fn new(old: PolicyState, services: BTreeSet<ServiceKey>) -> Self {
-        Self { new: old.clone(), old, services, confirm_within: None, takes_back: false }
+    fn new(state: &State) -> Self {
+        let old = state.policy_state();
+        let (new, known) = (old.clone(), state.snapshot());
+        Self { new, old, known, services: OnceCell::new(), confirm_within: None, takes_back: false }
     }
 
     /// The key behind a short name.
     fn resolve(&self, name: &str) -> Result<ServiceKey, NameError> {
-        resolve_among(name, &self.services)
+        let services = || {
+            let defined = self.known.policy.definitions.iter().map(Definition::key);
+            self.known.services().into_iter().cloned().chain(defined).collect()
+        };
+        resolve_among(name, self.services.get_or_init(services))
     }
 
     /// A rule as a caller writes it, its short names resolved against the draft's objects and the services that are known.
@@ -159,7 +201,7 @@ impl Draft {
                 }
             }
         }
-        self.new.rules = read;
+        self.new.rules = read.into();
         Ok(())
     }
 
@@ -191,7 +233,10 @@ impl Draft {
 
     /// Names are unique.
     fn check_names(&self) -> Result<(), ConvertError> {
-        let mut names = BTreeSet::new();
+        if self.new.rules.common(&self.old.rules).0 == self.new.rules.len() {
+            return Ok(());
+        }
+        let mut names = HashSet::with_capacity(self.new.rules.len());
         match self.new.rules.iter().find(|rule| !names.insert(&rule.name)) {
             Some(twice) => Err(ConvertError::new("name", RuleError::Twice(twice.name.clone()))),
             None => Ok(()),
@@ -200,20 +245,9 @@ impl Draft {
 
     /// Counts the revision up if anything differs, and stamps it on the rules that do.
     fn stamp(&mut self) -> bool {
-        let same_order = self.old.rules.iter().map(|r| r.id).eq(self.new.rules.iter().map(|r| r.id));
-        let old: BTreeMap<RuleId, &Rule> = self.old.rules.iter().map(|rule| (rule.id, rule)).collect();
         let revision = self.old.revision + 1;
-        let mut changed = !same_order || self.old.objects != self.new.objects;
-        for rule in &mut self.new.rules {
-            if let Some(known) = old.get(&rule.id) {
-                rule.revision = known.revision;
-                if *known == rule {
-                    continue;
-                }
-            }
-            rule.revision = revision;
-            changed = true;
-        }
+        self.new.rules.stamp(&self.old.rules, revision);
+        let changed = self.old.rules != self.new.rules || self.old.objects != self.new.objects;
         if changed {
             self.new.revision = revision;
         }
@@ -228,16 +262,12 @@ impl Controller {
         rules: Vec<cnnf_rpc::v1::Rule>,
         objects: Vec<cnnf_rpc::v1::AddressObject>,
     ) -> Result<PolicySet, Status> {
-        let (mut draft, policy) = {
-            let state = self.state();
-            let old = state.policy_state();
-            (Draft::new(old, state.services()), Arc::clone(&state.policy))
-        };
+        let mut draft = Draft::new(&self.state());
         draft.replace(rules, objects)?;
         draft.check_names()?;
         draft.stamp();
-        let Draft { new: PolicyState { rules, objects, revision, .. }, .. } = draft;
-        Ok(PolicySet { rules, objects, revision, ..PolicySet::clone(&policy) })
+        let Draft { new: PolicyState { rules, objects, revision, .. }, known, .. } = draft;
+        Ok(PolicySet { rules, objects, revision, ..PolicySet::clone(&known.policy) })
     }
 
     /// Changes rules and objects: `change` makes a draft of what will be; it is stored as `author`'s and then in force, or nothing has
@@ -258,19 +288,16 @@ impl Controller {
         tell: impl FnOnce(&PolicyState) -> Vec<NewEvent>,
     ) -> Result<Edited<T>, Status> {
         let _guard = self.edits.lock().await;
-        let mut draft = {
-            let state = self.state();
-            let old = state.policy_state();
-            let defined = state.policy.definitions.iter().map(Definition::key);
-            Draft::new(old, state.services().into_iter().chain(defined).collect())
-        };
+        let mut draft = Draft::new(&self.state());
         let answer = change(&mut draft)?;
         draft.check_names()?;
         let changed = draft.stamp();
         if changed && by.is_some() {
             draft.check_confirmed()?;
         }
-        let Draft { old, mut new, confirm_within, .. } = draft;
+        let Draft { old, mut new, confirm_within, known, .. } = draft;
+        // while somebody looks at the policy a change of it copies it
+        drop(known);
         let delta = Delta::between((&old.rules, &old.objects), (&new.rules, &new.objects));
         let Some(By { author, record }) = by.filter(|_| changed) else {
             return Ok(Edited { answer, revision: old.revision, new, delta });
@@ -290,13 +317,14 @@ impl Controller {
             .map_err(refuse)?;
         let queued = {
             let mut state = self.state();
-            let kept: BTreeSet<RuleId> = new.rules.iter().map(|rule| rule.id).collect();
-            state.uses.retain(|id, _| kept.contains(id));
+            for gone in delta.rules.iter().filter(|one| one.after.is_none()).filter_map(|one| one.before.as_ref()) {
+                state.uses.remove(&gone.rule.id);
+            }
             state.last_rule = new.last_rule;
             state.unconfirmed = new.unconfirmed.clone().map(|waiting| Waiting::new(waiting, now()));
             let policy = Arc::make_mut(&mut state.policy);
             policy.revision = new.revision;
-            policy.rules.clone_from(&new.rules);
+            policy.rules = new.rules.clone();
             let learned = if policy.objects == new.objects {
                 Default::default()
             } else {

@@ -260,8 +260,8 @@ fn simulating(json: &mut String) -> Result<Vec<Line<'static>>, std::fmt::Error> 
     let directory = directory(2_000, 1_000);
     let old = policy(1_000, 1_000, true);
     let mut draft = old.clone();
-    for (n, rule) in policy(10, 900, false).rules.into_iter().enumerate() {
-        draft.rules.insert(n * 3, Rule { effect: Effect::Prevent, ..rule });
+    for (n, rule) in policy(10, 900, false).rules.iter().enumerate() {
+        draft.rules.insert(n * 3, Rule { effect: Effect::Prevent, ..rule.clone() });
     }
     let failsafes = Failsafes::with_controller(7443);
     let mut points = Vec::new();

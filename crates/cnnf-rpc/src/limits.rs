@@ -14,6 +14,8 @@ pub const MAX_PAGE: u32 = 10_000;
 
 /// Rules of a policy at most.
 pub const MAX_RULES: usize = 100_000;
+/// Changes of a policy that an answer has in full.
+pub const MAX_CHANGES: usize = 10_000;
 /// Bytes of a text such as a name, a note or a message at most.
 pub const MAX_TEXT: usize = 4_096;
 /// Labels of a host or an end at most.

@@ -22,6 +22,7 @@ mod model;
 mod once;
 mod pending;
 mod people;
+mod place;
 mod policy;
 mod report;
 mod schema;

@@ -1,15 +1,17 @@
 //! Rules, address objects and modes of services.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use cnnf_core::id::ServiceKey;
-use cnnf_core::policy::{AddressObject, Delta, Mode, ObjectDelta, Placed, Rule, RuleDelta, RuleHits, RuleId};
+use cnnf_core::policy::{AddressObject, Delta, Mode, ObjectDelta, Placed, Rule, RuleDelta, RuleHits, RuleId, Rules};
 use cnnf_core::time::Timestamp;
 use rusqlite::{Connection, params};
 
 use crate::audit::Audit;
 use crate::column::{collect, count, json, read_count, read_json, read_text, read_time, time};
 use crate::history::{self, Author};
+use crate::place;
 use crate::{NewEvent, Pending, Store, StoreError, StoredEvent};
 
 /// What operators decided.
@@ -20,7 +22,7 @@ pub struct PolicyState {
     /// The newest rule's number; numbers are never used again.
     pub last_rule: u64,
     /// In order.
-    pub rules: Vec<Rule>,
+    pub rules: Rules,
     /// By name.
     pub objects: BTreeMap<String, AddressObject>,
     /// The newest change, if it is undone unless it is confirmed.
@@ -58,7 +60,7 @@ impl Store {
     /// If the database cannot be read.
     pub fn policy(&self) -> Result<PolicyState, StoreError> {
         self.read(|connection| {
-            let rules =
+            let rules: Vec<Arc<Rule>> =
                 collect(connection, "SELECT body FROM rules ORDER BY position", &[], |row| read_json(row, "body"))?;
             let objects = collect(connection, "SELECT * FROM objects", &[], |row| {
                 let name: String = row.get("name")?;
@@ -67,7 +69,7 @@ impl Store {
             Ok(PolicyState {
                 revision: counter(connection, "revision")?,
                 last_rule: counter(connection, "rule")?,
-                rules,
+                rules: rules.into(),
                 objects: objects.into_iter().collect(),
                 unconfirmed: unconfirmed(connection)?,
             })
@@ -104,10 +106,7 @@ impl Store {
         let seen = old.revision;
         let (revision, last_rule) = (new.revision, new.last_rule);
         let delta = Delta::between((&old.rules, &old.objects), (&new.rules, &new.objects));
-        // A rule that was put in or taken out shifts those after it, which is no difference of theirs.
-        let before: BTreeMap<RuleId, usize> = old.rules.iter().enumerate().map(|(at, rule)| (rule.id, at)).collect();
-        let shifted = new.rules.iter().enumerate().filter(|(at, rule)| before.get(&rule.id).is_some_and(|b| b != at));
-        let shifted: Vec<(RuleId, usize)> = shifted.map(|(at, rule)| (rule.id, at)).collect();
+        let order = new.rules.clone();
         let (was, is) = (old.unconfirmed.clone(), new.unconfirmed.clone());
         self.decide(audit, move |connection| {
             let newest = counter(connection, "revision")?;
@@ -127,15 +126,20 @@ impl Store {
                     params![count(revision), count(base), who, time(at), time(until)],
                 )?;
             }
+            let places = place::assign(connection, &order, &delta)?;
             let mut delete_rule = connection.prepare_cached("DELETE FROM rules WHERE id = ?1")?;
             let mut put_rule = connection.prepare_cached(
                 "INSERT INTO rules (id, position, body, hits, last_used) VALUES (?1, ?2, ?3, 0, 0)
                  ON CONFLICT (id) DO UPDATE SET position = excluded.position, body = excluded.body",
             )?;
+            let mut change_rule = connection.prepare_cached("UPDATE rules SET body = ?2 WHERE id = ?1")?;
             for RuleDelta { before, after, .. } in delta.rules {
                 match (before, after) {
-                    (_, Some(Placed { at, rule })) => {
-                        put_rule.execute(params![count(rule.id.0), count(at as u64), json(&rule)?])?;
+                    (_, Some(Placed { rule, .. })) => {
+                        match places.get(&rule.id) {
+                            Some(place) => put_rule.execute(params![count(rule.id.0), place, json(&rule)?])?,
+                            None => change_rule.execute(params![count(rule.id.0), json(&rule)?])?,
+                        };
                     }
                     (Some(before), None) => {
                         delete_rule.execute([count(before.rule.id.0)])?;
@@ -144,8 +148,8 @@ impl Store {
                 }
             }
             let mut position_of = connection.prepare_cached("UPDATE rules SET position = ?2 WHERE id = ?1")?;
-            for (id, position) in shifted {
-                position_of.execute(params![count(id.0), count(position as u64)])?;
+            for (id, place) in places {
+                position_of.execute(params![count(id.0), place])?;
             }
             for ObjectDelta { before, after } in delta.objects {
                 match (before, after) {

@@ -15,8 +15,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::page::bad;
-use super::{Api, caller, services_like, word};
-use crate::controller::refuse;
+use super::{Api, caller, word};
+use crate::controller::{Controller, refuse};
 use crate::state::State;
 
 #[tonic::async_trait]
@@ -26,7 +26,7 @@ impl EventService for Api {
         request: Request<v1::ListEventsRequest>,
     ) -> Result<Response<v1::ListEventsResponse>, Status> {
         let request = request.into_inner();
-        let (kind, services) = filter(&self.0.state(), &request.kind, &request.service)?;
+        let (kind, services) = filter(&self.0, &request.kind, &request.service)?;
         let (since, until) = time_range("time", request.time.as_ref())?;
         let before =
             request.page.as_ref().filter(|page| !page.token.is_empty()).map(|page| place(&page.token)).transpose()?;
@@ -60,7 +60,7 @@ impl EventService for Api {
         request: Request<v1::WatchEventsRequest>,
     ) -> Result<Response<Self::WatchEventsStream>, Status> {
         let request = request.into_inner();
-        let (kind, _) = filter(&self.0.state(), &request.kind, &request.service)?;
+        let (kind, _) = filter(&self.0, &request.kind, &request.service)?;
         let mut events = self.0.events.subscribe();
         let (sender, receiver) = mpsc::channel(16);
         let controller = std::sync::Arc::clone(&self.0);
@@ -72,13 +72,11 @@ impl EventService for Api {
                     event = events.recv() => match event {
                         Ok(event) => {
                             // A service's short name may come to mean another one while it is watched.
-                            let state = controller.state();
-                            let services = Some(request.service.as_str()).filter(|name| !name.is_empty());
-                            let services = services.map(|name| services_like(&state, name));
+                            let services = services_named(&controller, &request.service);
                             if !is_wanted(&event, kind, services.as_deref()) {
                                 continue;
                             }
-                            Ok(message(&state, &event))
+                            Ok(message(&controller.state(), &event))
                         }
                         Err(RecvError::Lagged(missed)) => Err(Status::resource_exhausted(format!(
                             "too slow: {missed} events were missed; list them and watch again"
@@ -120,9 +118,14 @@ fn no_event(id: u64) -> Status {
 
 type Filter = (Option<EventKind>, Option<Vec<ServiceKey>>);
 
-fn filter(state: &State, kind: &str, service: &str) -> Result<Filter, Status> {
+fn filter(controller: &Controller, kind: &str, service: &str) -> Result<Filter, Status> {
     let kind = if kind.is_empty() { None } else { Some(word("kind", kind)?) };
-    Ok((kind, (!service.is_empty()).then(|| services_like(state, service))))
+    Ok((kind, services_named(controller, service)))
+}
+
+/// The services that are wanted; `None` for all.
+fn services_named(controller: &Controller, name: &str) -> Option<Vec<ServiceKey>> {
+    (!name.is_empty()).then(|| controller.snapshot().services_like(name))
 }
 
 fn is_wanted(event: &StoredEvent, kind: Option<EventKind>, services: Option<&[ServiceKey]>) -> bool {

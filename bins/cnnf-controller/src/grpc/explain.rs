@@ -10,7 +10,6 @@ use cnnf_rpc::convert::event::side_text;
 use cnnf_rpc::v1;
 use tonic::Status;
 
-use super::service;
 use crate::clock::now;
 use crate::state::State;
 
@@ -90,7 +89,7 @@ fn asked(state: &State, field: &str, text: &str) -> Result<Asked, Status> {
     }
     match text.parse() {
         Ok(key) => Ok(Asked::Service(key)),
-        Err(_) => service(state, field, text).map(Asked::Service),
+        Err(_) => state.snapshot().service(field, text).map(Asked::Service),
     }
 }
 

@@ -9,7 +9,7 @@ use cnnf_rpc::v1;
 use cnnf_store::Span;
 use tonic::Status;
 
-use super::{Api, service};
+use super::Api;
 use crate::clock::now;
 use crate::controller::refuse;
 
@@ -20,7 +20,7 @@ impl Api {
         let until = until.unwrap_or_else(now);
         let (edge, key) = match (wanted.edge, wanted.service.as_str()) {
             (Some(edge), "") => (Some(Edge::try_from(edge).map_err(|error| error.under("edge"))?), None),
-            (None, name) if !name.is_empty() => (None, Some(service(&self.0.state(), "service", name)?)),
+            (None, name) if !name.is_empty() => (None, Some(self.0.snapshot().service("service", name)?)),
             _ => return Err(ConvertError::new("edge", "or service: exactly one of them is needed").into()),
         };
         let (taken, opened) = self

@@ -26,9 +26,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cnnf_core::failsafe::Failsafes;
-use cnnf_core::id::ServiceKey;
 use cnnf_rpc::convert::ConvertError;
-use cnnf_rpc::convert::policy::{NameError, resolve_among};
 use cnnf_rpc::v1::api_token_service_server::ApiTokenServiceServer;
 use cnnf_rpc::v1::audit_service_server::AuditServiceServer;
 use cnnf_rpc::v1::channel_service_server::ChannelServiceServer;
@@ -51,7 +49,6 @@ use tonic::service::RoutesBuilder;
 
 use crate::auth::{Caller, Guard, Who};
 use crate::controller::Controller;
-use crate::state::State;
 use crate::writes::Writes;
 
 /// All services' handlers.
@@ -130,33 +127,6 @@ pub(crate) fn for_people(api: &Api) -> RoutesBuilder {
 fn caller<T>(request: &tonic::Request<T>) -> Caller {
     // The guard puts it there; without it nobody calls.
     request.extensions().get::<Caller>().cloned().unwrap_or(Caller { who: Who::Nobody, address: None, once: None })
-}
-
-/// The service that a caller names by key or short name, among those that were ever heard of.
-fn service(state: &State, field: &str, name: &str) -> Result<ServiceKey, Status> {
-    if let Some(key) = name.parse().ok().filter(|key| state.knows(key)) {
-        return Ok(key);
-    }
-    let known = state.services();
-    // a program may be called with blanks at the end
-    let name = if known.iter().any(|key| key.as_str() == name) { name } else { name.trim() };
-    if name.is_empty() {
-        return Err(ConvertError::new(field, "is missing: write a service's key or short name").into());
-    }
-    resolve_among(name, &known).map_err(|error| match error {
-        NameError::Unknown(name) => {
-            Status::not_found(format!("there is no service '{name}': 'cnnfctl services list' shows them"))
-        }
-        NameError::Ambiguous { .. } => Status::failed_precondition(error.to_string()),
-    })
-}
-
-/// The services that a filter means: a key, also of one that is not known, or all with a short name.
-fn services_like(state: &State, name: &str) -> Vec<ServiceKey> {
-    match name.parse::<ServiceKey>() {
-        Ok(key) => vec![key],
-        Err(_) => state.services().into_iter().filter(|key| key.name() == name).collect(),
-    }
 }
 
 /// Hosts can have other failsafes; these they have unless they are told otherwise.

@@ -18,12 +18,12 @@ use serde_json::Value;
 use tonic::{Request, Response, Status};
 
 use super::page::page;
-use super::{Api, caller, service};
+use super::{Api, caller};
 use crate::auth::Caller;
 use crate::controller::refuse;
 use crate::edit::{Deed, EDGE, WHY, no_model};
 use crate::settings::duration_text;
-use crate::state::State;
+use crate::state::Snapshot;
 
 /// Decisions that are shown with a model.
 const MOST_DECISIONS: usize = 100;
@@ -34,23 +34,20 @@ impl ModelService for Api {
         &self,
         request: Request<v1::ListModelsRequest>,
     ) -> Result<Response<v1::ListModelsResponse>, Status> {
-        let all = {
-            let state = self.0.state();
-            let effect = state.policy.anomaly_effect;
-            state.policy.models.iter().map(|(key, model)| message(key, model, effect)).collect()
-        };
-        let (models, next_token) = page(all, request.into_inner().page.as_ref())?;
+        let policy = self.0.snapshot().policy;
+        let (models, next_token) = page(policy.models.iter().collect(), request.into_inner().page.as_ref())?;
+        let models = models.into_iter().map(|(key, model)| message(key, model, policy.anomaly_effect)).collect();
         Ok(Response::new(v1::ListModelsResponse { models, next_token }))
     }
 
     async fn get_model(&self, request: Request<v1::GetModelRequest>) -> Answer {
-        let (key, model, effect) = {
-            let state = self.0.state();
-            let key = service(&state, "service", &request.into_inner().service)?;
-            let model = state.policy.models.get(&key).ok_or_else(|| no_model(&key))?.clone();
-            (key, model, state.policy.anomaly_effect)
+        let model = {
+            let known = self.0.snapshot();
+            let key = known.service("service", &request.into_inner().service)?;
+            let model = known.policy.models.get(&key).ok_or_else(|| no_model(&key))?;
+            whole(&key, model, known.policy.anomaly_effect)
         };
-        self.whole(&key, &model, effect).await
+        self.whole(model).await
     }
 
     async fn activate_model(&self, request: Request<v1::ActivateModelRequest>) -> Answer {
@@ -80,16 +77,16 @@ impl ModelService for Api {
     async fn stop_learning(&self, request: Request<v1::StopLearningRequest>) -> Answer {
         let who = caller(&request);
         let v1::StopLearningRequest { service: name, reason } = request.into_inner();
-        let key = service(&self.0.state(), "service", &name)?;
+        let key = self.0.snapshot().service("service", &name)?;
         self.try_edit(&who, &key, deed("model.learn_stop", reason)?, Model::stop_learning).await
     }
 
     async fn approve_edge(&self, request: Request<v1::ApproveEdgeRequest>) -> Answer {
         let who = caller(&request);
         let v1::ApproveEdgeRequest { service: name, edge: written, event, reason } = request.into_inner();
-        let key = service(&self.0.state(), "service", &name)?;
+        let key = self.0.snapshot().service("service", &name)?;
         let edge = match (written, event) {
-            (Some(written), 0) => edge(&self.0.state(), &key, &written)?,
+            (Some(written), 0) => edge(&self.0.snapshot(), &key, &written)?,
             (None, id) if id > 0 => self.edge_of_event(&key, id).await?,
             _ => return Err(ConvertError::new("edge", "or event: exactly one of them is needed").into()),
         };
@@ -100,13 +97,11 @@ impl ModelService for Api {
     async fn forget_edge(&self, request: Request<v1::ForgetEdgeRequest>) -> Answer {
         let who = caller(&request);
         let v1::ForgetEdgeRequest { service: name, edge: written, reason } = request.into_inner();
-        let (key, edge) = {
-            let state = self.0.state();
-            let key = service(&state, "service", &name)?;
-            let written = written.ok_or_else(|| ConvertError::new("edge", "is missing"))?;
-            let edge = edge(&state, &key, &written)?;
-            (key, edge)
-        };
+        let known = self.0.snapshot();
+        let key = known.service("service", &name)?;
+        let written = written.ok_or_else(|| ConvertError::new("edge", "is missing"))?;
+        let edge = edge(&known, &key, &written)?;
+        drop(known);
         let deed = Deed { edge: edge.to_string(), ..deed("model.forget", reason)? };
         self.try_edit(&who, &key, deed, |model, _| model.forget(&edge)).await
     }
@@ -133,7 +128,7 @@ fn deed(action: &'static str, reason: String) -> Result<Deed, Status> {
 
 impl Api {
     async fn edit(&self, who: &Caller, name: &str, deed: Deed, change: impl FnOnce(&mut Model, Timestamp)) -> Answer {
-        let key = service(&self.0.state(), "service", name)?;
+        let key = self.0.snapshot().service("service", name)?;
         let change = |model: &mut Model, now| {
             change(model, now);
             Ok(())
@@ -150,16 +145,19 @@ impl Api {
     ) -> Answer {
         let model = self.0.edit_model(who, key, deed, change).await?;
         let effect = self.0.state().policy.anomaly_effect;
-        self.whole(key, &model, effect).await
+        self.whole(whole(key, &model, effect)).await
     }
 
     /// A model with its edges and what was decided about it.
-    async fn whole(&self, key: &ServiceKey, model: &Model, effect: Effect) -> Answer {
-        let query =
-            AuditQuery { action: Some("model".to_owned()), subject: Some(key.to_string()), ..AuditQuery::default() };
+    async fn whole(&self, model: v1::Model) -> Answer {
+        let query = AuditQuery {
+            action: Some("model".to_owned()),
+            subject: Some(model.service.clone()),
+            ..AuditQuery::default()
+        };
         let decided = self.0.aside(move |controller| controller.store.audit(&query, MOST_DECISIONS).map_err(refuse));
         let decisions = decided.await?.into_iter().map(decision).collect();
-        Ok(Response::new(v1::Model { decisions, ..whole(key, model, effect) }))
+        Ok(Response::new(v1::Model { decisions, ..model }))
     }
 
     /// The edge that an event is about, as a service's model would have it: never wider than its addresses' buckets.
@@ -208,17 +206,17 @@ fn decision(AuditRow { id, entry, .. }: AuditRow) -> v1::ModelDecision {
 }
 
 /// An edge as a caller writes it.
-fn edge(state: &State, key: &ServiceKey, written: &v1::EdgeOfService) -> Result<Edge, Status> {
+fn edge(known: &Snapshot, key: &ServiceKey, written: &v1::EdgeOfService) -> Result<Edge, Status> {
     let v1::EdgeOfService { direction, peer, port } = written;
     let own = Peer::Service(key.clone());
     let far = match peer.parse::<Peer>() {
-        Ok(Peer::Object(name)) if !state.policy.objects.contains_key(&name) => {
+        Ok(Peer::Object(name)) if !known.policy.objects.contains_key(&name) => {
             let name: String = name.escape_debug().take(80).collect();
             return Err(ConvertError::new("edge.peer", format_args!("there is no address object '{name}'")).into());
         }
         Ok(far) => far,
-        Err(_) if state.policy.objects.contains_key(peer) => Peer::Object(peer.clone()),
-        Err(_) => Peer::Service(service(state, "edge.peer", peer)?),
+        Err(_) if known.policy.objects.contains_key(peer) => Peer::Object(peer.clone()),
+        Err(_) => Peer::Service(known.service("edge.peer", peer)?),
     };
     let (protocol, port) = parse_port(port).map_err(|error| ConvertError::new("edge.port", error))?;
     match direction.as_str() {

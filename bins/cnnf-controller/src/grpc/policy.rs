@@ -16,18 +16,37 @@ use cnnf_rpc::v1::policy_service_server::PolicyService;
 use cnnf_store::{Author, PolicyState, RuleUse};
 use tonic::{Request, Response, Status};
 
+use super::page::page;
 use super::{Api, caller};
 use crate::clock::now;
 use crate::edit::{By, Draft, Edited};
 
 #[tonic::async_trait]
 impl PolicyService for Api {
-    async fn list_rules(&self, _: Request<v1::ListRulesRequest>) -> Result<Response<v1::ListRulesResponse>, Status> {
-        let state = self.0.state();
-        let rules = state.policy.rules.iter().enumerate().map(|(n, rule)| message(rule, n, &state.uses)).collect();
-        let objects = state.policy.objects.values().map(Into::into).collect();
-        let unconfirmed = state.unconfirmed.as_ref().map(Into::into);
-        Ok(Response::new(v1::ListRulesResponse { rules, objects, revision: state.policy.revision, unconfirmed }))
+    async fn list_rules(
+        &self,
+        request: Request<v1::ListRulesRequest>,
+    ) -> Result<Response<v1::ListRulesResponse>, Status> {
+        let asked = request.into_inner().page;
+        let (policy, unconfirmed) = {
+            let state = self.0.state();
+            (Arc::clone(&state.policy), state.unconfirmed.as_ref().map(Into::into))
+        };
+        let all: Vec<(usize, &Rule)> = policy.rules.iter().enumerate().collect();
+        // before there were pages all came at once
+        let (rules, next_token) = match &asked {
+            Some(_) => page(all, asked.as_ref())?,
+            None => (all, String::new()),
+        };
+        let uses = {
+            let state = self.0.state();
+            let used = rules.iter().filter_map(|(_, rule)| Some((rule.id, *state.uses.get(&rule.id)?)));
+            used.collect::<BTreeMap<_, _>>()
+        };
+        let rules = rules.into_iter().map(|(n, rule)| message(rule, n, &uses)).collect();
+        let objects = policy.objects.values().map(Into::into).collect();
+        let revision = policy.revision;
+        Ok(Response::new(v1::ListRulesResponse { rules, objects, revision, unconfirmed, next_token }))
     }
 
     async fn add_rule(&self, request: Request<v1::AddRuleRequest>) -> Result<Response<v1::Rule>, Status> {
@@ -79,7 +98,7 @@ impl PolicyService for Api {
         let v1::MoveRuleRequest { rule, position, reason: _ } = request.into_inner();
         let shift = |draft: &mut Draft| {
             let at = draft.find(&rule)?;
-            let moved = draft.new.rules.remove(at);
+            let moved = draft.new.rules.remove(at).ok_or_else(|| Status::internal("the rule is gone"))?;
             let id = moved.id;
             let to = place(position, draft.new.rules.len())?;
             draft.new.rules.insert(to, moved);
@@ -131,7 +150,7 @@ impl PolicyService for Api {
         &self,
         _: Request<v1::ListObjectsRequest>,
     ) -> Result<Response<v1::ListObjectsResponse>, Status> {
-        Ok(Response::new(v1::ListObjectsResponse { objects: object::list(&self.0.state().policy) }))
+        Ok(Response::new(v1::ListObjectsResponse { objects: object::list(&self.0.snapshot().policy) }))
     }
 
     async fn add_object(&self, request: Request<v1::AddObjectRequest>) -> Result<Response<v1::AddressObject>, Status> {

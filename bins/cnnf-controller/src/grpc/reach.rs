@@ -1,7 +1,5 @@
 //! How far a service may reach.
 
-use std::sync::Arc;
-
 use cnnf_core::policy::{Count, Reason, Target, Way, reach};
 use cnnf_rpc::convert::common::{time_range, time_text};
 use cnnf_rpc::v1;
@@ -9,19 +7,17 @@ use tonic::Status;
 
 use super::page::page;
 use super::recorded::Recorded;
-use super::{Api, failsafes, service};
+use super::{Api, failsafes};
 use crate::clock::now;
+use crate::state::Snapshot;
 
 impl Api {
     /// By policy, against what was seen.
     pub(super) async fn reach(&self, wanted: v1::GetReachRequest) -> Result<v1::Reach, Status> {
         let (since, until) = time_range("time", wanted.time.as_ref())?;
-        let key = service(&self.0.state(), "service", &wanted.service)?;
+        let key = self.0.snapshot().service("service", &wanted.service)?;
         let work = move |controller: &crate::controller::Controller| {
-            let (policy, directory, topology) = {
-                let state = controller.state();
-                (Arc::clone(&state.policy), Arc::clone(&state.directory), Arc::clone(&state.topology))
-            };
+            let Snapshot { policy, directory, topology } = controller.snapshot();
             let at = now();
             let recorded = Recorded::of(controller, topology, since, until, at)?;
             let found = reach(&key, &policy, &directory, &failsafes(), recorded.edges(), at);

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use cnnf_core::directory::{Host, Instance};
@@ -21,10 +20,10 @@ use tonic::{Request, Response, Status};
 
 use super::page::page;
 use super::recorded::{MOST_EVENTS, Recorded, is_ranged, marks};
-use super::{Api, caller, service, services_like, word};
+use super::{Api, caller, word};
 use crate::clock::now;
 use crate::controller::{Controller, refuse};
-use crate::state::State;
+use crate::state::Snapshot;
 
 /// How far back alerts and preventions mark an edge unless a range is asked for.
 const MARKED: Duration = Duration::from_secs(3600);
@@ -35,10 +34,7 @@ impl TopologyService for Api {
         &self,
         request: Request<v1::ListServicesRequest>,
     ) -> Result<Response<v1::ListServicesResponse>, Status> {
-        let (directory, policy) = {
-            let state = self.0.state();
-            (Arc::clone(&state.directory), Arc::clone(&state.policy))
-        };
+        let Snapshot { directory, policy, .. } = self.0.snapshot();
         // each host is looked at once, and nobody waits for it
         let mut running: BTreeMap<&ServiceKey, Vec<v1::Instance>> = BTreeMap::new();
         for (id, host) in directory.hosts() {
@@ -55,9 +51,9 @@ impl TopologyService for Api {
     }
 
     async fn get_service(&self, request: Request<v1::GetServiceRequest>) -> Result<Response<v1::Service>, Status> {
-        let state = self.0.state();
-        let key = service(&state, "service", &request.into_inner().service)?;
-        Ok(Response::new(service_of(&state, &key)))
+        let known = self.0.snapshot();
+        let key = known.service("service", &request.into_inner().service)?;
+        Ok(Response::new(service_of(&known, &key)))
     }
 
     async fn set_service_mode(
@@ -67,9 +63,9 @@ impl TopologyService for Api {
         let who = caller(&request);
         let v1::SetServiceModeRequest { service: name, mode } = request.into_inner();
         let mode: Mode = word("mode", &mode)?;
-        let key = service(&self.0.state(), "service", &name)?;
+        let key = self.0.snapshot().service("service", &name)?;
         self.0.edit_service_mode(&who, &key, mode).await?;
-        Ok(Response::new(service_of(&self.0.state(), &key)))
+        Ok(Response::new(service_of(&self.0.snapshot(), &key)))
     }
 
     async fn list_edges(
@@ -79,8 +75,8 @@ impl TopologyService for Api {
         let request = request.into_inner();
         let (since, until) = time_range("time", request.time.as_ref())?;
         let (from, to) = {
-            let state = self.0.state();
-            (end(&state, "from", &request.from)?, end(&state, "to", &request.to)?)
+            let known = self.0.snapshot();
+            (end(&known, "from", &request.from)?, end(&known, "to", &request.to)?)
         };
         let wanted = View { connected_only: true, ..View::default() };
         let radar = self.0.aside(move |controller| draw(controller, since, until, &wanted)).await?;
@@ -178,17 +174,17 @@ impl End {
     }
 }
 
-fn end(state: &State, field: &str, text: &str) -> Result<Option<End>, Status> {
+fn end(known: &Snapshot, field: &str, text: &str) -> Result<Option<End>, Status> {
     if text.is_empty() {
         return Ok(None);
     }
     if let Ok(address) = text.parse() {
         return Ok(Some(End::Address(address)));
     }
-    if state.policy.objects.contains_key(text) {
+    if known.policy.objects.contains_key(text) {
         return Ok(Some(End::Object(text.to_owned())));
     }
-    match services_like(state, text) {
+    match known.services_like(text) {
         keys if keys.is_empty() => {
             let text: String = text.escape_debug().take(80).collect();
             Err(ConvertError::new(field, format_args!("'{text}' is no service, address or object that is known"))
@@ -233,10 +229,7 @@ fn compare(
     let before_until = before.plus(until.since(since));
     // The later time has its first moment, so that no connection is in both.
     let found = diff(&between(before, before_until.minus(Duration::from_millis(1)))?, &between(since, until)?);
-    let (directory, policy) = {
-        let state = controller.state();
-        (Arc::clone(&state.directory), Arc::clone(&state.policy))
-    };
+    let Snapshot { directory, policy, .. } = controller.snapshot();
     let drawn = |edges: Vec<(Edge, FlowStats)>| -> Vec<v1::ObservedEdge> {
         let wanted = View { connected_only: true, ..View::default() };
         let radar = view(&edges.into_iter().collect(), &directory, &policy, &BTreeMap::new(), &wanted, until);
@@ -264,19 +257,16 @@ fn draw(controller: &Controller, since: Timestamp, until: Option<Timestamp>, wan
     let marked_since = if is_ranged(since, until) { since } else { at.minus(MARKED) };
     let query = EventQuery { since: marked_since, until, open: true, ..EventQuery::default() };
     let events = controller.store.events(&query, MOST_EVENTS).map_err(refuse)?;
-    let (topology, directory, policy) = {
-        let state = controller.state();
-        (Arc::clone(&state.topology), Arc::clone(&state.directory), Arc::clone(&state.policy))
-    };
+    let Snapshot { topology, directory, policy } = controller.snapshot();
     let recorded = Recorded::of(controller, topology, since, until, at)?;
     let marks = marks(&events, recorded.topology(), &policy);
     Ok(view(recorded.edges(), &directory, &policy, &marks, wanted, at))
 }
 
-fn service_of(state: &State, key: &ServiceKey) -> v1::Service {
-    let hosts = state.directory.hosts();
+fn service_of(known: &Snapshot, key: &ServiceKey) -> v1::Service {
+    let hosts = known.directory.hosts();
     let instances = hosts.filter_map(|(id, host)| Some(instance_message(id, host, host.instances.get(key)?)));
-    service_message(&state.policy, key, instances.collect())
+    service_message(&known.policy, key, instances.collect())
 }
 
 fn instance_message(id: &HostId, host: &Host, instance: &Instance) -> v1::Instance {

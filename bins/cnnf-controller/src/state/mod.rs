@@ -4,6 +4,7 @@ mod fleet;
 mod learn;
 pub(crate) mod quota;
 mod restore;
+mod snapshot;
 mod streams;
 #[cfg(test)]
 mod tests;
@@ -14,10 +15,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cnnf_core::directory::Directory;
-use cnnf_core::id::{HostId, ServiceKey};
+use cnnf_core::id::HostId;
 use cnnf_core::policy::{HostPolicy, PolicySet, RuleId};
 use cnnf_core::time::Timestamp;
-use cnnf_core::topology::{Peer, Topology};
+use cnnf_core::topology::Topology;
 use cnnf_rpc::v1;
 use cnnf_store::{Cursor, DefinitionState, HostRow, PolicyState, RuleUse, Unconfirmed};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -25,6 +26,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub(crate) use learn::Learned;
 use quota::Quota;
 pub(crate) use restore::restore;
+pub(crate) use snapshot::Snapshot;
 use streams::Streams;
 
 use crate::settings::Settings;
@@ -163,22 +165,6 @@ impl State {
             objects: self.policy.objects.clone(),
             unconfirmed: self.unconfirmed.as_ref().map(|waiting| waiting.change.clone()),
         }
-    }
-
-    /// Whether a service has a model or runs somewhere; one that only edges speak of may be known all the same.
-    pub(crate) fn knows(&self, key: &ServiceKey) -> bool {
-        self.policy.models.contains_key(key) || self.directory.hosts().any(|(_, host)| host.instances.contains_key(key))
-    }
-
-    /// All services that were ever heard of.
-    pub(crate) fn services(&self) -> BTreeSet<ServiceKey> {
-        let running = self.directory.hosts().flat_map(|(_, host)| host.instances.keys());
-        let on_edges =
-            self.topology.edges().keys().flat_map(|edge| [&edge.client, &edge.server]).filter_map(|peer| match peer {
-                Peer::Service(key) => Some(key),
-                _ => None,
-            });
-        running.chain(self.policy.models.keys()).chain(on_edges).cloned().collect()
     }
 
     /// A host by its name or id.

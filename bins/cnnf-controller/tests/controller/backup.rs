@@ -56,7 +56,7 @@ async fn a_controller_comes_back_from_a_backup_taken_while_it_ran() {
     stream.deliver(3, flow("unit:client", "10.9.0.1", "10.9.0.1", 80)).await;
     let list = || async {
         let mut rules = PolicyServiceClient::new(place.admin().await);
-        rules.list_rules(v1::ListRulesRequest {}).await.expect("rules").into_inner().rules
+        rules.list_rules(v1::ListRulesRequest::default()).await.expect("rules").into_inner().rules
     };
     until(list, |rules| rules.len() == 1 && rules[0].name == "watch").await;
 }

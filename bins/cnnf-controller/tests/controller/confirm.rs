@@ -27,7 +27,7 @@ async fn try_apply(
 }
 
 async fn list(client: &PolicyServiceClient<Channel>) -> v1::ListRulesResponse {
-    client.clone().list_rules(v1::ListRulesRequest {}).await.expect("rules").into_inner()
+    client.clone().list_rules(v1::ListRulesRequest::default()).await.expect("rules").into_inner()
 }
 
 fn names(list: &v1::ListRulesResponse) -> Vec<&str> {

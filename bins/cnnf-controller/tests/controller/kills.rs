@@ -114,7 +114,8 @@ async fn what_was_acknowledged_is_there_once_after_every_kill() {
         place.start();
 
         let channel = place.admin().await;
-        let rules = PolicyServiceClient::new(channel.clone()).list_rules(v1::ListRulesRequest {}).await.expect("rules");
+        let rules =
+            PolicyServiceClient::new(channel.clone()).list_rules(v1::ListRulesRequest::default()).await.expect("rules");
         operator.compare(rules.into_inner().rules.into_iter().map(|rule| rule.name).collect(), round);
         let edges = TopologyServiceClient::new(channel.clone()).list_edges(v1::ListEdgesRequest::default()).await;
         let edges = edges.expect("edges").into_inner().edges;

@@ -15,6 +15,7 @@ mod hostile;
 mod kills;
 mod learning;
 mod live;
+mod many;
 mod oidc;
 mod once;
 mod operations;

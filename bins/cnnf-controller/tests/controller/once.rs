@@ -32,7 +32,7 @@ async fn policy(place: &Place) -> PolicyServiceClient<Channel> {
 }
 
 async fn rules(place: &Place) -> Vec<String> {
-    let answer = policy(place).await.list_rules(v1::ListRulesRequest {}).await.expect("rules").into_inner();
+    let answer = policy(place).await.list_rules(v1::ListRulesRequest::default()).await.expect("rules").into_inner();
     answer.rules.into_iter().map(|rule| rule.name).collect()
 }
 
@@ -65,7 +65,7 @@ async fn a_call_that_is_sent_again_is_answered_again_and_made_once() {
     assert_eq!(other.code(), Code::FailedPrecondition, "{other}");
     let short = client.add_rule(keyed("retry-1", add("two"))).await.expect_err("a key that others find");
     assert_eq!(short.code(), Code::InvalidArgument, "{short}");
-    client.list_rules(keyed(KEY, v1::ListRulesRequest {})).await.expect("what only reads needs no key");
+    client.list_rules(keyed(KEY, v1::ListRulesRequest::default())).await.expect("what only reads needs no key");
 
     // Another caller's key is another key.
     let secret = place.api_token("ci", "operator").await;

@@ -20,7 +20,7 @@ async fn add(client: &mut PolicyServiceClient<Channel>, rule: v1::Rule) -> Resul
 }
 
 async fn list(client: &mut PolicyServiceClient<Channel>) -> v1::ListRulesResponse {
-    client.list_rules(v1::ListRulesRequest {}).await.expect("rules").into_inner()
+    client.list_rules(v1::ListRulesRequest::default()).await.expect("rules").into_inner()
 }
 
 fn names(list: &v1::ListRulesResponse) -> Vec<&str> {
@@ -328,6 +328,18 @@ async fn what_rules_would_do_is_known_before_they_do_it() {
     let draft =
         v1::LintPolicyRequest { draft: true, rules: vec![owned("one", "client", "prevent")], ..Default::default() };
     assert!(client.lint_policy(draft).await.expect("linted").into_inner().findings.is_empty());
+    let lint = |since_ms| v1::LintPolicyRequest {
+        draft: true,
+        rules: vec![owned("used", "client", "allow")],
+        time: Some(v1::TimeRange { since_ms, until_ms: 0 }),
+        ..Default::default()
+    };
+    let used = client.lint_policy(lint(0)).await.expect("linted").into_inner();
+    assert_eq!((used.findings.len(), used.edges, used.edges_since.is_empty()), (0, 1, false), "{used:?}");
+    let unused = client.lint_policy(lint(later)).await.expect("linted").into_inner();
+    assert_eq!((unused.edges, unused.edges_since.as_str()), (0, ""));
+    let why: Vec<_> = unused.findings.iter().map(|f| (f.fault.as_str(), f.why.as_str())).collect();
+    assert_eq!(why, [("wide", "nothing that it allows was seen in that time")]);
 
     let ask =
         |service: &str, rest: &str| v1::SuggestRulesRequest { service: service.to_owned(), rest: rest.to_owned() };

@@ -16,7 +16,8 @@ use crate::place::{Place, flow, inventory, rule, until};
 /// All that an administrator can see and that does not change by itself.
 pub(crate) async fn picture(place: &Place) -> String {
     let channel = place.admin().await;
-    let rules = PolicyServiceClient::new(channel.clone()).list_rules(v1::ListRulesRequest {}).await.expect("rules");
+    let rules =
+        PolicyServiceClient::new(channel.clone()).list_rules(v1::ListRulesRequest::default()).await.expect("rules");
     let edges =
         TopologyServiceClient::new(channel.clone()).list_edges(v1::ListEdgesRequest::default()).await.expect("edges");
     let services = TopologyServiceClient::new(channel.clone())

@@ -177,7 +177,7 @@ async fn events_are_listed_at_once_folded_and_exactly_counted() {
     app_stream.deliver(5, Body::Events(v1::EventReport { events: vec![alert(&added, 3, 1)] })).await;
     let again = events.get_event(v1::GetEventRequest { id: event.id }).await.expect("there").into_inner();
     assert_eq!(again.count, 6);
-    let listed = rules.list_rules(v1::ListRulesRequest {}).await.expect("rules").into_inner().rules;
+    let listed = rules.list_rules(v1::ListRulesRequest::default()).await.expect("rules").into_inner().rules;
     assert_eq!(listed[0].hits, 7, "as the kernel counted, and a report counts once");
     assert!(!listed[0].last_used.is_empty());
     assert_eq!(edges(&place).await[0].status, "alerted");

@@ -9,7 +9,7 @@ mod people;
 mod plan;
 
 use clap::{Args, Subcommand};
-use cnnf_rpc::v1;
+use cnnf_rpc::{limits, v1};
 
 pub(super) use confirm::waiting;
 
@@ -153,7 +153,22 @@ impl Rules {
 }
 
 async fn all(session: &Session) -> Result<v1::ListRulesResponse, Failure> {
-    session.answer(session.policy().list_rules(request(v1::ListRulesRequest {}))).await
+    let mut whole = v1::ListRulesResponse::default();
+    loop {
+        let page = Some(v1::PageRequest { size: limits::MAX_PAGE, token: std::mem::take(&mut whole.next_token) });
+        let part = session.answer(session.policy().list_rules(request(v1::ListRulesRequest { page }))).await?;
+        if part.revision != whole.revision && !whole.rules.is_empty() {
+            // somebody has changed them meanwhile: from the beginning
+            whole = v1::ListRulesResponse::default();
+            continue;
+        }
+        let mut rules = std::mem::take(&mut whole.rules);
+        rules.extend(part.rules);
+        whole = v1::ListRulesResponse { rules, ..part };
+        if whole.next_token.is_empty() {
+            return Ok(whole);
+        }
+    }
 }
 
 /// The rule of this name, else of this number.

@@ -28,6 +28,7 @@ const RULES: &[&str] = &[
     "rules history",
     "rules history 1",
     "rules lint",
+    "rules lint --since 30d",
     "rules suggest nginx",
     "rules simulate -f FILE --since 7d",
     "rules diff -f FILE",

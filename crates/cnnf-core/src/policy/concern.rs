@@ -207,9 +207,13 @@ impl<'a> Touched<'a> {
     }
 }
 
+/// Whether services of this name are told of when they start: units and containers are.
+pub(super) fn is_heralded(pattern: &str) -> bool {
+    ["unit:", "container:"].iter().any(|kind| pattern.starts_with(kind))
+}
+
 /// Whether such a service is on `host`, or may open a connection before the host has told of it: programs of sessions do, and what has no
 /// name. A unit or a container is told of when it starts.
 pub(super) fn may_meet(host: &Host, pattern: &str) -> bool {
-    let heralded = ["unit:", "container:"].iter().any(|kind| pattern.starts_with(kind));
-    !heralded || host.instances.keys().any(|key| means(pattern, key))
+    !is_heralded(pattern) || host.instances.keys().any(|key| means(pattern, key))
 }

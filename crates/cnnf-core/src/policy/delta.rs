@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use super::rule::{AddressObject, Rule, RuleId};
+use super::rules::Rules;
 
 /// The difference of two sets of rules and objects. Rules are the same by number, objects by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -31,7 +33,7 @@ pub struct Placed {
     /// Its place, from 0.
     pub at: usize,
     /// The rule.
-    pub rule: Rule,
+    pub rule: Arc<Rule>,
 }
 
 /// What became of an object.
@@ -52,26 +54,31 @@ impl Delta {
     /// What leads from the `old` rules and objects to the `new` ones.
     #[must_use]
     pub fn between(
-        old: (&[Rule], &BTreeMap<String, AddressObject>),
-        new: (&[Rule], &BTreeMap<String, AddressObject>),
+        old: (&Rules, &BTreeMap<String, AddressObject>),
+        new: (&Rules, &BTreeMap<String, AddressObject>),
     ) -> Self {
-        let before: BTreeMap<RuleId, usize> = old.0.iter().enumerate().map(|(at, rule)| (rule.id, at)).collect();
-        let order: Vec<usize> = new.0.iter().filter_map(|rule| before.get(&rule.id).copied()).collect();
+        // what both begin and end with is in the same order, so only what lies between is looked at
+        let (start, end) = old.0.common(new.0);
+        let (were, are) = (old.0.shared(), new.0.shared());
+        let (were, are) = (&were[..were.len() - end], &are[..are.len() - end]);
+        let between = |rules| <[Arc<Rule>]>::iter(rules).enumerate().skip(start);
+        let before: BTreeMap<RuleId, usize> = between(were).map(|(at, rule)| (rule.id, at)).collect();
+        let order: Vec<usize> = between(are).filter_map(|(_, rule)| before.get(&rule.id).copied()).collect();
         let staying = longest_rise(&order);
-        let placed = |rules: &[Rule], at: usize| rules.get(at).map(|rule| Placed { at, rule: rule.clone() });
+        let placed = |rules: &[Arc<Rule>], at: usize| rules.get(at).map(|rule| Placed { at, rule: Arc::clone(rule) });
         let mut rules = Vec::new();
         let mut kept = BTreeSet::new();
-        for (at, rule) in new.0.iter().enumerate() {
+        for (at, rule) in between(are) {
             let known = before.get(&rule.id).copied();
             kept.extend(known);
             let moved = known.is_some_and(|known| !staying.contains(&known));
-            if moved || known.and_then(|known| old.0.get(known)) != Some(rule) {
-                let before = known.and_then(|known| placed(old.0, known));
-                rules.push(RuleDelta { before, after: placed(new.0, at), moved });
+            if moved || known.and_then(|known| were.get(known)) != Some(rule) {
+                let before = known.and_then(|known| placed(were, known));
+                rules.push(RuleDelta { before, after: placed(are, at), moved });
             }
         }
-        let gone = (0..old.0.len()).filter(|at| !kept.contains(at));
-        rules.extend(gone.map(|at| RuleDelta { before: placed(old.0, at), after: None, moved: false }));
+        let gone = (start..were.len()).filter(|at| !kept.contains(at));
+        rules.extend(gone.map(|at| RuleDelta { before: placed(were, at), after: None, moved: false }));
         let names: BTreeSet<&String> = old.1.keys().chain(new.1.keys()).collect();
         let objects = names.into_iter().map(|name| (old.1.get(name), new.1.get(name)));
         let objects = objects.filter(|(before, after)| before != after);
@@ -100,7 +107,7 @@ impl Delta {
     ///
     /// # Errors
     /// If these are not the old ones; then they are left in no defined state.
-    pub fn apply(self, rules: &mut Vec<Rule>, objects: &mut BTreeMap<String, AddressObject>) -> Result<(), Misfit> {
+    pub fn apply(self, rules: &mut Rules, objects: &mut BTreeMap<String, AddressObject>) -> Result<(), Misfit> {
         let mut out = BTreeSet::new();
         let mut put = BTreeMap::new();
         let mut into = Vec::new();
@@ -120,17 +127,19 @@ impl Delta {
                 }
             }
         }
-        let old = std::mem::take(rules);
-        let mut stay = old.into_iter().enumerate().filter(|(at, _)| !out.contains(at));
-        let mut stay = std::iter::from_fn(|| stay.next().map(|(at, rule)| put.remove(&at).unwrap_or(rule)));
+        let mut stay = rules.shared().iter().enumerate().filter(|(at, _)| !out.contains(at));
+        let mut stay =
+            std::iter::from_fn(|| stay.next().map(|(at, rule)| put.remove(&at).unwrap_or_else(|| Arc::clone(rule))));
         into.sort_by_key(|placed| placed.at);
+        let mut new: Vec<Arc<Rule>> = Vec::with_capacity(rules.len() + into.len());
         for Placed { at, rule } in into {
-            while rules.len() < at {
-                rules.push(stay.next().ok_or(Misfit)?);
+            while new.len() < at {
+                new.push(stay.next().ok_or(Misfit)?);
             }
-            rules.push(rule);
+            new.push(rule);
         }
-        rules.extend(stay);
+        new.extend(stay);
+        *rules = new.into();
         for ObjectDelta { before, after } in self.objects {
             let name = before.as_ref().or(after.as_ref()).map(|object| object.name.clone()).ok_or(Misfit)?;
             if objects.remove(&name) != before {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::rule::Rule;
+use super::rules::Rules;
 use crate::event::EventKind;
 use crate::time::Timestamp;
 
@@ -11,7 +12,7 @@ pub const WARNING: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What is to be told after `told` and up to `now`: rules that are about to expire, and rules that have. A rule that was given its expiry
 /// later than [`WARNING`] before it is told of once.
-pub fn expiries(rules: &[Rule], told: Timestamp, now: Timestamp) -> impl Iterator<Item = (EventKind, &Rule)> {
+pub fn expiries(rules: &Rules, told: Timestamp, now: Timestamp) -> impl Iterator<Item = (EventKind, &Rule)> {
     moments(rules).filter(move |(at, ..)| told < *at && *at <= now).filter_map(move |(_, kind, rule)| {
         // who was away for longer is not told of what is over as if it were to come
         let over = rule.expires_at.is_some_and(|end| end <= now);
@@ -21,11 +22,11 @@ pub fn expiries(rules: &[Rule], told: Timestamp, now: Timestamp) -> impl Iterato
 
 /// The next moment after `now` at which a rule expires or is to be told of.
 #[must_use]
-pub fn next_expiry(rules: &[Rule], now: Timestamp) -> Option<Timestamp> {
+pub fn next_expiry(rules: &Rules, now: Timestamp) -> Option<Timestamp> {
     moments(rules).map(|(at, ..)| at).filter(|at| *at > now).min()
 }
 
-fn moments(rules: &[Rule]) -> impl Iterator<Item = (Timestamp, EventKind, &Rule)> {
+fn moments(rules: &Rules) -> impl Iterator<Item = (Timestamp, EventKind, &Rule)> {
     let ends = rules.iter().filter(|rule| rule.enabled).filter_map(|rule| Some((rule.expires_at?, rule)));
     ends.flat_map(|(end, rule)| {
         [(end.minus(WARNING), EventKind::RuleExpiring, rule), (end, EventKind::RuleExpired, rule)]
@@ -49,6 +50,7 @@ mod tests {
     fn a_rule_is_told_of_a_day_before_and_when_it_ends_and_each_once() {
         let day = 86_400_000;
         let rules = [ending(1, 10 * day), Rule { enabled: false, ..ending(2, 10 * day) }, ending(3, 12 * day + 1)];
+        let rules = Rules::from(rules.to_vec());
         let told = |from, to| {
             let all = expiries(&rules, Timestamp(from), Timestamp(to));
             all.map(|(kind, rule)| (kind, rule.id.0)).collect::<Vec<_>>()

@@ -1,7 +1,7 @@
 //! Groups of peers: where a service is, who may come from a host, what a model knows.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, btree_map};
+use std::collections::{BTreeMap, BTreeSet, HashSet, btree_map};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -193,6 +193,8 @@ pub(super) struct Groups<'w, 'a> {
     /// Groups that are other ones on this host.
     own_endpoints: RefCell<BTreeMap<Wanted<'a>, Shared>>,
     defended: BTreeMap<Option<&'a [AddrRange]>, Shared>,
+    /// The services that the host has told of, where only what is about these is kept.
+    pub(super) told: Option<HashSet<&'a str>>,
 }
 
 impl<'w, 'a> Groups<'w, 'a> {
@@ -204,6 +206,7 @@ impl<'w, 'a> Groups<'w, 'a> {
             made: BTreeMap::new(),
             own_endpoints: RefCell::default(),
             defended: BTreeMap::new(),
+            told: None,
         }
     }
 

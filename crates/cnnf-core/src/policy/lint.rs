@@ -25,7 +25,7 @@ words! {
         Inert = "inert",
         /// It overlaps with an earlier rule of another effect, so that their order decides.
         Contradicting = "contradicting",
-        /// It allows more than was ever seen.
+        /// It allows more than was seen.
         Wide = "wide",
         /// It has expired.
         Expired = "expired",
@@ -63,13 +63,23 @@ pub struct Findings {
     pub cut_short: bool,
 }
 
-/// Looks for what is wrong. `seen` are the edges that were recorded.
+/// The time of what was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Span {
+    /// All that is remembered.
+    Ever,
+    /// A part of it.
+    Part,
+}
+
+/// Looks for what is wrong. `seen` are the edges that were recorded in `span`: by them it is known what an allowing rule is used for.
 #[must_use]
 pub fn lint<'e>(
     policy: &PolicySet,
     directory: &Directory,
     failsafes: &Failsafes,
     seen: impl IntoIterator<Item = &'e Edge>,
+    span: Span,
     now: Timestamp,
 ) -> Findings {
     let index = Index::new(policy, directory);
@@ -140,7 +150,7 @@ pub fn lint<'e>(
             }
         }
         if !shadowed && rule.effect == Effect::Allow {
-            for (why, fix) in wide(&known, rule, used.get(&rule.id)) {
+            for (why, fix) in wide(&known, rule, used.get(&rule.id), span) {
                 found(Fault::Wide, why, fix, None);
             }
         }
@@ -293,9 +303,13 @@ fn meet(known: &BTreeSet<&ServiceKey>, p: &ServicePattern, q: &ServicePattern) -
 }
 
 /// Where an allowing rule is wider than what it was seen to allow.
-fn wide(known: &BTreeSet<&ServiceKey>, rule: &Rule, used: Option<&Use>) -> Vec<(String, String)> {
+fn wide(known: &BTreeSet<&ServiceKey>, rule: &Rule, used: Option<&Use>, span: Span) -> Vec<(String, String)> {
     let Some(used) = used else {
-        let why = "nothing that it allows was ever seen".to_owned();
+        let why = match span {
+            Span::Ever => "nothing that it allows was ever seen",
+            Span::Part => "nothing that it allows was seen in that time",
+        };
+        let why = why.to_owned();
         return vec![(why, "delete it, or let it expire".to_owned())];
     };
     let mut all = Vec::new();

@@ -18,6 +18,7 @@ mod reach;
 mod renaming;
 mod resolve;
 mod rule;
+mod rules;
 mod sight;
 mod simulate;
 mod space;
@@ -37,16 +38,17 @@ pub(crate) use group::{fnv, text_of};
 pub use host_delta::{GroupDelta, HostDelta, Mismatch, Splice};
 pub use host_policy::{Group, GroupEntry, GroupId, HostPolicy, HostRule, LocalMatch, PeerMatch};
 pub use index::Index;
-pub use lint::{Fault, Finding, Findings, MAX_PAIRS, lint};
+pub use lint::{Fault, Finding, Findings, MAX_PAIRS, Span, lint};
 pub use place::MAX_PLACES;
 pub use reach::{Count, MAX_JUDGED, Reach, Standing, Target, Way, reach};
 pub use renaming::{Lost, Renamed, Renaming, renaming};
-pub use resolve::{Resolver, resolve};
+pub use resolve::{MANY_RULES, Resolver, resolve};
 pub(crate) use rule::words;
 pub use rule::{
     AddressObject, Effect, End, Mode, OnFailure, PolicySet, Rule, RuleError, RuleHits, RuleId, ServicePattern,
 };
+pub use rules::Rules;
 pub use simulate::{Fate, MAX_LISTED, RECENT, Shift, Simulation, Tally, simulate};
 pub(crate) use space::overlap;
-pub use suggest::{MANY_ADDRESSES, Suggestion, Witnesses, close, suggest};
+pub use suggest::{MANY_ADDRESSES, Suggestion, Widening, Witnesses, close, suggest};
 pub use trial::newly_prevents;

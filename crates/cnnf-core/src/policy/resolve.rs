@@ -8,14 +8,19 @@ mod ingress;
 
 use std::cell::OnceCell;
 
+use super::concern::{is_heralded, may_meet};
 use super::evaluate::Reason;
 use super::group::{Groups, Whole};
 use super::host_policy::{HostPolicy, HostRule, LocalMatch, PeerMatch};
-use super::rule::{Effect, End, OnFailure, PolicySet, Rule, ServicePattern};
+use super::rule::{Effect, End, OnFailure, PolicySet, Rule, ServicePattern, is_glob};
 use crate::directory::Directory;
 use crate::id::{HostId, ServiceKey};
 use crate::net::Ports;
 use crate::time::Timestamp;
+
+/// With more rules than this a host gets those only that are about what it has told of, and about what may connect before anybody hears of it;
+/// with fewer all that its labels leave it, so that a service is judged by its own rules from its first moment there.
+pub const MANY_RULES: usize = 5_000;
 
 /// Cuts from `policy` what `host` needs at `now`, as the whole value of `generation`. Who has many hosts makes one [`Resolver`].
 #[must_use]
@@ -54,6 +59,9 @@ impl<'a> Resolver<'a> {
             return HostPolicy { generation, ..HostPolicy::default() };
         };
         let mut groups = Groups::new(&self.whole, this);
+        if self.policy.rules.len() > MANY_RULES {
+            groups.told = Some(this.instances.keys().map(ServiceKey::as_str).collect());
+        }
         let mut egress = Vec::new();
         let mut ingress = Vec::new();
         for rule in &self.policy.rules {
@@ -77,13 +85,19 @@ impl<'a> Resolver<'a> {
     }
 }
 
+/// Whether an entry about such a service is of use on the host: always, unless there are [`MANY_RULES`] and services of that kind are told of
+/// when they start.
+fn may_be_here(groups: &Groups<'_, '_>, pattern: &str) -> bool {
+    let Some(told) = &groups.told else { return true };
+    told.contains(pattern) || !is_heralded(pattern) || (is_glob(pattern) && may_meet(groups.host, pattern))
+}
+
 /// How a rule's end selects local ends; `None` if it selects none on this host.
 fn local<'a>(groups: &mut Groups<'_, 'a>, end: &'a End) -> Option<LocalMatch> {
     match end {
         End::Any => Some(LocalMatch::Any),
-        End::Service { pattern, labels } => {
-            groups.host.labels.satisfy(labels).then(|| LocalMatch::Service(pattern.clone()))
-        }
+        End::Service { pattern, labels } => (groups.host.labels.satisfy(labels) && may_be_here(groups, &pattern.0))
+            .then(|| LocalMatch::Service(pattern.clone())),
         end => groups.keep_addresses(end).map(|(id, ..)| LocalMatch::Addresses(id)),
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
+use super::rules::Rules;
 use crate::glob::glob;
 use crate::id::ServiceKey;
 use crate::identity::Definition;
@@ -297,7 +298,7 @@ pub struct PolicySet {
     /// Number of the rules' newest change.
     pub revision: u64,
     /// In order.
-    pub rules: Vec<Rule>,
+    pub rules: Rules,
     /// By name.
     pub objects: BTreeMap<String, AddressObject>,
     /// Learned behaviour, by service.
@@ -317,7 +318,7 @@ impl Default for PolicySet {
     fn default() -> Self {
         Self {
             revision: 0,
-            rules: Vec::new(),
+            rules: Rules::default(),
             objects: BTreeMap::new(),
             models: BTreeMap::new(),
             anomaly_effect: Effect::Alert,

@@ -1,13 +1,14 @@
 //! The rules that a model amounts to.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use super::rule::{Effect, End, Rule, RuleId, ServicePattern};
 use super::space::{internet, private};
 use crate::id::ServiceKey;
 use crate::label::Labels;
 use crate::model::{Model, Seen};
-use crate::net::{AddrRange, Ports};
+use crate::net::{AddrRange, PortRange, Ports};
 use crate::topology::{Edge, Peer};
 
 /// From so many addresses of one network (IPv4 /24, IPv6 /64) on, the whole network is allowed.
@@ -20,9 +21,49 @@ pub struct Suggestion {
     pub rule: Rule,
     /// The edges that it allows.
     pub witnesses: Witnesses,
-    /// What it allows beyond them, in words; empty if nothing.
-    pub widened: Vec<String>,
+    /// What it allows beyond connections that were seen; empty if nothing.
+    pub widened: Vec<Widening>,
 }
+
+/// How a rule is wider than the connections that were seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Widening {
+    /// All of a network, of which [`MANY_ADDRESSES`] or more were seen.
+    Network(AddrRange),
+    /// All of networks that the model takes for one peer each.
+    Peers(Vec<AddrRange>),
+    /// All private addresses: the model knew too many to tell them apart.
+    Private,
+    /// All addresses of the internet, likewise.
+    Internet,
+    /// All ephemeral ports of a protocol: the model knew too many to tell them apart.
+    Dynamic(PortRange),
+}
+
+impl fmt::Display for Widening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Network(net) => write!(f, "all of {net}, of which {MANY_ADDRESSES} or more were seen"),
+            Self::Peers(ranges) => {
+                let named: Vec<String> = ranges.iter().take(MOST_NAMED).map(ToString::to_string).collect();
+                let more = match ranges.len().saturating_sub(MOST_NAMED) {
+                    0 => String::new(),
+                    more => format!(" and {more} more networks"),
+                };
+                write!(f, "all of {}{more}, as the model takes each for one peer", named.join(", "))
+            }
+            Self::Private => f.write_str("every private address, as the model knew too many to tell them apart"),
+            Self::Internet => f.write_str("every internet address, as the model knew too many to tell them apart"),
+            Self::Dynamic(ports) => {
+                let ports = Ports::only([*ports]);
+                write!(f, "all of {ports}, as the model knew too many of these ports to tell them apart")
+            }
+        }
+    }
+}
+
+/// Networks that are named in one sentence at most.
+const MOST_NAMED: usize = 5;
 
 /// Edges of a model.
 pub type Witnesses = Vec<(Edge, Seen)>;
@@ -34,8 +75,8 @@ const IN: Direction = false;
 
 /// The fewest rules that allow what the model of `key` knows, ordered by the peers.
 ///
-/// Edges with one peer become one rule with their ports. Addresses with the same ports become one rule with their networks. Nothing else is
-/// allowed, but for [`MANY_ADDRESSES`], which is said of each rule. A model that has put ports or addresses together already has seen them as one.
+/// Edges with one peer become one rule with their ports. Addresses with the same ports become one rule with their networks. What that allows beyond
+/// connections that were seen is said of each rule: networks of which [`MANY_ADDRESSES`] were, and what the model itself has put together.
 #[must_use]
 pub fn suggest(key: &ServiceKey, model: &Model) -> Vec<Suggestion> {
     let mut peers: BTreeMap<(Direction, &Peer), Vec<(&Edge, &Seen)>> = BTreeMap::new();
@@ -52,33 +93,45 @@ pub fn suggest(key: &ServiceKey, model: &Model) -> Vec<Suggestion> {
     for ((direction, peer), edges) in peers {
         let ports = Ports::only(edges.iter().map(|(edge, _)| edge.ports()));
         let witnesses: Witnesses = edges.into_iter().map(|(edge, seen)| (edge.clone(), *seen)).collect();
-        let end = match peer {
-            Peer::Service(service) => service_end(service),
-            Peer::Object(name) => End::Object(name.clone()),
-            Peer::Private => End::Addresses(private().to_vec()),
-            Peer::Internet => End::Addresses(internet()),
+        let (end, wider) = match peer {
+            Peer::Service(service) => (service_end(service), None),
+            Peer::Object(name) => (End::Object(name.clone()), None),
+            Peer::Private => (End::Addresses(private().to_vec()), Some(Widening::Private)),
+            Peer::Internet => (End::Addresses(internet()), Some(Widening::Internet)),
             Peer::Address(range) => {
                 networks.entry((direction, ports)).or_default().push((*range, witnesses));
                 continue;
             }
         };
         let rule = rule(key, direction, end, ports, peer.to_string());
-        suggestions.push(Suggestion { rule, witnesses, widened: Vec::new() });
+        let widened = wider.into_iter().chain(dynamic(&witnesses)).collect();
+        suggestions.push(Suggestion { rule, witnesses, widened });
     }
     for ((direction, ports), members) in networks {
         let (ranges, whole) = networks_of(members.iter().map(|(range, _)| *range));
-        let said = |net| format!("all of {net}, of which {MANY_ADDRESSES} or more were seen");
-        let widened = whole.iter().map(said).collect();
+        let mut widened: Vec<Widening> = whole.into_iter().map(Widening::Network).collect();
+        let wide: Vec<AddrRange> = members.iter().map(|(range, _)| *range).filter(|range| !range.is_single()).collect();
+        if !wide.is_empty() {
+            widened.push(Widening::Peers(wide));
+        }
         let name = match ranges.as_slice() {
             [one] => one.to_string(),
             many => format!("{} networks on {ports}", many.len()),
         };
-        let witnesses = members.into_iter().flat_map(|(_, witnesses)| witnesses).collect();
+        let witnesses: Witnesses = members.into_iter().flat_map(|(_, witnesses)| witnesses).collect();
+        widened.extend(dynamic(&witnesses));
         let rule = rule(key, direction, End::Addresses(ranges), ports, name);
         suggestions.push(Suggestion { rule, witnesses, widened });
     }
     name_apart(&mut suggestions);
     suggestions
+}
+
+/// The ports that edges of "dynamic" stand for, a range for each protocol.
+fn dynamic(witnesses: &Witnesses) -> impl Iterator<Item = Widening> + use<> {
+    let ranges: BTreeSet<PortRange> =
+        witnesses.iter().filter(|(edge, _)| edge.is_dynamic()).map(|(edge, _)| edge.ports()).collect();
+    ranges.into_iter().map(Widening::Dynamic)
 }
 
 /// The two rules that close a service: what suggestions before them do not allow meets `effect`.

@@ -274,7 +274,7 @@ impl World {
         let strangers = ["10.98.0.3", "fd98::3"].map(|a| a.parse().expect("range")).to_vec();
         let policy = PolicySet {
             revision: 1,
-            rules: case.rules.clone(),
+            rules: case.rules.clone().into(),
             objects: [("far".to_owned(), AddressObject { name: "far".into(), addresses: strangers })].into(),
             models: case.models.iter().cloned().collect(),
             anomaly_effect: Effect::Alert,

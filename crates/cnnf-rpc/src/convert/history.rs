@@ -3,6 +3,7 @@
 use cnnf_core::policy::{AddressObject, Delta, ObjectDelta, Placed, Rule, RuleDelta};
 
 use super::policy::end_text;
+use crate::limits::MAX_CHANGES;
 use crate::v1;
 
 /// A change as the answer to who made it, or wants to know what it would be.
@@ -22,10 +23,18 @@ pub fn applied(delta: &Delta, revision: u64) -> v1::ApplyPolicyResponse {
         changes: changes(delta),
         unconfirmed: None,
         live: None,
+        changes_left_out: left_out(delta),
+        summary: delta.to_string(),
     }
 }
 
-/// A change in full.
+/// How many changes [`changes`] leaves out.
+#[must_use]
+pub fn left_out(delta: &Delta) -> u64 {
+    (delta.objects.len() + delta.rules.len()).saturating_sub(MAX_CHANGES) as u64
+}
+
+/// A change in full: its first [`MAX_CHANGES`].
 #[must_use]
 pub fn changes(delta: &Delta) -> Vec<v1::PolicyChange> {
     let objects = delta.objects.iter().map(|d| {
@@ -67,7 +76,7 @@ pub fn changes(delta: &Delta) -> Vec<v1::PolicyChange> {
             fields: differing(texts(&d.before), texts(&d.after)),
         }
     });
-    objects.chain(rules).collect()
+    objects.chain(rules).take(MAX_CHANGES).collect()
 }
 
 type Fields = Vec<(&'static str, String)>;

@@ -35,7 +35,7 @@ pub(crate) fn rule(id: u64, name: &str) -> Rule {
 }
 
 pub(crate) fn state(revision: u64, rules: Vec<Rule>) -> PolicyState {
-    PolicyState { revision, last_rule: 9, rules, ..PolicyState::default() }
+    PolicyState { revision, last_rule: 9, rules: rules.into(), ..PolicyState::default() }
 }
 
 #[test]
@@ -51,6 +51,35 @@ fn rules_keep_order_and_content() {
     store.save_policy(&one, &two, author(), Vec::new(), audit()).wait().expect("saved");
     drop(store);
     assert_eq!(place.reopen().policy().expect("policy"), two);
+}
+
+/// Rules are put in, moved, changed and taken out at places that a fixed sequence chooses, often the same ones: so often that there is no room
+/// between two of them any more.
+#[test]
+fn the_order_holds_over_many_changes() {
+    let (place, store) = Place::new();
+    let mut now = PolicyState::default();
+    let mut dice = 7_usize;
+    for revision in 1..=200 {
+        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let (what, at) = ((dice >> 33) % 4, (dice >> 40) % (now.rules.len() + 1));
+        let mut next = PolicyState { revision, ..now.clone() };
+        match what {
+            0 => next.rules.insert(at, rule(revision, "at any place")),
+            1 if at < next.rules.len() => {
+                let moved = next.rules.remove(at).expect("it is there");
+                next.rules.insert(next.rules.len() / 2, moved);
+            }
+            2 if next.rules.len() > 20 => drop(next.rules.remove(at)),
+            _ => next.rules.insert(1, rule(revision, "always second")),
+        }
+        store.save_policy(&now, &next, author(), Vec::new(), audit()).wait().expect("saved");
+        assert_eq!(store.policy().expect("policy"), next, "revision {revision}");
+        now = next;
+    }
+    assert!(now.rules.len() > 60, "{}", now.rules.len());
+    drop(store);
+    assert_eq!(place.reopen().policy().expect("policy"), now);
 }
 
 #[test]

@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cnnf_core::id::HostId;
-use cnnf_core::policy::{Effect, End, Fate, Finding, Reason, Shift, Suggestion, Tally, close, lint, simulate, suggest};
+use cnnf_core::policy::{
+    Effect, End, Fate, Finding, Reason, Shift, Span, Suggestion, Tally, close, lint, simulate, suggest,
+};
 use cnnf_rpc::convert::ConvertError;
 use cnnf_rpc::convert::common::{time_range, time_text};
 use cnnf_rpc::convert::event::side_text;
 use cnnf_rpc::v1;
 use tonic::Status;
 
-use super::super::recorded::Recorded;
-use super::super::{Api, failsafes, service, word};
+use super::super::recorded::{Recorded, is_ranged};
+use super::super::{Api, failsafes, word};
 use crate::clock::now;
 
 impl Api {
@@ -54,7 +56,8 @@ impl Api {
     }
 
     pub(super) async fn linted(&self, wanted: v1::LintPolicyRequest) -> Result<v1::LintPolicyResponse, Status> {
-        let v1::LintPolicyRequest { draft, rules, objects } = wanted;
+        let v1::LintPolicyRequest { draft, rules, objects, time } = wanted;
+        let (since, until) = time_range("time", time.as_ref())?;
         let work = move |controller: &crate::controller::Controller| {
             let policy = match draft {
                 true => Arc::new(controller.draft(rules, objects)?),
@@ -64,7 +67,11 @@ impl Api {
                 let state = controller.state();
                 (Arc::clone(&state.directory), Arc::clone(&state.topology))
             };
-            let findings = lint(&policy, &directory, &failsafes(), topology.edges().keys(), now());
+            let at = now();
+            let recorded = Recorded::of(controller, topology, since, until, at)?;
+            let span = if is_ranged(since, until) { Span::Part } else { Span::Ever };
+            let findings = lint(&policy, &directory, &failsafes(), recorded.edges().keys(), span, at);
+            let first = recorded.edges().values().map(|stats| stats.first.max(since)).min();
             let message = |finding: Finding| v1::Finding {
                 rule: finding.name,
                 fault: finding.fault.to_string(),
@@ -73,7 +80,12 @@ impl Api {
                 other: finding.other.unwrap_or_default(),
             };
             let cut_short = findings.cut_short;
-            Ok(v1::LintPolicyResponse { findings: findings.all.into_iter().map(message).collect(), cut_short })
+            Ok(v1::LintPolicyResponse {
+                findings: findings.all.into_iter().map(message).collect(),
+                cut_short,
+                edges: recorded.edges().len() as u64,
+                edges_since: first.map(time_text).unwrap_or_default(),
+            })
         };
         self.0.aside(work).await
     }
@@ -86,15 +98,15 @@ impl Api {
         if rest == Some(Effect::Allow) {
             return Err(ConvertError::new("rest", "'allow' closes nothing: write alert or prevent").into());
         }
-        let state = self.0.state();
-        let key = service(&state, "service", &wanted.service)?;
-        let model = state.policy.models.get(&key);
+        let known = self.0.snapshot();
+        let key = known.service("service", &wanted.service)?;
+        let model = known.policy.models.get(&key);
         let model =
             model.ok_or_else(|| Status::not_found(format!("{key} has no model: it has one once it runs or talks")))?;
         let suggestions = suggest(&key, model);
         let ends = suggestions.iter().flat_map(|suggestion| [&suggestion.rule.source, &suggestion.rule.destination]);
         let named = ends.filter_map(|end| match end {
-            End::Object(name) => state.policy.objects.get(name),
+            End::Object(name) => known.policy.objects.get(name),
             _ => None,
         });
         let objects: BTreeMap<&str, v1::AddressObject> =
@@ -156,6 +168,6 @@ fn suggestion(suggestion: Suggestion) -> v1::Suggestion {
     v1::Suggestion {
         rule: Some((&suggestion.rule).into()),
         witnesses: suggestion.witnesses.iter().map(witness).collect(),
-        widened: suggestion.widened,
+        widened: suggestion.widened.iter().map(ToString::to_string).collect(),
     }
 }

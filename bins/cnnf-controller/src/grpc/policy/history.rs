@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cnnf_rpc::convert::ConvertError;
 use cnnf_rpc::convert::common::time_text;
-use cnnf_rpc::convert::history::{applied, changes};
+use cnnf_rpc::convert::history::{applied, changes, left_out};
 use cnnf_rpc::v1;
 use cnnf_store::{Revision, Unconfirmed};
 use tonic::Status;
@@ -36,7 +36,7 @@ impl Api {
     pub(super) async fn revision(&self, number: u64) -> Result<v1::Revision, Status> {
         let found = self.0.aside(move |controller| controller.store.revision(number).map_err(refuse)).await?;
         let (revision, delta) = found.ok_or_else(|| gone(number))?;
-        Ok(v1::Revision { changes: changes(&delta), ..message(revision) })
+        Ok(v1::Revision { changes: changes(&delta), changes_left_out: left_out(&delta), ..message(revision) })
     }
 
     pub(super) async fn rollback(
@@ -117,5 +117,6 @@ fn message(revision: Revision) -> v1::Revision {
         summary,
         changes: Vec::new(),
         note,
+        changes_left_out: 0,
     }
 }

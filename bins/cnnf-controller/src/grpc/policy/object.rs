@@ -1,6 +1,8 @@
 //! Address objects.
 
-use cnnf_core::policy::{AddressObject, End, PolicySet, Rule};
+use std::collections::{BTreeMap, BTreeSet};
+
+use cnnf_core::policy::{AddressObject, End, PolicySet, Rules};
 use cnnf_rpc::convert::ConvertError;
 use cnnf_rpc::v1;
 use tonic::Status;
@@ -9,8 +11,18 @@ use crate::edit::Draft;
 
 /// All, with the rules that use them.
 pub(super) fn list(policy: &PolicySet) -> Vec<v1::AddressObject> {
+    let mut used_by: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for rule in &policy.rules {
+        let ends = [&rule.source, &rule.destination].map(|end| match end {
+            End::Object(name) => Some(name.as_str()),
+            _ => None,
+        });
+        for name in ends.into_iter().flatten().collect::<BTreeSet<_>>() {
+            used_by.entry(name).or_default().push(rule.name.clone());
+        }
+    }
     let with_users = |object: &AddressObject| v1::AddressObject {
-        used_by: users(&policy.rules, &object.name),
+        used_by: used_by.get(object.name.as_str()).cloned().unwrap_or_default(),
         ..v1::AddressObject::from(object)
     };
     policy.objects.values().map(with_users).collect()
@@ -54,7 +66,7 @@ pub(super) fn delete(draft: &mut Draft, name: &str) -> Result<(), Status> {
 }
 
 /// The rules that use an object, in order.
-fn users(rules: &[Rule], name: &str) -> Vec<String> {
+fn users(rules: &Rules, name: &str) -> Vec<String> {
     let uses = |end: &End| matches!(end, End::Object(object) if object == name);
     let users = rules.iter().filter(|rule| uses(&rule.source) || uses(&rule.destination));
     users.map(|rule| rule.name.clone()).collect()

@@ -29,6 +29,9 @@ pub(in crate::cmd) struct Lint {
     /// Look at a policy file instead of the rules in force; - for standard input.
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
+    /// Whether a rule is wider than needed is judged by what was seen since, by whole hours or days: 2h, 30d, or RFC 3339. Otherwise by all that is kept.
+    #[arg(long, value_parser = parse_since, value_name = "TIME")]
+    since: Option<Timestamp>,
 }
 
 #[derive(Debug, Args)]
@@ -144,18 +147,26 @@ pub(super) fn live_cut(cut: &v1::LiveCut, out: &Output) -> String {
 impl Lint {
     pub(super) async fn run(self, asker: &Asker) -> Result<(), Failure> {
         let out = &asker.out;
+        let time = range(self.since, None);
         let ask = match &self.file {
             Some(file) => {
                 let policy = read_policy(file)?;
-                v1::LintPolicyRequest { draft: true, rules: policy.rules, objects: policy.objects }
+                v1::LintPolicyRequest { draft: true, rules: policy.rules, objects: policy.objects, time }
             }
-            None => v1::LintPolicyRequest::default(),
+            None => v1::LintPolicyRequest { time, ..v1::LintPolicyRequest::default() },
         };
         let session = asker.connect().await?;
         let answer = session.answer(session.policy().lint_policy(request(ask))).await?;
         out.show(&answer, || findings(&answer, out))?;
         if answer.cut_short {
             out.note("not all rules were compared with each other: too many of them are alike");
+        }
+        if self.since.is_some() || answer.findings.iter().any(|finding| finding.fault == "wide") {
+            let edges = count(usize::try_from(answer.edges).unwrap_or(usize::MAX), "edge");
+            out.note(&match answer.edges_since.as_str() {
+                "" => "nothing was seen in that time: so every rule that allows is wide".to_owned(),
+                since => format!("what is wide is judged by {edges}, the first of them seen at {since}"),
+            });
         }
         if answer.findings.is_empty() { Ok(()) } else { Err(Failure::Differs) }
     }

@@ -95,7 +95,7 @@ fn show(revision: &v1::Revision, out: &Output) -> String {
     if !revision.note.is_empty() {
         sheet.field("note", &revision.note);
     }
-    format!("{}\n\n{}", sheet.render(), changes(&revision.changes, out))
+    format!("{}\n\n{}", sheet.render(), changes(&revision.changes, revision.changes_left_out, out))
 }
 
 impl Rollback {

@@ -23,11 +23,15 @@ pub(super) fn people(plan: &v1::ApplyPolicyResponse, out: &Output) -> String {
         1 => ", 1 object".to_owned(),
         n => format!(", {n} objects"),
     };
-    format!("{}\n{}{objects}", changes(&plan.changes, out), numbers.join(", "))
+    let how_much = match plan.changes_left_out {
+        0 => numbers.join(", ") + &objects,
+        _ => plan.summary.clone(),
+    };
+    format!("{}\n{how_much}", changes(&plan.changes, plan.changes_left_out, out))
 }
 
-/// Changes, a heading each with the fields below it.
-pub(super) fn changes(changes: &[v1::PolicyChange], out: &Output) -> String {
+/// Changes, a heading each with the fields below it; and how many there are beyond those that the controller lists.
+pub(super) fn changes(changes: &[v1::PolicyChange], left_out: u64, out: &Output) -> String {
     let mut lines = Vec::new();
     for change in changes.iter().take(SHOWN) {
         let (sign, tone) = match change.change.as_str() {
@@ -57,7 +61,9 @@ pub(super) fn changes(changes: &[v1::PolicyChange], out: &Output) -> String {
         }
     }
     if changes.len() > SHOWN {
-        lines.push(format!("… and {} more: -o json has them all", changes.len() - SHOWN));
+        let more = (changes.len() - SHOWN) as u64 + left_out;
+        let json = if left_out == 0 { "-o json has them all" } else { "-o json has the first 10,000" };
+        lines.push(format!("… and {more} more: {json}"));
     }
     lines.join("\n")
 }

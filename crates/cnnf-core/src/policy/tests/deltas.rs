@@ -6,9 +6,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::label::Labels;
-use crate::policy::{AddressObject, Delta, Effect, End, Misfit, Rule, RuleId, ServicePattern};
+use crate::policy::{AddressObject, Delta, Effect, End, Misfit, Rule, RuleId, Rules, ServicePattern};
 
-type Content = (Vec<Rule>, BTreeMap<String, AddressObject>);
+type Content = (Rules, BTreeMap<String, AddressObject>);
 
 fn rule(id: u64, effect: Effect) -> Rule {
     Rule {
@@ -30,6 +30,7 @@ fn content() -> impl Strategy<Value = Content> {
             .map(|id| prop::sample::select(Effect::ALL).prop_map(move |effect| rule(id, effect)))
             .collect::<Vec<_>>()
     });
+    let rules = rules.prop_map(Rules::from);
     let objects = prop::collection::btree_map("[abc]", vec(0_u8..4, 1..3), 0..3).prop_map(|objects| {
         let object = |(name, nets): (String, Vec<u8>)| {
             let addresses = nets.iter().map(|n| format!("10.{n}.0.0/16").parse().expect("net")).collect();
@@ -61,18 +62,21 @@ proptest! {
         let (from, to) = (from % n, to % n);
         let old: Content = ((1..=n as u64).map(|id| rule(id, Effect::Alert)).collect(), BTreeMap::new());
         let mut new = old.clone();
-        let moved = new.0.remove(from);
+        let moved = new.0.remove(from).expect("it is there");
         new.0.insert(to, moved);
-        prop_assert_eq!(between(&old, &new).rules.len(), usize::from(from != to));
+        let delta = between(&old, &new);
+        prop_assert_eq!(delta.rules.len(), usize::from(from != to));
+        let unshared: Content = (new.0.iter().cloned().collect(), BTreeMap::new());
+        prop_assert_eq!(between(&old, &unshared), delta, "what is the same in memory is only found sooner");
     }
 }
 
 #[test]
 fn a_difference_fits_only_what_it_was_made_of() {
-    let old: Content = (vec![rule(1, Effect::Alert), rule(2, Effect::Alert)], BTreeMap::new());
-    let new: Content = (vec![rule(2, Effect::Prevent), rule(3, Effect::Allow)], BTreeMap::new());
+    let old: Content = (vec![rule(1, Effect::Alert), rule(2, Effect::Alert)].into(), BTreeMap::new());
+    let new: Content = (vec![rule(2, Effect::Prevent), rule(3, Effect::Allow)].into(), BTreeMap::new());
     let delta = between(&old, &new);
     assert_eq!(delta.to_string(), "1 added, 1 changed, 1 deleted");
-    let mut other = (vec![rule(2, Effect::Alert)], BTreeMap::new());
+    let mut other = (Rules::from(vec![rule(2, Effect::Alert)]), BTreeMap::new());
     assert_eq!(delta.apply(&mut other.0, &mut other.1), Err(Misfit));
 }

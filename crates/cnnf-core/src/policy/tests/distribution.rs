@@ -13,8 +13,8 @@ use crate::model::Phase;
 use crate::net::Protocol;
 use crate::policy::concern::may_meet;
 use crate::policy::{
-    Concern, Effect, End, Group, GroupId, HostDelta, HostPolicy, HostRule, LocalMatch, Mismatch, Mode, PeerMatch,
-    PolicySet, Rule, RuleId, ServicePattern, basis, concerned, resolve,
+    Concern, Effect, End, Group, GroupId, HostDelta, HostPolicy, HostRule, LocalMatch, MANY_RULES, Mismatch, Mode,
+    PeerMatch, PolicySet, Rule, RuleId, ServicePattern, basis, concerned, resolve,
 };
 use crate::ruleset::tests::world::{NOW, World, world};
 
@@ -79,7 +79,11 @@ proptest! {
             (1, Some(n), _) => policy.rules[n].enabled ^= true,
             (2, Some(n), _) => { policy.rules.remove(n); }
             (3, Some(n), _) => policy.rules[n].learned_allow ^= true,
-            (4, Some(n), _) => policy.rules.swap(0, n),
+            (4, Some(n), _) => {
+                let mut rules = policy.rules.shared().to_vec();
+                rules.swap(0, n);
+                policy.rules = rules.into();
+            }
             (5, _, Some(model)) => model.edges.values_mut().for_each(|seen| seen.connections += 1),
             (6, _, Some(model)) => { model.edges.pop_first(); }
             (7, _, Some(model)) => model.phase = Phase::Learning,
@@ -155,7 +159,7 @@ fn rule(n: u64, from: &str, labels: &str, to: &str) -> Rule {
 
 /// Whom a move of the database concerns, by number.
 fn of_a_move(rules: Vec<Rule>) -> Vec<(String, Concern)> {
-    let policy = PolicySet { rules, ..PolicySet::default() };
+    let policy = PolicySet { rules: rules.into(), ..PolicySet::default() };
     let named = concerned(&policy, &fleet(5432), &fleet(5433), NOW);
     named.into_iter().map(|(id, concern)| (id.to_string(), concern)).collect()
 }
@@ -173,6 +177,36 @@ fn a_service_that_moves_is_told_to_who_may_meet_it() {
     assert_eq!(of_a_move(vec![psql]), all, "a program may connect before anybody has heard of it");
     assert_eq!(of_a_move(vec![rule(3, "unit:app", "", "unit:web")]), [now("h1")], "it is about another service");
     assert_eq!(of_a_move(vec![Rule { enabled: false, ..app }]), [now("h1")]);
+}
+
+/// Beyond so many rules a host holds what is about its own services, and about what nobody is told of beforehand; it gets the rest when it
+/// tells of more.
+#[test]
+fn of_many_rules_a_host_gets_its_own() {
+    let policy = |rules: usize| {
+        let about = ["unit:app", "unit:mail", "unit:ma*", "unit:other", "exe:/usr/bin/psql", "*", "unknown"];
+        let rules = (0..rules).map(|n| rule(n as u64 + 1, about[n % about.len()], "", "unit:db"));
+        PolicySet { rules: rules.collect(), ..PolicySet::default() }
+    };
+    let locals = |policy: &PolicySet, directory: &Directory| -> BTreeSet<String> {
+        let resolved = resolve(policy, directory, &HostId::new("h3"), NOW, 1);
+        let locals = resolved.egress.iter().map(|entry| match &entry.local {
+            LocalMatch::Service(pattern) => pattern.0.clone(),
+            other => format!("{other:?}"),
+        });
+        locals.collect()
+    };
+    let all = ["unit:app", "unit:mail", "unit:ma*", "unit:other", "exe:/usr/bin/psql", "*", "unknown"];
+    assert_eq!(locals(&policy(MANY_RULES), &fleet(5432)), all.map(str::to_owned).into());
+    let many = policy(MANY_RULES + 1);
+    let own = ["unit:mail", "unit:ma*", "exe:/usr/bin/psql", "*", "unknown"];
+    assert_eq!(locals(&many, &fleet(5432)), own.map(str::to_owned).into());
+    let mut grown = fleet(5432);
+    grown.change(&HostId::new("h3"), |host| {
+        host.instances.insert("unit:app".parse().expect("key"), Instance { live: true, ..Instance::default() });
+    });
+    assert_eq!(concerned(&many, &fleet(5432), &grown, NOW).get(&HostId::new("h3")), Some(&Concern::Now));
+    assert!(locals(&many, &grown).contains("unit:app"));
 }
 
 #[test]

@@ -37,14 +37,14 @@ proptest! {
     // so many rules that there are several blocks, and several words of blocks
     #[test]
     fn so_it_does_among_many_rules((world, meetings) in meetings(), filler in 60_usize..9_000, every in 1_usize..70) {
-        let Some(template) = world.policy.rules.first().cloned() else { return Ok(()) };
+        let Some(template) = world.policy.rules.get(0).cloned() else { return Ok(()) };
         let nowhere = Ports::only([PortRange { protocol: Protocol::Sctp, low: 1, high: 1 }]);
         let dull = Rule { ports: nowhere, ..template };
         let mut rules: Vec<Rule> = vec![dull; filler];
         for (n, rule) in world.policy.rules.iter().enumerate() {
             rules.insert((n * every).min(rules.len()), rule.clone());
         }
-        let policy = PolicySet { rules, ..world.policy.clone() };
+        let policy = PolicySet { rules: rules.into(), ..world.policy.clone() };
         let index = Index::new(&policy, &world.directory);
         for connection in meetings.iter().take(4) {
             let plain = evaluate(&policy, &world.directory, connection, Vantage::Client, NOW);

@@ -6,7 +6,7 @@ use super::examples::{rule, service};
 use crate::directory::Directory;
 use crate::failsafe::Failsafes;
 use crate::net::{Ports, Protocol};
-use crate::policy::{Effect, End, Fault, Finding, PolicySet, Rule, Vantage, evaluate, lint};
+use crate::policy::{Effect, End, Fault, Finding, PolicySet, Rule, Span, Vantage, evaluate, lint};
 use crate::ruleset::tests::world::{NOW, meetings, rule as any_rule};
 use crate::topology::{Edge, Peer};
 
@@ -23,11 +23,11 @@ fn edge(client: &str, server: &str, port: u16) -> Edge {
 }
 
 fn found(rules: Vec<Rule>, seen: &[Edge]) -> Vec<Finding> {
-    let mut policy = PolicySet { rules, ..PolicySet::default() };
+    let mut policy = PolicySet { rules: rules.into(), ..PolicySet::default() };
     for key in [SHOP, DB, "unit:web"] {
         policy.models.insert(key.parse().expect("key"), crate::model::Model::new(NOW));
     }
-    lint(&policy, &Directory::default(), &nothing(), seen, NOW).all
+    lint(&policy, &Directory::default(), &nothing(), seen, Span::Ever, NOW).all
 }
 
 fn faults(rules: Vec<Rule>, seen: &[Edge]) -> Vec<(u64, Fault)> {
@@ -96,15 +96,15 @@ proptest! {
         more in prop::collection::vec(any_rule(), 3..9),
     ) {
         let mut policy = world.policy.clone();
-        policy.rules.extend(more);
+        policy.rules = policy.rules.iter().cloned().chain(more).collect();
         for (n, rule) in policy.rules.iter_mut().enumerate() {
             rule.id = crate::policy::RuleId(n as u64 + 1);
             rule.name = format!("rule {}", n + 1);
         }
-        let findings = lint(&policy, &world.directory, &world.failsafes, [], NOW).all;
+        let findings = lint(&policy, &world.directory, &world.failsafes, [], Span::Ever, NOW).all;
         for finding in findings.iter().filter(|finding| finding.fault == Fault::Shadowed) {
             let mut without = policy.clone();
-            without.rules.retain(|rule| rule.id != finding.rule);
+            without.rules = policy.rules.iter().filter(|rule| rule.id != finding.rule).cloned().collect();
             for connection in &meetings {
                 let judge = |policy| evaluate(policy, &world.directory, connection, Vantage::Client, NOW);
                 prop_assert_eq!(judge(&policy), judge(&without), "{:?} {:?}", finding, connection);

@@ -189,7 +189,8 @@ fn any_is_said_by_what_it_opens_and_counted_against_what_was_seen() {
                 ports: Ports::parse(&["tcp/5432"]).expect("ports"),
                 ..rule(2, service("unit:web"), service("unit:db"), Effect::Prevent)
             },
-        ],
+        ]
+        .into(),
         ..PolicySet::default()
     };
     let seen = seen(&[
@@ -224,7 +225,7 @@ fn a_closed_service_reaches_what_its_rules_name_and_what_failsafes_let_pass() {
     let mut printing = rule(1, service("unit:web"), End::Object("office".into()), Effect::Allow);
     printing.name = "office".into();
     let policy = PolicySet {
-        rules: vec![printing, rest],
+        rules: vec![printing, rest].into(),
         objects: [("office".to_owned(), office)].into(),
         ..PolicySet::default()
     };

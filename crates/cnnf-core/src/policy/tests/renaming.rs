@@ -76,7 +76,7 @@ fn units_and_ports_are_certain() {
         ("b", "env=test", &[("unit:nginx", 80, "")]),
     ]);
     let mut policy = PolicySet {
-        rules: vec![rule(1, "unit:nginx"), rule(2, "unit:nginx*"), rule(3, "*:*"), rule(4, "unit:other")],
+        rules: vec![rule(1, "unit:nginx"), rule(2, "unit:nginx*"), rule(3, "*:*"), rule(4, "unit:other")].into(),
         ..PolicySet::default()
     };
     policy.service_modes.insert(key("unit:nginx"), Mode::Observe);
@@ -102,7 +102,7 @@ fn units_and_ports_are_certain() {
 fn what_depends_on_processes_may_be() {
     let directory =
         directory(&[("a", "", &[("unit:shop", 80, ""), ("exe:/usr/bin/curl", 0, ""), ("exe:/opt/x.py", 0, "")])]);
-    let policy = PolicySet { rules: vec![rule(1, "unit:shop")], ..PolicySet::default() };
+    let policy = PolicySet { rules: vec![rule(1, "unit:shop")].into(), ..PolicySet::default() };
     let fetch = Definition { name: "fetch".into(), executables: set("/usr/bin/curl"), ..Definition::default() };
     let said = renaming(&policy, std::slice::from_ref(&fetch), &directory);
     assert_eq!(told(&said), ["a: exe:/usr/bin/curl -> svc:fetch", "a: unit:shop -> svc:fetch ?"]);
@@ -130,7 +130,7 @@ fn names_go_back_and_over_as_far_as_hosts_have_told() {
     let web = Definition { units: ["nginx".into(), "apache2".into()].into(), ..by_unit("web", "") };
     let policy = PolicySet {
         definitions: vec![jobs.clone(), web.clone()],
-        rules: vec![rule(1, "svc:web")],
+        rules: vec![rule(1, "svc:web")].into(),
         ..PolicySet::default()
     };
     let said = renaming(&policy, &[], &directory);

@@ -139,7 +139,7 @@ fn what_is_newly_refused_comes_first_and_is_counted_with_its_services() {
         ..super::examples::rule(1, crate::policy::End::Any, super::examples::service("unit:db"), effect)
     };
     let rules = vec![rule("tcp/1", Effect::Alert), rule("tcp/2,3", Effect::Prevent)];
-    let draft = PolicySet { rules, ..world.clone() };
+    let draft = PolicySet { rules: rules.into(), ..world.clone() };
     let failsafes = Failsafes { ingress: Ports::Only(Vec::new()), egress: Ports::Only(Vec::new()) };
     let seen: BTreeMap<Edge, FlowStats> = seen.into();
     let result = simulate(&world, &draft, &directory, &failsafes, &seen, NOW);

@@ -46,7 +46,7 @@ fn rule(id: u64, source: &str, destination: &str, effect: Effect) -> Rule {
 fn table(host_name: &str, service: &str, rules: Vec<Rule>, queue: QueueBackend) -> Ruleset {
     let directory =
         Directory::from_iter([host(1, "nginx", Some(80)), host(2, "fetch", None), host(3, "redis", Some(6379))]);
-    let policy = PolicySet { rules, ..PolicySet::default() };
+    let policy = PolicySet { rules: rules.into(), ..PolicySet::default() };
     let id = HostId::new(host_name);
     let facts = HostFacts {
         services: vec![LocalService {

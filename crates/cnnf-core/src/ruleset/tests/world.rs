@@ -234,7 +234,7 @@ pub(crate) fn world() -> impl Strategy<Value = World> {
             let office = ["192.0.2.0/25", "10.0.0.3"].map(range).to_vec();
             let policy = PolicySet {
                 revision: 1,
-                rules,
+                rules: rules.into(),
                 objects: [("office".to_owned(), AddressObject { name: "office".into(), addresses: office })].into(),
                 models: models.into_iter().flatten().collect(),
                 anomaly_effect,

@@ -3,6 +3,7 @@
 mod forgery;
 mod migration;
 mod power;
+mod rows;
 
 #[test]
 fn nothing_else_of_the_suite_knows_which_database_it_is() {

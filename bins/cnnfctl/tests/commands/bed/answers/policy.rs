@@ -89,6 +89,7 @@ pub(crate) fn revisions() -> Vec<Revision> {
         summary: summary.into(),
         changes: Vec::new(),
         note: String::new(),
+        changes_left_out: 0,
     };
     let change = |change: &str, kind: &str, name: &str, positions: (u32, u32), fields| PolicyChange {
         change: change.into(),
@@ -232,7 +233,9 @@ pub(crate) fn suggestions(rest: &str) -> SuggestRulesResponse {
         Suggestion {
             rule: Some(rule("object:office to unit:nginx", "office", "unit:nginx", "tcp/80,32768-65535", "allow")),
             witnesses: vec![seen(object, 40)],
-            widened: vec!["all of tcp/32768-65535, of which 8 or more were seen".into()],
+            widened: vec![
+                "all of tcp/32768-65535, as the model knew too many of these ports to tell them apart".into(),
+            ],
         },
     ];
     if !rest.is_empty() {

@@ -49,8 +49,13 @@ pub(crate) struct Controller {
 
 impl Controller {
     pub(crate) fn new(requests: Arc<Mutex<Vec<String>>>) -> Self {
-        let policy =
-            ListRulesResponse { rules: answers::rules(), objects: answers::objects(), revision: 7, unconfirmed: None };
+        let policy = ListRulesResponse {
+            rules: answers::rules(),
+            objects: answers::objects(),
+            revision: 7,
+            unconfirmed: None,
+            next_token: String::new(),
+        };
         Self {
             requests,
             policy: Arc::new(Mutex::new(policy)),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use cnnf_core::id::ServiceKey;
-use cnnf_core::policy::Delta;
+use cnnf_core::policy::{Delta, Rules};
 use cnnf_rpc::convert::history::applied;
 use cnnf_rpc::convert::policy::{objects, resolve_among, rule, rules};
 use cnnf_rpc::v1::policy_service_server::PolicyService;
@@ -43,6 +43,7 @@ fn replace(
             (rule.id, rule.revision) = (known.id, known.revision);
         }
     }
+    let (old, new) = (Rules::from(old), Rules::from(new));
     let delta = Delta::between((&old, &old_objects), (&new, &wanted));
     if !dry_run && !delta.is_empty() {
         let hits: BTreeMap<u64, Rule> = policy.rules.iter().map(|rule| (rule.id, rule.clone())).collect();
@@ -217,7 +218,9 @@ impl PolicyService for Controller {
     async fn lint_policy(&self, request: Request<LintPolicyRequest>) -> Answer<LintPolicyResponse> {
         let ask = self.admit(request)?;
         let findings = if ask.draft { Vec::new() } else { answers::findings() };
-        Ok(Response::new(LintPolicyResponse { findings, cut_short: !ask.draft }))
+        let edges_since = if ask.time.is_some() { "2026-01-02T00:00:00Z" } else { "2025-11-30T10:00:00Z" };
+        let edges_since = edges_since.to_owned();
+        Ok(Response::new(LintPolicyResponse { findings, cut_short: !ask.draft, edges: 40, edges_since }))
     }
 
     async fn suggest_rules(&self, request: Request<SuggestRulesRequest>) -> Answer<SuggestRulesResponse> {
