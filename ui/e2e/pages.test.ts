@@ -48,7 +48,7 @@ it.each([
   await go("/radar");
   for (const view of VIEWS) {
     await hop(view);
-    await page.waitForTimeout(250);
+    await page.waitForTimeout(150);
     expect(await axe(page), view).toEqual([]);
     expect(wrong(), view).toEqual([]);
   }

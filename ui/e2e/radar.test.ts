@@ -221,8 +221,8 @@ describe("Radar", () => {
     await graph(page).waitFor();
     world.picture = { ...world.picture, edges: world.picture.edges.slice(0, 3) };
     world.streamsBroken = false;
-    world.change("topology");
     await page.getByText(/Live updates stopped/).waitFor({ state: "detached", timeout: 15_000 });
+    world.change("topology");
     await services(page).filter({ hasText: "3 connections" }).waitFor({ timeout: 15_000 });
     expect(said(page).get("camera")).toBe(camera);
   });
