@@ -249,7 +249,7 @@ const TableRow = memo(
         className={[styles.row, active && styles.active, selected && styles.selected, dragged && styles.dragged, className]
           .filter(Boolean)
           .join(" ")}
-        style={{ gridTemplateColumns: props.tracks, height: props.height, transform: `translateY(${props.top}px)` }}
+        style={{ gridTemplateColumns: props.tracks, height: props.height, top: props.top }}
         onClick={props.onClick}
       >
         {props.onGrab && (
