@@ -130,6 +130,16 @@ impl Bed {
         }
     }
 
+    /// Waits until the policy has proved itself. One that is on trial would be undone in the end, as a defender that is killed again and again does not
+    /// live long enough to reach its controller anew.
+    pub(crate) fn wait_until_proved(&self) {
+        let start = Instant::now();
+        while String::from_utf8_lossy(&self.defender(&["status"]).stdout).contains(", on trial") {
+            assert!(start.elapsed() < Duration::from_secs(45), "the policy proves nothing: {}", self.log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     /// Starts the defender and does not wait until it is ready.
     pub(crate) fn launch(&mut self, level: &str) {
         let command = self.command(&["run"]);

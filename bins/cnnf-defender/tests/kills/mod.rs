@@ -67,8 +67,9 @@ fn root_a_defender_that_is_killed_again_and_again_lets_nothing_prevented_through
             let rules =
                 [(1, "unit:client", "udp/8100", Effect::Prevent), (2, "unit:client", "tcp/8101", Effect::Prevent)];
             apply(&controller, &policy(2, Mode::Enforce, &rules));
-            // what was on its way, and the policy's trial
-            std::thread::sleep(Duration::from_secs(3));
+            bed.wait_until_proved();
+            // what was on its way
+            std::thread::sleep(Duration::from_millis(500));
             let before = all();
             // any numbers do that are not the same
             let mut number = u64::from(std::process::id());

@@ -148,6 +148,7 @@ fn root_a_defender_that_is_killed_under_load_lets_nothing_prevented_through() {
         bed.begin("evil.service", "pour 127.0.0.1:8300");
         assert!(one(), "nothing prevents it yet");
         apply(&controller, &policy(2, Mode::Enforce, &[(1, "unit:evil", "udp/8300", Effect::Prevent)]));
+        bed.wait_until_proved();
         while one() {}
         let mut through = 0;
         for n in 0..kills {
