@@ -108,7 +108,10 @@ pub(crate) fn status(config: &Config, json: bool) -> Result<(), Failure> {
     say!("generation  {} desired, {} applied{trial}", status.generation_desired, status.generation_applied)?;
     say!("mode        {}", status.mode)?;
     say!("table       {}, queue {}", status.table, status.queue)?;
-    if !status.trouble.is_empty() {
+    if status.trouble.is_empty() {
+        say!("state       {}", status.state)?;
+    } else {
+        say!("state       {}: what was in force before holds, and it is tried again every 5 s", status.state)?;
         say!("trouble     {}", status.trouble)?;
     }
     say!("names       {}", words(status.attribution))?;

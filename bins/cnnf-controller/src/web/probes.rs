@@ -59,6 +59,12 @@ fn metrics(controller: &Controller) -> impl IntoResponse + use<> {
     gauge("cnnf_defenders", "Hosts with a defender.", &one(state.hosts.len()));
     let connected = state.hosts.values().filter(|host| host.live.is_some()).count();
     gauge("cnnf_defenders_connected", "Hosts whose stream is open.", &one(connected));
+    let degraded = state.hosts.values().filter(|host| host.status.as_ref().is_some_and(|s| s.outcome == "failed"));
+    gauge(
+        "cnnf_defenders_degraded",
+        "Hosts whose newest table is not in force, as their kernel refused it: what was in force before holds.",
+        &one(degraded.count()),
+    );
     gauge("cnnf_edges", "Edges known.", &one(state.topology.edges().len()));
     gauge("cnnf_rules", "Rules.", &one(state.policy.rules.len()));
     gauge("cnnf_policy_revision", "Number of the rules' newest change.", &[(String::new(), state.policy.revision)]);

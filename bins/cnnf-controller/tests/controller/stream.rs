@@ -74,6 +74,23 @@ async fn a_rule_is_pushed_within_a_second() {
         assert!(metrics.lines().any(|told| told == line), "{line}: {metrics}");
     }
 
+    assert!(metrics.contains("\ncnnf_defenders_degraded 0\n"), "{metrics}");
+    let words = "table inet cnnf: add rule to chain out (seal): Operation not supported (message 7)";
+    let refused =
+        v1::ApplyStatus { generation: 2, outcome: "failed".into(), message: words.into(), ..Default::default() };
+    stream.say(Up::ApplyStatus(refused)).await;
+    let degraded = until(
+        || async {
+            let mut fleet = FleetServiceClient::new(place.admin().await);
+            fleet.list_defenders(v1::ListDefendersRequest::default()).await.expect("hosts").into_inner().defenders
+        },
+        |hosts| hosts[0].outcome == "failed",
+    )
+    .await;
+    assert_eq!((degraded[0].message.as_str(), degraded[0].applied_generation), (words, 0));
+    let metrics = tokio::task::spawn_blocking(move || get(web, "/metrics")).await.expect("the web port answers");
+    assert!(metrics.contains("\ncnnf_defenders_degraded 1\n"), "{metrics}");
+
     let mut fleet = FleetServiceClient::new(place.admin().await);
     let mode = v1::SetDefenderModeRequest { host: "web".to_owned(), mode: "enforce".to_owned() };
     fleet.set_defender_mode(mode).await.expect("set");

@@ -68,6 +68,10 @@ pub(crate) struct Status {
     pub(crate) queue: String,
     /// `inet cnnf, owned`: it belongs to the defender, and nobody else can change it; `inet cnnf, plain`: it has no owner; `released`: it is gone.
     pub(crate) table: String,
+    /// `good`, `degraded`: the newest table is not in force, and what was in force before holds; or `released`.
+    #[serde(default)]
+    pub(crate) state: String,
+    /// Why it is degraded, in the kernel's own words where it refused the table; empty if it is not.
     pub(crate) trouble: String,
     pub(crate) attribution: Attribution,
     /// What this host's connections are not judged by, and why.
@@ -280,6 +284,12 @@ impl Shared {
                 (true, _) => "released",
                 (false, true) => "inet cnnf, owned",
                 (false, false) => "inet cnnf, plain",
+            }
+            .into(),
+            state: match (inner.released, inner.trouble.is_empty()) {
+                (true, _) => "released",
+                (false, true) => "good",
+                (false, false) => "degraded",
             }
             .into(),
             trouble: inner.trouble.clone(),

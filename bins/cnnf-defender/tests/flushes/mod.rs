@@ -5,6 +5,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use cnnf_core::policy::{Effect, Mode};
+use cnnf_core::ruleset::{QueueBackend, Ruleset};
+use cnnf_host::dataplane::{Reconciler, TableSocket};
 use nix::sys::signal::Signal;
 
 use crate::bed::controller::Controller;
@@ -87,6 +89,51 @@ fn root_an_owned_table_outlives_flushes_and_nothing_slips_through() {
         assert!(bed.defender(&["release"]).status.success(), "what its owner left is anybody's");
         let tables = Command::new("nft").args(["list", "tables"]).output().expect("nft");
         assert!(!String::from_utf8_lossy(&tables.stdout).contains("cnnf"));
+    });
+}
+
+#[test]
+fn root_a_table_that_cannot_be_had_is_told_as_degraded_with_the_reason_until_it_can() {
+    with_bed(|bed| {
+        if !tables_have_owners(bed) {
+            return;
+        }
+        let controller = Controller::start();
+        enroll(bed, &controller);
+        bed.configure("own_table = false\n");
+        bed.start();
+        bed.serve("server.service", 8000);
+        apply(&controller, &policy(2, Mode::Enforce, &[(1, "unit:client", "tcp/8000", Effect::Prevent)]));
+        let says = |what: &str| {
+            let began = Instant::now();
+            loop {
+                let status = String::from_utf8_lossy(&bed.defender(&["status"]).stdout).into_owned();
+                if status.lines().any(|line| line.starts_with(what)) {
+                    return status;
+                }
+                assert!(began.elapsed() < Duration::from_secs(10), "{what}: {status}{}", bed.log());
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        };
+        says("state       good");
+
+        let mut thief = Reconciler::over(TableSocket::open(true).expect("a socket"), QueueBackend::None).expect("open");
+        thief.set_desired(Ruleset::default());
+        thief.reconcile().expect("it takes the table, which belongs to nobody, and no other may change it then");
+        let status = says("state       degraded: what was in force before holds");
+        let why = "table inet cnnf belongs to another process, by its netlink socket with port id ";
+        assert!(status.contains(&format!("\ntrouble     {why}")), "{status}");
+        let told = controller.wait("the outcome", |heard| {
+            heard.statuses.iter().map(|(_, status)| status).find(|status| status.outcome == "failed").cloned()
+        });
+        assert!(told.generation == 2 && told.message.starts_with(why), "{told:?}");
+
+        drop(thief);
+        let status = says("state       good");
+        assert!(!status.contains("\ntrouble"), "{status}");
+        assert_eq!(bed.probe("client.service", "tcp 127.0.0.1:8000"), "refused");
+        let outcomes = || controller.heard().statuses.into_iter().map(|(_, status)| status.outcome).collect::<Vec<_>>();
+        assert_eq!(outcomes(), ["applied", "failed", "applied"]);
     });
 }
 

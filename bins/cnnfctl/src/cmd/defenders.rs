@@ -185,7 +185,9 @@ pub(super) fn version(defender: &v1::Defender) -> Cell {
 pub(super) fn policy(defender: &v1::Defender) -> Cell {
     let (desired, applied) = (defender.desired_generation, defender.applied_generation);
     match defender.outcome.as_str() {
-        "failed" | "refused" | "reverted" => Cell::from(format!("{} {desired}", defender.outcome)).tone(Tone::Bad),
+        // its kernel refused it, and what was in force before holds
+        "failed" => Cell::from(format!("degraded {desired}")).tone(Tone::Bad),
+        "refused" | "reverted" => Cell::from(format!("{} {desired}", defender.outcome)).tone(Tone::Bad),
         _ if desired == applied => Cell::from(format!("applied {applied}")),
         _ => Cell::from(format!("{applied} of {desired}")).tone(Tone::Warn),
     }

@@ -227,7 +227,12 @@ export function StatusChip({ defender }: { defender: Defender }) {
 export function PolicyChip({ defender }: { defender: Defender }) {
   const { outcome, desiredGeneration, appliedGeneration, message } = defender;
   const state = policyState(defender);
-  if (state === "failed") return <Chip tone="bad" icon={CircleAlert} title={safe(message)}>{`${safe(outcome)} ${desiredGeneration}`}</Chip>;
+  if (state === "degraded" || state === "failed")
+    return (
+      <Chip tone="bad" icon={CircleAlert} title={safe(message)}>
+        {`${state === "degraded" ? state : safe(outcome)} ${desiredGeneration}`}
+      </Chip>
+    );
   if (state === "behind")
     return (
       <Chip tone="warn" icon={CircleAlert}>

@@ -11,9 +11,10 @@ export function hostStatus({ revoked, connected }: Defender): "connected" | "off
   return connected ? "connected" : "offline";
 }
 
-/** Whether the policy that it should have is in force on it. */
-export function policyState({ outcome, desiredGeneration, appliedGeneration }: Defender): "applied" | "behind" | "failed" {
-  if (outcome === "failed" || outcome === "refused" || outcome === "reverted") return "failed";
+/** Whether the policy that it should have is in force on it; degraded where its kernel refused it, so that what was before it holds. */
+export function policyState({ outcome, desiredGeneration, appliedGeneration }: Defender): "applied" | "behind" | "degraded" | "failed" {
+  if (outcome === "failed") return "degraded";
+  if (outcome === "refused" || outcome === "reverted") return "failed";
   return desiredGeneration === appliedGeneration ? "applied" : "behind";
 }
 
@@ -32,7 +33,7 @@ export const HOST_FIELDS: Field<Defender>[] = [
       ...(defender.notCovered.length > 0 ? ["uncovered"] : []),
       ...(defender.outdated ? ["outdated"] : []),
     ],
-    words: ["connected", "offline", "revoked", "applied", "behind", "failed", "uncovered", "outdated"],
+    words: ["connected", "offline", "revoked", "applied", "behind", "degraded", "failed", "uncovered", "outdated"],
   },
 ];
 export const HOST_KEYS = HOST_FIELDS.map(({ key }) => key);
