@@ -28,6 +28,8 @@ pub(super) struct Way {
     pub(super) base: &'static str,
     hook: Hook,
     late: &'static str,
+    /// Where first packets go in the late chain.
+    first: &'static str,
     stamp: &'static str,
     ask: &'static str,
     related: &'static str,
@@ -45,6 +47,7 @@ pub(super) const OUT: Way = Way {
     base: "out",
     hook: Hook::Output,
     late: "late_out",
+    first: "first_out",
     stamp: "stamp_out",
     ask: "ask_out",
     related: "related_out",
@@ -60,6 +63,7 @@ pub(super) const IN: Way = Way {
     base: "in",
     hook: Hook::Input,
     late: "late_in",
+    first: "first_in",
     stamp: "stamp_in",
     ask: "ask_in",
     related: "related_in",
@@ -182,22 +186,24 @@ impl Compiler<'_> {
         Action::SetLabel(words)
     }
 
-    /// What a queue let go without a label comes by here: bypass, overflow, or a plain accept.
+    /// What a queue let go without a label comes by here: bypass, overflow, or a plain accept. So does every other packet, and most are no
+    /// connection's first: they cost one look at their state.
     fn late(&mut self, way: Way) {
-        let late = way.late;
+        let Way { late, first, .. } = way;
         self.ruleset.chains.insert(late.into(), Chain { base: Some((way.hook, -4)), rules: Vec::new() });
+        let may_be_bare = Match::StateAny(state::NEW | state::RELATED);
+        self.rule(late, vec![may_be_bare], vec![Action::Goto(first.into())], "");
         let related = Match::StateAny(state::RELATED);
-        self.rule(late, vec![related], vec![Action::Jump("answers".into())], "");
-        let bare = [
-            Match::LabelWord { word: way.word, value: 0, equal: true },
+        self.rule(first, vec![related], vec![Action::Jump("answers".into())], "");
+        let bare = || {
+            let unstamped = Match::LabelWord { word: way.word, value: 0, equal: true };
             // the other flags may be those of the connection's other half
-            Match::LabelBits { word: 2, mask: Flags::MIDSTREAM, set: false },
-        ];
-        let matches: Vec<Match> = [Match::StateAny(state::NEW | state::RELATED)].into_iter().chain(bare).collect();
+            vec![unstamped, Match::LabelBits { word: 2, mask: Flags::MIDSTREAM, set: false }]
+        };
         if self.is_closed(way) {
-            self.rule(late, matches.clone(), vec![Action::Jump(way.closed.into())], "");
+            self.rule(first, bare(), vec![Action::Jump(way.closed.into())], "");
         }
-        self.rule(late, matches, vec![Action::Goto("fail_open".into())], "");
+        self.rule(first, bare(), vec![Action::Goto("fail_open".into())], "");
     }
 
     fn deny(&mut self, way: Way) {

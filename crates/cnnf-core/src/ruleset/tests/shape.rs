@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::world::{NOW, world};
 use crate::policy::resolve;
-use crate::ruleset::{Action, Name, Rule, Ruleset, Set, compile};
+use crate::ruleset::{Action, Match, Name, Rule, Ruleset, Set, compile, state};
 
 fn rules(table: &Ruleset) -> impl Iterator<Item = (&Name, &Rule)> {
     table.chains.iter().flat_map(|(name, chain)| chain.rules.iter().map(move |rule| (name, rule)))
@@ -49,6 +49,14 @@ proptest! {
                 let rules = &table.chains[deny].rules;
                 let safe = rules.iter().take_while(|r| r.actions == [Action::Counter, Action::Accept]).count();
                 prop_assert!(rules[safe..].iter().all(|r| !r.actions.contains(&Action::Accept)), "failsafes come first");
+            }
+            // most packets are of connections that were judged: each has its seal and its state looked at, and nothing else
+            for (base, late) in [("out", "late_out"), ("in", "late_in")] {
+                let first = &table.chains[base].rules[0];
+                prop_assert!(matches!(first.matches[..], [Match::LabelBits { word: 3, set: true, .. }]), "{}", first);
+                prop_assert_eq!(&first.actions, &[Action::Accept]);
+                let [only] = &table.chains[late].rules[..] else { return Err(TestCaseError::fail("one rule")) };
+                prop_assert_eq!(&only.matches, &[Match::StateAny(state::NEW | state::RELATED)]);
             }
             let targets = targets(&table);
             for name in &targets {
