@@ -12,6 +12,8 @@ pub(super) struct Channel {
     port_id: u32,
     send_room: usize,
     receive_room: usize,
+    /// Whether something may be left to read of what was asked before.
+    left: bool,
 }
 
 impl Channel {
@@ -24,7 +26,7 @@ impl Channel {
     }
 
     fn over(socket: Socket) -> Result<Self, Error> {
-        Ok(Self { port_id: socket.port_id()?, socket, send_room: 0, receive_room: 0 })
+        Ok(Self { port_id: socket.port_id()?, socket, send_room: 0, receive_room: 0, left: true })
     }
 
     pub(super) fn port_id(&self) -> u32 {
@@ -52,9 +54,15 @@ impl Channel {
         Ok(())
     }
 
-    /// Throws away what an earlier request may have left.
+    /// Throws away what an earlier request may have left, before the next one.
     pub(super) fn drain(&mut self) {
-        while self.recv().is_ok() {}
+        while self.left && self.recv().is_ok() {}
+        self.left = true;
+    }
+
+    /// Every answer to the request was read.
+    pub(super) fn all_answered(&mut self) {
+        self.left = false;
     }
 }
 

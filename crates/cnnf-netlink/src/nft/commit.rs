@@ -81,11 +81,12 @@ pub(super) fn commit(channel: &mut Channel, batch: &Batch, expected: Option<u32>
     channel.drain();
     channel.send(&datagram).map_err(failed)?;
 
-    // The kernel answers before `send` returns, so what is not there now never comes.
+    // The kernel answers before `send` returns, so what is not there now never comes; once each message has its answer nothing is left, and
+    // packets wait for this.
     let mut got = 0;
     let mut first: Option<(usize, Answer)> = None;
     let mut refused = 0;
-    loop {
+    while got < want {
         let datagram = match channel.recv() {
             Ok(datagram) => datagram,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
@@ -105,6 +106,9 @@ pub(super) fn commit(channel: &mut Channel, batch: &Batch, expected: Option<u32>
                 }
             }
         }
+    }
+    if got == want {
+        channel.all_answered();
     }
     match first {
         Some((index, answer)) => Err(CommitError::Refused {

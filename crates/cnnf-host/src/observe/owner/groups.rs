@@ -116,14 +116,16 @@ impl Groups {
     }
 }
 
-/// The text of an open file of the kernel's as it is now.
+/// The text of an open file of the kernel's as it is now. The kernel writes whole lines of ids to a page until there are no more or the next one may not
+/// fit: half a page that stays empty was not for want of room, and a packet waits for each further question.
 fn read_again(file: &File) -> std::io::Result<Vec<u8>> {
     let mut text = Vec::with_capacity(512);
     let mut room = [0; 4096];
     loop {
-        match file.read_at(&mut room, text.len() as u64)? {
-            0 => return Ok(text),
-            length => text.extend_from_slice(&room[..length]),
+        let length = file.read_at(&mut room, text.len() as u64)?;
+        text.extend_from_slice(&room[..length]);
+        if length < room.len() / 2 {
+            return Ok(text);
         }
     }
 }

@@ -124,7 +124,13 @@ impl OpenProcess {
             let wanted = room.len().min(max - text.len());
             match pread(file, &mut room[..wanted], text.len() as u64) {
                 Ok(0) => break,
-                Ok(length) => text.extend_from_slice(&room[..length]),
+                Ok(length) => {
+                    text.extend_from_slice(&room[..length]);
+                    // procfs fills what it is given unless that was all, and a packet may wait for a question less
+                    if length < wanted {
+                        break;
+                    }
+                }
                 Err(rustix::io::Errno::INTR) => {}
                 Err(_) if text.is_empty() => return None,
                 Err(_) => break,
