@@ -9,7 +9,7 @@ use cnnf_core::policy::{Effect, GroupId, HostPolicy, Mode};
 use cnnf_core::ruleset::QueueBackend;
 use cnnf_host::dataplane::{Counted, Reconciler};
 
-use crate::bed::{Bed, run, with_bed};
+use crate::bed::{Bed, with_bed};
 use crate::{apply, facts, group, rule};
 
 /// New connections from each side.
@@ -18,6 +18,13 @@ const FLOWS: u64 = 50_000;
 const SOURCES: u16 = 25_000;
 /// Connections whose time is taken at once.
 const TIMED: usize = 200;
+/// Floods with our table, each beside one without a firewall.
+const PAIRS: usize = 3;
+/// The same where something else takes the machine.
+const PAIRS_MAX: usize = 9;
+/// How many times as long an allowed connection may take (p99) as under the same flood without a firewall, each in its quietest round: connection
+/// tracking is part of it.
+const UNCHANGED: f64 = 2.5;
 
 /// Sends one datagram of each of [`FLOWS`] connections, with source ports from `first` on.
 pub(crate) fn flood(to: SocketAddr, first: u16) -> Result<()> {
@@ -109,23 +116,25 @@ fn flooded(bed: &Bed, first: u16) -> Flooded {
     }
 }
 
+/// Floods under the table of `policy`; says how many connections were refused, in and out, too. Nothing of the table is left.
+fn flooded_under(bed: &Bed, policy: &HostPolicy, first: u16) -> (Flooded, (u64, u64)) {
+    let mut reconciler = Reconciler::open(QueueBackend::None).expect("open");
+    apply(&mut reconciler, policy, &facts(bed, 0));
+    let flooded = flooded(bed, first);
+    let counters = reconciler.counters().expect("counters");
+    let refused = |chain: &str| {
+        counters.iter().filter(|c| c.chain == chain && c.comment.is_empty()).map(|c: &Counted| c.packets).sum::<u64>()
+    };
+    let refused = (refused("deny_in"), refused("deny_out"));
+    reconciler.release().expect("release");
+    (flooded, refused)
+}
+
 #[test]
 fn root_a_flood_of_new_connections_leaks_nothing_and_holds_up_nobody() {
     with_bed("flood", |bed| {
         bed.serve_there("tcp 80");
         bed.service("client");
-        // the same flood with conntrack and nothing else: whatever it takes of the machine is taken here too
-        run("nft add table inet bare; nft 'add chain inet bare o { type filter hook output priority 0; }'; \
-             nft 'add chain inet bare i { type filter hook input priority 0; }'; nft add rule inet bare o ct state new counter; \
-             nft add rule inet bare i ct state new counter");
-        let bare = flooded(bed, 2_000);
-        // the rest found the receivers' buffers full
-        assert!(
-            bare.came.0.min(bare.came.1) > FLOWS / 10,
-            "the flood comes where nothing prevents it: {:?}",
-            bare.came
-        );
-        run("nft delete table inet bare");
         let policy = HostPolicy {
             generation: 1,
             mode: Mode::Enforce,
@@ -137,32 +146,32 @@ fn root_a_flood_of_new_connections_leaks_nothing_and_holds_up_nobody() {
             groups: [(GroupId(1), group(&["10.98.0.2", "fd98::2"]))].into(),
             ..HostPolicy::default()
         };
-        let mut reconciler = Reconciler::open(QueueBackend::None).expect("open");
-        apply(&mut reconciler, &policy, &facts(bed, 0));
-        // connections that are older than the table have no room for a label: other ones
-        let mut ours = flooded(bed, 2_000 + SOURCES);
-        let waits = |ours: &Flooded| ours.p99 > 5 * bare.p99 && ours.p99 >= 1_000;
-        for _ in 0..3 {
-            // Whoever else takes the machine just now does not for ever. What was refused is new again: nothing of it was confirmed.
-            if waits(&ours) {
-                let again = flooded(bed, 2_000 + SOURCES);
-                ours.came = (ours.came.0 + again.came.0, ours.came.1 + again.came.1);
-                ours.p99 = ours.p99.min(again.p99);
+        let (mut p99, mut p99_of_bare, mut ratio) = (u64::MAX, u64::MAX, f64::INFINITY);
+        for pair in 0..PAIRS_MAX {
+            // the same flood without any firewall: whatever it takes of the machine is taken here too; whose turn comes first changes
+            let before = (pair % 2 == 0).then(|| flooded(bed, 2_000));
+            let (ours, refused) = flooded_under(bed, &policy, 2_000);
+            let bare = before.unwrap_or_else(|| flooded(bed, 2_000));
+            println!(
+                "pair {pair}: {refused:?} connections refused in and out, {:?} came of {:?} without us; allowed p99 {} µs ({} rounds of {TIMED}, {:?}) against {} µs ({}, {:?}) without a firewall",
+                ours.came, bare.came, ours.p99, ours.rounds, ours.took, bare.p99, bare.rounds, bare.took
+            );
+            // the rest found the receivers' buffers full
+            assert!(
+                bare.came.0.min(bare.came.1) > FLOWS / 10,
+                "the flood comes where nothing prevents it: {:?}",
+                bare.came
+            );
+            assert_eq!(ours.came, (0, 0), "prevented datagrams were delivered");
+            assert!(refused.0.min(refused.1) >= FLOWS * 99 / 100, "the flood was less than it should be: {refused:?}");
+            (p99, p99_of_bare) = (p99.min(ours.p99), p99_of_bare.min(bare.p99));
+            ratio = p99 as f64 / p99_of_bare as f64;
+            // whoever else takes the machine just now does not for ever
+            if pair + 1 >= PAIRS && ratio <= UNCHANGED {
+                break;
             }
         }
-        let refused = |chain: &str, counters: &[Counted]| {
-            counters.iter().filter(|c| c.chain == chain && c.comment.is_empty()).map(|c| c.packets).sum::<u64>()
-        };
-        let counters = reconciler.counters().expect("counters");
-        let refused = (refused("deny_in", &counters), refused("deny_out", &counters));
-        let ratio = ours.p99 as f64 / bare.p99 as f64;
-        println!(
-            "{refused:?} connections refused in and out, {:?} came of {:?} without us; allowed p99 {} µs ({} rounds of {TIMED}, {:?}) against {} µs ({}, {:?}): {ratio:.2}",
-            ours.came, bare.came, ours.p99, ours.rounds, ours.took, bare.p99, bare.rounds, bare.took
-        );
-        assert_eq!(ours.came, (0, 0), "prevented datagrams were delivered");
-        assert!(refused.0.min(refused.1) >= FLOWS * 99 / 100, "the flood was less than it should be: {refused:?}");
-        // a busy machine alone makes one some times the other
-        assert!(!waits(&ours), "allowed connections wait: {ratio:.2}");
+        println!("allowed p99 in the quietest round {p99} µs against {p99_of_bare} without a firewall: {ratio:.2}");
+        assert!(ratio <= UNCHANGED, "allowed connections wait: {ratio:.2}");
     });
 }
