@@ -24,7 +24,7 @@ impl Bar {
     }
 
     /// No bar: only shown.
-    pub(crate) fn none(what: &'static str) -> Self {
+    pub(crate) const fn none(what: &'static str) -> Self {
         Self { what, least: None, most: None }
     }
 

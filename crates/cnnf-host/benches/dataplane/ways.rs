@@ -30,6 +30,10 @@ use crate::table;
 const WAIT: Duration = Duration::from_millis(50);
 /// How long the defender lets connections gather before it reads them, as nothing waits for them.
 const GATHER: Duration = Duration::from_millis(10);
+/// How often the defender looks whether its table is as it left it.
+const LOOK: Duration = Duration::from_millis(50);
+/// The niceness of its threads for which packets wait.
+const URGENT: i32 = -15;
 /// The queue of the smallest loop.
 const SMALLEST: u16 = 7;
 
@@ -92,6 +96,21 @@ impl Drop for Way {
     }
 }
 
+/// As many chains as ours has, at the same hooks, and all of them accept what comes: less than this no table can cost.
+pub(crate) fn accept(lane: &Lane) -> Fallible<Way> {
+    lane.here(|| {
+        run("nft -f - <<'EOF'
+table inet t {
+    chain o { type filter hook output priority -5; accept; }
+    chain lo { type filter hook output priority -4; accept; }
+    chain i { type filter hook input priority -5; accept; }
+    chain li { type filter hook input priority -4; accept; }
+}
+EOF")
+    })?;
+    Ok(Way::default())
+}
+
 /// Connections are tracked, and a bare loop reads their events.
 pub(crate) fn conntrack(lane: &Lane) -> Fallible<Way> {
     let mut way = Way::default();
@@ -134,13 +153,24 @@ pub(crate) fn ours_with(policy: &HostPolicy, lane: &Lane, groups: &Groups, queue
     let mut way = Way::default();
     let table = compile(policy, &table::facts(groups.service_id()?, groups.levels()?, queue)?);
     // as the defender does it: the table belongs to it, and answers go through the same socket
-    let socket = lane.here(|| {
+    let (socket, reconciler) = lane.here(|| {
         let socket = TableSocket::open(Nft::open()?.probe()?.owner_persist)?;
         let mut reconciler = Reconciler::over(socket.clone(), queue)?;
         reconciler.set_desired(table);
         reconciler.reconcile()?;
-        Ok(socket)
+        Ok((socket, reconciler))
     })?;
+    // which hears of each change, and looks as often
+    way.work(
+        lane,
+        || Ok(reconciler),
+        |reconciler| {
+            std::thread::sleep(LOOK);
+            // under so many changes a listing may never be whole; the defender warns and looks again
+            let _ = reconciler.check();
+            Ok(())
+        },
+    )?;
     way.work(
         lane,
         || Ok(Connections::open()?),
@@ -154,6 +184,7 @@ pub(crate) fn ours_with(policy: &HostPolicy, lane: &Lane, groups: &Groups, queue
     )?;
     if queue != QueueBackend::None {
         let open = move || {
+            rustix::process::nice(URGENT)?;
             let (owners, containers) = (Owners::open(Arc::default(), Arc::default())?, Containers::default());
             let released = Released::over(socket);
             let desk = Desk { owners, released, descriptions: Descriptions::default(), containers };
