@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use cnnf_core::event::EventKind;
 use cnnf_core::time::Timestamp;
-use cnnf_rpc::limits;
 use cnnf_store::{Pending, Store, StoreError, StoredEvent};
-use tokio::sync::{Notify, Semaphore, broadcast, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tonic::Status;
 
 use crate::alerts::Alerts;
@@ -56,8 +55,6 @@ pub(crate) struct Controller {
     pub(crate) edits: tokio::sync::Mutex<()>,
     /// A place for a report on its way to the store.
     pub(crate) intakes: Arc<Semaphore>,
-    /// Changed events.
-    pub(crate) events: broadcast::Sender<Arc<StoredEvent>>,
     /// Policies are to be resolved at once.
     pub(crate) resolve_now: Notify,
     /// Policies are to be resolved soon.
@@ -96,7 +93,6 @@ impl Controller {
             under_way: UnderWay::default(),
             edits: tokio::sync::Mutex::default(),
             intakes: Arc::new(Semaphore::new(INTAKES)),
-            events: broadcast::channel(limits::MAX_WATCH_BACKLOG).0,
             resolve_now: Notify::new(),
             resolve_soon: Notify::new(),
             rules_changed: Notify::new(),
@@ -153,8 +149,6 @@ impl Controller {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         for event in events {
             *told.entry(event.kind).or_default() += 1;
-            // Nobody watching is no error.
-            let _ = self.events.send(Arc::new(event));
         }
     }
 

@@ -64,5 +64,3 @@ pub const MAX_WEB_CONNECTIONS: usize = 1_024;
 pub const MAX_STREAMS: u32 = 64;
 /// Reports of a stream that were sent and are not acknowledged yet, at most.
 pub const MAX_UNACKNOWLEDGED: usize = 64;
-/// Events that wait for a slow watcher at most; then its stream ends with RESOURCE_EXHAUSTED.
-pub const MAX_WATCH_BACKLOG: usize = 1_024;

@@ -83,6 +83,8 @@ pub struct StoredEvent {
     pub acknowledged: bool,
     /// What they noted.
     pub note: String,
+    /// Which change of all events made it what it is; grows with each.
+    pub change: u64,
 }
 
 /// Which events are wanted.
@@ -141,8 +143,8 @@ impl Store {
     pub fn acknowledge_event(&self, id: u64, note: String, audit: Audit) -> Pending<StoredEvent> {
         self.decide(audit, move |connection| {
             connection.execute(
-                "UPDATE events SET acknowledged = 1, note = CASE ?2 WHEN '' THEN note ELSE ?2 END WHERE id = ?1",
-                params![count(id), note],
+                "UPDATE events SET acknowledged = 1, change = ?3, note = CASE ?2 WHEN '' THEN note ELSE ?2 END WHERE id = ?1",
+                params![count(id), note, count(next_change(connection)?)],
             )?;
             one(connection, id)?.ok_or_else(|| StoreError::NotFound(format!("event {id}")))
         })
@@ -187,6 +189,26 @@ impl Store {
             let sql = "SELECT * FROM events WHERE id > ?1 ORDER BY id LIMIT ?2";
             collect(connection, sql, &[&count(id), &limit], read_event)
         })
+    }
+
+    /// Events that are new or have changed after this change, in the order of their newest changes, at most `limit`.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn events_changed_after(&self, change: u64, limit: usize) -> Result<Vec<StoredEvent>, StoreError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.read(|connection| {
+            let sql = "SELECT * FROM events WHERE change > ?1 ORDER BY change LIMIT ?2";
+            collect(connection, sql, &[&count(change), &limit], read_event)
+        })
+    }
+
+    /// The newest change of events.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn newest_event_change(&self) -> Result<u64, StoreError> {
+        self.read(|connection| counter(connection, CHANGE))
     }
 
     /// How many events match.
@@ -242,6 +264,16 @@ pub(crate) fn add(connection: &Connection, events: &[NewEvent]) -> Result<Vec<St
     changed.into_iter().filter_map(|id| one(connection, id).transpose()).collect()
 }
 
+/// The counter of changes.
+const CHANGE: &str = "event_change";
+
+/// Counts a change.
+fn next_change(connection: &Connection) -> Result<u64, StoreError> {
+    let change = counter(connection, CHANGE)? + 1;
+    set_counter(connection, CHANGE, change)?;
+    Ok(change)
+}
+
 fn fold(connection: &Connection, event: &NewEvent) -> Result<u64, StoreError> {
     let fold = event.subject.fold(event.kind);
     let known: Option<(i64, String)> = connection
@@ -269,13 +301,14 @@ fn fold(connection: &Connection, event: &NewEvent) -> Result<u64, StoreError> {
             message.clone(),
         ),
     };
+    let change = next_change(connection)?;
     if let Some((id, samples)) = known {
         let samples: Vec<Process> =
             serde_json::from_str(&samples).map_err(|error| StoreError::Corrupt(format!("samples: {error}")))?;
         connection
             .prepare_cached(
                 "UPDATE events SET count = count + ?2, samples = ?3, connection = ?4, message = ?5,
-                 first_seen = min(first_seen, ?6), last_seen = max(last_seen, ?6) WHERE id = ?1",
+                 first_seen = min(first_seen, ?6), last_seen = max(last_seen, ?6), change = ?7 WHERE id = ?1",
             )?
             .execute(params![
                 id,
@@ -284,6 +317,7 @@ fn fold(connection: &Connection, event: &NewEvent) -> Result<u64, StoreError> {
                 connection_text,
                 message,
                 time(event.at),
+                count(change),
             ])?;
         return Ok(u64::try_from(id).unwrap_or(0));
     }
@@ -292,8 +326,8 @@ fn fold(connection: &Connection, event: &NewEvent) -> Result<u64, StoreError> {
     connection
         .prepare_cached(
             "INSERT INTO events (id, fold, kind, client_service, server_service, model, connection, host, message, samples,
-             count, first_seen, last_seen, acknowledged)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12, 0)",
+             count, first_seen, last_seen, acknowledged, change)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12, 0, ?13)",
         )?
         .execute(params![
             count(id),
@@ -308,6 +342,7 @@ fn fold(connection: &Connection, event: &NewEvent) -> Result<u64, StoreError> {
             json(&with_sample(Vec::new(), event.process.as_ref()))?,
             count(event.count),
             time(event.at),
+            count(change),
         ])?;
     Ok(id)
 }
@@ -347,5 +382,6 @@ fn read_event(row: &Row<'_>) -> Result<StoredEvent, StoreError> {
         last: read_time(row, "last_seen")?,
         acknowledged: row.get("acknowledged")?,
         note: row.get("note")?,
+        change: read_count(row, "change")?,
     })
 }

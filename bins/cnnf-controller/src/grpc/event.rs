@@ -1,23 +1,33 @@
 //! Events.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use cnnf_core::event::{EventKind, EventParty};
 use cnnf_core::id::ServiceKey;
 use cnnf_core::policy::Reason;
 use cnnf_core::time::Timestamp;
+use cnnf_rpc::convert::ConvertError;
 use cnnf_rpc::convert::common::{page_size, text, time_range, time_text};
 use cnnf_rpc::convert::event::side_text;
 use cnnf_rpc::v1;
 use cnnf_rpc::v1::event_service_server::EventService;
 use cnnf_store::{EventQuery, StoreError, StoredEvent, Subject};
-use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status};
 
 use super::page::bad;
 use super::{Api, caller, word};
 use crate::controller::{Controller, refuse};
 use crate::state::State;
+
+/// Events that a watcher's task has in hand at most. What comes beside waits in the store.
+const AT_ONCE: usize = 64;
+/// The least time between two looks into the store for one watcher.
+const PAUSE: Duration = Duration::from_millis(50);
 
 #[tonic::async_trait]
 impl EventService for Api {
@@ -42,7 +52,7 @@ impl EventService for Api {
             next_token = found.last().map(|event| format!("{}:{}", event.last.0, event.id)).unwrap_or_default();
         }
         let state = self.0.state();
-        let events = found.iter().map(|event| message(&state, event)).collect();
+        let events = found.iter().map(|event| listed(&state, event)).collect();
         Ok(Response::new(v1::ListEventsResponse { events, next_token }))
     }
 
@@ -50,7 +60,7 @@ impl EventService for Api {
         let id = request.into_inner().id;
         let event = self.0.aside(move |controller| controller.store.event(id).map_err(refuse)).await?;
         let event = event.ok_or_else(|| no_event(id))?;
-        Ok(Response::new(message(&self.0.state(), &event)))
+        Ok(Response::new(listed(&self.0.state(), &event)))
     }
 
     type WatchEventsStream = ReceiverStream<Result<v1::Event, Status>>;
@@ -61,36 +71,60 @@ impl EventService for Api {
     ) -> Result<Response<Self::WatchEventsStream>, Status> {
         let request = request.into_inner();
         let (kind, _) = filter(&self.0, &request.kind, &request.service)?;
-        let mut events = self.0.events.subscribe();
+        let newest = self.0.aside(|controller| controller.store.newest_event_change().map_err(refuse)).await?;
+        let mut seen = match request.cursor.as_str() {
+            "" => newest,
+            text => cursor(text, newest)?,
+        };
+        let begin = MetadataValue::from(seen);
         let (sender, receiver) = mpsc::channel(16);
-        let controller = std::sync::Arc::clone(&self.0);
+        let controller = Arc::clone(&self.0);
+        let mut woken = controller.alerts.wake.subscribe();
+        // Something may have been stored since.
+        woken.mark_changed();
         tokio::spawn(async move {
             loop {
-                let answer = tokio::select! {
-                    () = controller.ended() => Err(Status::unavailable("the controller is ending")),
+                tokio::select! {
+                    () = controller.ended() => {
+                        let _ = sender.send(Err(Status::unavailable("the controller is ending"))).await;
+                        return;
+                    }
                     () = sender.closed() => return,
-                    event = events.recv() => match event {
-                        Ok(event) => {
+                    woken = woken.changed() => if woken.is_err() { return },
+                }
+                let next = Instant::now() + PAUSE;
+                loop {
+                    // Read and not handed on by whoever stored them: so they come in the order of their changes, and a slow caller holds nothing up.
+                    let read = move |controller: &Controller| controller.store.events_changed_after(seen, AT_ONCE).map_err(refuse);
+                    let found = match controller.aside(read).await {
+                        Ok(found) => found,
+                        Err(status) => {
+                            let _ = sender.send(Err(status)).await;
+                            return;
+                        }
+                    };
+                    let Some(last) = found.last() else { break };
+                    seen = last.change;
+                    for event in found {
+                        let answer = {
                             // A service's short name may come to mean another one while it is watched.
                             let services = services_named(&controller, &request.service);
-                            if !is_wanted(&event, kind, services.as_deref()) {
-                                continue;
-                            }
-                            Ok(message(&controller.state(), &event))
+                            let wanted = is_wanted(&event, kind, services.as_deref());
+                            wanted.then(|| listed(&controller.state(), &event))
+                        };
+                        if let Some(answer) = answer
+                            && sender.send(Ok(answer)).await.is_err()
+                        {
+                            return;
                         }
-                        Err(RecvError::Lagged(missed)) => Err(Status::resource_exhausted(format!(
-                            "too slow: {missed} events were missed; list them and watch again"
-                        ))),
-                        Err(RecvError::Closed) => return,
-                    },
-                };
-                let ends = answer.is_err();
-                if sender.send(answer).await.is_err() || ends {
-                    return;
+                    }
                 }
+                sleep_until(next).await;
             }
         });
-        Ok(Response::new(ReceiverStream::new(receiver)))
+        let mut answer = Response::new(ReceiverStream::new(receiver));
+        answer.metadata_mut().insert("cursor", begin);
+        Ok(answer)
     }
 
     async fn acknowledge_event(
@@ -106,7 +140,7 @@ impl EventService for Api {
             StoreError::NotFound(_) => no_event(id),
             error => refuse(error),
         })?;
-        let answer = message(&self.0.state(), &event);
+        let answer = listed(&self.0.state(), &event);
         self.0.publish(vec![event]);
         Ok(Response::new(answer))
     }
@@ -142,10 +176,26 @@ fn is_wanted(event: &StoredEvent, kind: Option<EventKind>, services: Option<&[Se
     named && kind.is_none_or(|kind| kind == event.kind)
 }
 
+/// Where a watcher goes on from; nobody has seen what has not happened.
+fn cursor(text: &str, newest: u64) -> Result<u64, Status> {
+    let seen = text.parse().map_err(|_| ConvertError::new("cursor", "is not that of an event"))?;
+    if seen <= newest {
+        return Ok(seen);
+    }
+    Err(Status::out_of_range(format!(
+        "cursor {seen} is of no event here, the newest is {newest}: was a backup restored? List events and watch anew"
+    )))
+}
+
 /// Where a page of events ended: its last event's time and number.
 fn place(token: &str) -> Result<(Timestamp, u64), Status> {
     let (last, id) = token.split_once(':').ok_or_else(bad)?;
     Ok((Timestamp(last.parse().map_err(|_| bad())?), id.parse().map_err(|_| bad())?))
+}
+
+/// An event as callers get it, who may go on watching from there.
+fn listed(state: &State, event: &StoredEvent) -> v1::Event {
+    v1::Event { cursor: Some(event.change.to_string()), ..message(state, event) }
 }
 
 /// An event as callers and alert channels get it.

@@ -167,7 +167,7 @@ async fn events_are_listed_at_once_folded_and_exactly_counted() {
 
     let mut events = EventServiceClient::new(place.admin().await);
     let mut watch = events
-        .watch_events(v1::WatchEventsRequest { kind: String::new(), service: "nginx".to_owned() })
+        .watch_events(v1::WatchEventsRequest { service: "nginx".to_owned(), ..Default::default() })
         .await
         .expect("watching")
         .into_inner();

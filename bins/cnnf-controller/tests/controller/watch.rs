@@ -3,15 +3,17 @@
 use std::time::{Duration, Instant};
 
 use cnnf_rpc::v1;
+use cnnf_rpc::v1::event_service_client::EventServiceClient;
 use cnnf_rpc::v1::fleet_service_client::FleetServiceClient;
 use cnnf_rpc::v1::policy_service_client::PolicyServiceClient;
+use cnnf_rpc::v1::report::Body;
 use cnnf_rpc::v1::settings_service_client::SettingsServiceClient;
 use cnnf_rpc::v1::topology_service_client::TopologyServiceClient;
 use cnnf_rpc::v1::watch_service_client::WatchServiceClient;
 use tonic::{Code, Streaming};
 use tonic_types::StatusExt as _;
 
-use crate::place::{PATIENCE, Place, flow, inventory, rule};
+use crate::place::{PATIENCE, Place, flow, inventory, now_ms, rule};
 
 async fn watch(place: &Place, seen: Option<&v1::Changes>) -> Streaming<v1::Changes> {
     let seen = seen.cloned().unwrap_or_default();
@@ -152,4 +154,73 @@ async fn a_token_comes_with_the_command_that_uses_it() {
     let der = cnnf_rpc::tls::certificates_from_pem(&pem).expect("PEM").remove(0);
     let pin: String = cnnf_rpc::tls::pin_of(&der).iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(answer.ca_pin, pin);
+}
+
+/// Another watcher of events, from here on, and where it begins.
+async fn events(place: &Place, cursor: &str) -> (Streaming<v1::Event>, String) {
+    let ask = v1::WatchEventsRequest { kind: "tamper".to_owned(), cursor: cursor.to_owned(), ..Default::default() };
+    let answer = EventServiceClient::new(place.admin().await).watch_events(ask).await.expect("watched");
+    let begin = answer.metadata().get("cursor").expect("a cursor").to_str().expect("text").to_owned();
+    (answer.into_inner(), begin)
+}
+
+async fn event(stream: &mut Streaming<v1::Event>) -> v1::Event {
+    let message = tokio::time::timeout(PATIENCE, stream.message()).await.expect("in time");
+    message.expect("no error").expect("not the end")
+}
+
+/// A host says this.
+fn said(message: &str) -> Body {
+    Body::Notice(v1::Notice {
+        at_ms: now_ms(),
+        kind: "tamper".to_owned(),
+        message: message.to_owned(),
+        ..Default::default()
+    })
+}
+
+#[tokio::test]
+async fn a_watcher_of_events_misses_none_and_gets_none_twice_also_over_a_restart() {
+    let mut place = Place::new();
+    let host = place.enrol("web").await;
+    let mut live = host.attach(&place).await;
+    let (mut stream, begin) = events(&place, "").await;
+    live.deliver(1, said("first")).await;
+    let first = event(&mut stream).await;
+    assert_eq!(first.message, "first");
+    drop(stream);
+
+    // Nobody watches.
+    live.deliver(2, said("second")).await;
+    live.deliver(3, said("first")).await;
+    live.deliver(4, said("third")).await;
+    place.kill();
+    place.start();
+    let (mut stream, from) = events(&place, first.cursor.as_deref().expect("a cursor")).await;
+    assert_eq!(Some(from), first.cursor);
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        let event = event(&mut stream).await;
+        seen.push((event.message, event.count));
+    }
+    let expected = [("second", 1), ("first", 2), ("third", 1)].map(|(message, count)| (message.to_owned(), count));
+    assert_eq!(seen, expected);
+
+    // What comes now follows, and an event that somebody has seen to has changed.
+    let mut client = EventServiceClient::new(place.admin().await);
+    let note = v1::AcknowledgeEventRequest { id: first.id, note: "seen".to_owned() };
+    client.acknowledge_event(note).await.expect("acknowledged");
+    let told = event(&mut stream).await;
+    assert_eq!((told.id, told.note.as_str()), (first.id, "seen"));
+    let (mut all, _) = events(&place, &begin).await;
+    let ids = [event(&mut all).await.message, event(&mut all).await.message, event(&mut all).await.message];
+    assert_eq!(ids, ["second", "third", "first"], "each once, by its newest change");
+    // A list says where to go on from, too.
+    let listed = client.list_events(v1::ListEventsRequest::default()).await.expect("listed").into_inner().events;
+    assert!(listed.iter().any(|event| event.cursor == told.cursor));
+
+    for (cursor, code) in [("999999", Code::OutOfRange), ("last", Code::InvalidArgument)] {
+        let ask = v1::WatchEventsRequest { cursor: cursor.to_owned(), ..Default::default() };
+        assert_eq!(client.watch_events(ask).await.expect_err(cursor).code(), code);
+    }
 }

@@ -2,11 +2,13 @@
 
 pub(super) mod people;
 
+use std::time::Duration;
+
 use clap::Subcommand;
 use cnnf_core::event::EventKind;
 use cnnf_core::time::Timestamp;
 use cnnf_rpc::v1;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use super::Asker;
 use crate::context::{Session, request};
@@ -27,10 +29,13 @@ pub(super) enum Events {
         #[arg(long, default_value = "1000", value_parser = clap::value_parser!(u32).range(1..), value_name = "NUMBER")]
         limit: u32,
     },
-    /// New and changed events as they come, until Ctrl-C.
+    /// New and changed events as they come, until Ctrl-C; when the connection breaks it goes on after the last one.
     Watch {
         #[command(flatten)]
         which: Which,
+        /// Begin after the event with this cursor, as JSON shows it, instead of now.
+        #[arg(long, default_value = "", hide_default_value = true, value_name = "CURSOR")]
+        after: String,
     },
     /// Mark an event as seen to: it colours the picture no more, and a later equal one is an event of its own.
     Ack {
@@ -79,7 +84,7 @@ impl Events {
                 }
                 Ok(())
             }
-            Self::Watch { which } => watch(asker, &session, which).await,
+            Self::Watch { which, after } => watch(asker, &session, &which, after).await,
             Self::Ack { id, note } => {
                 let ask = v1::AcknowledgeEventRequest { id, note };
                 let event = session.answer(session.events().acknowledge_event(request(ask))).await?;
@@ -126,23 +131,81 @@ async fn list(
     }
 }
 
-async fn watch(asker: &Asker, session: &Session, which: Which) -> Result<(), Failure> {
-    let ask = v1::WatchEventsRequest { kind: which.kind, service: which.service };
-    // No deadline: this goes on until somebody ends it.
-    let mut events = session.answer(session.events().watch_events(ask)).await?;
+/// So often in a row nothing comes before a watcher gives up. Each attempt is itself repeated for some seconds.
+const FAILURES: u32 = 5;
+/// What is waited for before the second attempt, and twice as much each further time.
+const WAIT: Duration = Duration::from_millis(200);
+
+/// Shows events until Ctrl-C.
+async fn watch(asker: &Asker, session: &Session, which: &Which, after: String) -> Result<(), Failure> {
+    tokio::select! {
+        watched = watch_on(asker, session, which, after) => watched,
+        stop = tokio::signal::ctrl_c() => {
+            stop.map_err(|error| Failure::Unreachable(format!("cannot wait for Ctrl-C: {error}")))
+        }
+    }
+}
+
+/// Shows events from stream to stream, until nothing comes any more.
+async fn watch_on(asker: &Asker, session: &Session, which: &Which, after: String) -> Result<(), Failure> {
+    let mut cursor = after;
+    let mut failures = 0;
     loop {
-        let next = tokio::select! {
-            next = events.message() => next,
-            stop = tokio::signal::ctrl_c() => {
-                return stop.map_err(|error| Failure::Unreachable(format!("cannot wait for Ctrl-C: {error}")));
-            }
-        };
-        match next {
-            Ok(Some(event)) => asker.out.show_next(&event, || people::line(&event, &asker.out))?,
-            Ok(None) => {
-                return Err(Failure::refused(&Status::unavailable("the controller ended the stream"), &session.server));
-            }
-            Err(status) => return Err(Failure::refused(&status, &session.server)),
+        let before = cursor.clone();
+        let watched = follow(asker, session, which, &mut cursor).await;
+        let Err(End::Broken(status)) = watched else { return watched.map_err(|end| end.failure(session)) };
+        failures = if cursor == before { failures + 1 } else { 0 };
+        // Without a cursor what comes meanwhile would be missed without a word.
+        if cursor.is_empty() || failures == FAILURES {
+            return Err(session.refused(&status));
+        }
+        asker.out.note("the connection broke: watching on after the last event");
+        tokio::time::sleep(WAIT * 2_u32.pow(failures)).await;
+    }
+}
+
+/// Why a stream of events has ended.
+enum End {
+    /// It can be gone on with.
+    Broken(Status),
+    /// It is refused.
+    Refused(Status),
+    /// What came could not be shown.
+    Unshown(Failure),
+}
+
+impl End {
+    fn of(status: Status) -> Self {
+        match status.code() {
+            Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Internal => Self::Broken(status),
+            _ => Self::Refused(status),
+        }
+    }
+
+    fn failure(self, session: &Session) -> Failure {
+        match self {
+            Self::Broken(status) | Self::Refused(status) => session.refused(&status),
+            Self::Unshown(failure) => failure,
+        }
+    }
+}
+
+/// Shows events until the stream ends; `cursor` is where to go on from.
+async fn follow(asker: &Asker, session: &Session, which: &Which, cursor: &mut String) -> Result<(), End> {
+    let ask =
+        v1::WatchEventsRequest { kind: which.kind.clone(), service: which.service.clone(), cursor: cursor.clone() };
+    // No deadline: this goes on until somebody ends it.
+    let answer = session.events().watch_events(ask).await.map_err(End::of)?;
+    if let Some(begin) = answer.metadata().get("cursor").and_then(|begin| begin.to_str().ok()) {
+        begin.clone_into(cursor);
+    }
+    let mut events = answer.into_inner();
+    loop {
+        let next = events.message().await.map_err(End::of)?;
+        let event = next.ok_or_else(|| End::Broken(Status::unavailable("the controller ended the stream")))?;
+        asker.out.show_next(&event, || people::line(&event, &asker.out)).map_err(End::Unshown)?;
+        if let Some(next) = event.cursor {
+            *cursor = next;
         }
     }
 }

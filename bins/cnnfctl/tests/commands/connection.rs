@@ -109,6 +109,22 @@ fn events_are_watched_until_ctrl_c() {
 }
 
 #[test]
+fn a_watcher_goes_on_after_the_last_event() {
+    let bed = Bed::start();
+    let ids = |args: &[&str], lines| {
+        let (text, code) = watch(&bed, args, lines);
+        assert_eq!(code, Some(0));
+        let id = |line: &str| serde_json::from_str::<serde_json::Value>(line).expect("JSON")["id"].clone();
+        text.lines().map(|line| id(line).as_str().expect("id").to_owned()).collect::<Vec<_>>()
+    };
+    let args = ["events", "watch", "-o", "json", "-q", "--service", "breaking"];
+    assert_eq!(ids(&args, 3), ["12", "11", "10"]);
+    let mut after = args.to_vec();
+    after.extend(["--after", "1"]);
+    assert_eq!(ids(&after, 2), ["11", "10"]);
+}
+
+#[test]
 fn a_stream_that_ends_is_an_error() {
     let bed = Bed::start();
     let ran = bed.run(&["events", "watch", "--service", "ending"]);

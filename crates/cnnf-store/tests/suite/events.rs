@@ -100,3 +100,35 @@ fn lists_are_filtered_and_come_in_pages() {
     let range = EventQuery { since: Timestamp(1003), until: Some(Timestamp(4000)), ..EventQuery::default() };
     assert_eq!(list(&range, 100).len(), 4);
 }
+
+#[test]
+fn events_are_told_by_their_newest_change_in_order_and_none_is_left_out() {
+    let (place, store) = Place::new();
+    let add = |at, pid| store.add_events(vec![event(at, pid)]).wait().expect("added").remove(0);
+    let tamper = NewEvent {
+        kind: EventKind::Tamper,
+        subject: Subject::System { host: None, message: "somebody".to_owned() },
+        ..event(2_000, 1)
+    };
+    assert_eq!(store.newest_event_change().expect("read"), 0);
+    let first = add(1_000, 1);
+    let other = store.add_events(vec![tamper]).wait().expect("added").remove(0);
+    let again = add(3_000, 2);
+    assert_eq!((again.id, again.count), (first.id, 2), "folded");
+    assert!(first.change < other.change && other.change < again.change);
+    let after = |change| {
+        let found = store.events_changed_after(change, 10).expect("read");
+        found.into_iter().map(|event| event.change).collect::<Vec<_>>()
+    };
+    assert_eq!(store.events_changed_after(0, 10).expect("read"), [other.clone(), again.clone()]);
+    assert_eq!(after(other.change), [again.change]);
+    assert_eq!(store.events_changed_after(0, 1).expect("read").len(), 1);
+    let seen_to = store.acknowledge_event(other.id, String::new(), audit()).wait().expect("acknowledged");
+    assert_eq!(after(again.change), [seen_to.change]);
+    assert_eq!(store.newest_event_change().expect("read"), seen_to.change);
+    drop(store);
+    let store = Store::open(&place.path()).expect("open");
+    assert_eq!(store.newest_event_change().expect("read"), seen_to.change);
+    let later = store.add_events(vec![event(4_000, 3)]).wait().expect("added").remove(0);
+    assert!(later.change > seen_to.change, "it goes on over a restart");
+}

@@ -27,10 +27,24 @@ impl EventService for Controller {
 
     type WatchEventsStream = Pin<Box<dyn Stream<Item = Result<Event, Status>> + Send>>;
 
-    /// All events; of service "ending" none and the end, else nothing more ever.
+    /// All events; of service "ending" none and the end, of "breaking" one and a break as long as there are some, else nothing more ever.
     async fn watch_events(&self, request: Request<WatchEventsRequest>) -> Answer<Self::WatchEventsStream> {
-        if self.admit(request)?.service == "ending" {
+        let WatchEventsRequest { service, cursor, .. } = self.admit(request)?;
+        if service == "ending" {
             return Ok(Response::new(Box::pin(tokio_stream::empty())));
+        }
+        if service == "breaking" {
+            let seen: usize = cursor.parse().unwrap_or(0);
+            let next = answers::events()
+                .into_iter()
+                .nth(seen)
+                .map(|event| Event { cursor: Some((seen + 1).to_string()), ..event });
+            let mut answer: Response<Self::WatchEventsStream> = Response::new(match next {
+                Some(event) => Box::pin(tokio_stream::iter([Ok(event), Err(Status::unavailable("it broke"))])),
+                None => Box::pin(tokio_stream::pending()),
+            });
+            answer.metadata_mut().insert("cursor", seen.into());
+            return Ok(answer);
         }
         let events = tokio_stream::iter(answers::events().into_iter().map(Ok));
         Ok(Response::new(Box::pin(events.chain(tokio_stream::pending()))))
