@@ -20,7 +20,7 @@ use cnnf_store::{Audit, Author, MAX_AUDIT_TEXT, NewEvent, PolicyState, Unconfirm
 use serde_json::{Value, json};
 use tonic::Status;
 
-pub(crate) use channel::no_channel;
+pub(crate) use channel::{ChannelChange, no_channel};
 pub(crate) use definition::Change;
 
 use crate::auth::Caller;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use cnnf_rpc::convert::ConvertError;
 use cnnf_rpc::json::JsonMessage;
 use cnnf_rpc::v1;
 use cnnf_store::ChannelRow;
@@ -17,16 +18,52 @@ use crate::controller::{Controller, refuse};
 /// Channels at most.
 const MOST: usize = 64;
 
+/// What is done with a channel.
+pub(crate) enum ChannelChange {
+    /// It is new.
+    Add,
+    /// These fields of the one that has its name; all if none is named.
+    Update(Vec<String>),
+}
+
+/// Puts the named fields of one channel into another.
+fn overlay(into: &mut v1::Channel, from: v1::Channel, fields: &[String]) -> Result<(), ConvertError> {
+    let v1::Channel { disabled, mut route, rate, mut to, .. } = from;
+    for field in fields {
+        match field.as_str() {
+            "disabled" => into.disabled = disabled,
+            "route" => into.route = route.take(),
+            "rate" => into.rate = rate,
+            "to" => into.to = to.take(),
+            other => {
+                let other: String = other.escape_debug().take(80).collect();
+                let what = format!("'{other}' cannot be changed: there are disabled, route, rate, to");
+                return Err(ConvertError::new("fields", what));
+            }
+        }
+    }
+    Ok(())
+}
+
 impl Controller {
     /// Adds a channel, or changes the one of its name.
     pub(crate) async fn edit_channel(
         self: &Arc<Self>,
         who: &Caller,
-        message: v1::Channel,
-        is_new: bool,
+        mut message: v1::Channel,
+        change: ChannelChange,
     ) -> Result<(String, Known), Status> {
         let _guard = self.edits.lock().await;
         let old = self.alerts.known().get(&message.name).cloned();
+        let is_new = matches!(change, ChannelChange::Add);
+        if let (Some(old), ChannelChange::Update(fields)) = (&old, change)
+            && !fields.is_empty()
+        {
+            // Over what is there now, not over what the caller has seen: others may have changed the rest.
+            let mut whole = old.channel.show(&message.name);
+            overlay(&mut whole, message, &fields)?;
+            message = whole;
+        }
         let (name, channel) = Channel::read(message, old.as_ref().map(|old| &*old.channel))?;
         match &old {
             Some(_) if is_new => {

@@ -12,6 +12,7 @@ use tonic::{Request, Response, Status};
 use super::{Api, caller};
 use crate::alerts::{self, Channel, Known};
 use crate::controller::refuse;
+use crate::edit::ChannelChange;
 use crate::edit::no_channel;
 
 /// Events that wait are counted so far.
@@ -37,7 +38,7 @@ impl ChannelService for Api {
     async fn add_channel(&self, request: Request<v1::AddChannelRequest>) -> Result<Response<v1::Channel>, Status> {
         let who = caller(&request);
         let channel = given(request.into_inner().channel)?;
-        let (name, known) = self.0.edit_channel(&who, channel, true).await?;
+        let (name, known) = self.0.edit_channel(&who, channel, ChannelChange::Add).await?;
         Ok(Response::new(message(&name, known, 0)))
     }
 
@@ -46,8 +47,8 @@ impl ChannelService for Api {
         request: Request<v1::UpdateChannelRequest>,
     ) -> Result<Response<v1::Channel>, Status> {
         let who = caller(&request);
-        let channel = given(request.into_inner().channel)?;
-        let (name, known) = self.0.edit_channel(&who, channel, false).await?;
+        let v1::UpdateChannelRequest { channel, fields } = request.into_inner();
+        let (name, known) = self.0.edit_channel(&who, given(channel)?, ChannelChange::Update(fields)).await?;
         let counted = known.clone();
         let pending =
             self.0.aside(move |controller| alerts::pending(controller, &counted, MOST_PENDING).map_err(refuse));

@@ -95,7 +95,9 @@ impl EventService for Api {
                 let next = Instant::now() + PAUSE;
                 loop {
                     // Read and not handed on by whoever stored them: so they come in the order of their changes, and a slow caller holds nothing up.
-                    let read = move |controller: &Controller| controller.store.events_changed_after(seen, AT_ONCE).map_err(refuse);
+                    let read = move |controller: &Controller| {
+                        controller.store.events_changed_after(seen, AT_ONCE).map_err(refuse)
+                    };
                     let found = match controller.aside(read).await {
                         Ok(found) => found,
                         Err(status) => {

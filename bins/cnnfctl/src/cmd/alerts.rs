@@ -103,8 +103,12 @@ fn rate(text: &str) -> Result<v1::ChannelRate, String> {
 
 impl Which {
     fn is_empty(&self) -> bool {
-        let lists = [&self.kinds, &self.rules, &self.services, &self.labels];
-        self.rate.is_none() && lists.iter().all(|list| list.is_empty())
+        self.rate.is_none() && !self.is_routed()
+    }
+
+    /// Whether anything is said of which events it is told of.
+    fn is_routed(&self) -> bool {
+        [&self.kinds, &self.rules, &self.services, &self.labels].iter().any(|list| !list.is_empty())
     }
 
     /// What is said, over what there was.
@@ -154,13 +158,21 @@ impl Alerts {
                 let mut channel = known.ok_or_else(|| {
                     Failure::No(format!("there is no alert channel '{name}': 'cnnfctl alerts list' shows them"))
                 })?;
+                let named = [
+                    ("to", !place.is_empty()),
+                    ("route", everything || which.is_routed()),
+                    ("rate", which.rate.is_some()),
+                    ("disabled", disable || enable),
+                ];
+                // What is not said stays as it is by then, and not as it was when it was asked for.
+                let fields = named.iter().filter(|(_, said)| *said).map(|(field, _)| (*field).to_owned()).collect();
                 if everything {
                     channel.route = None;
                 }
                 channel.to = Some(place.over(channel.to.take())?);
                 which.over(&mut channel)?;
                 channel.disabled = disable || (channel.disabled && !enable);
-                let ask = v1::UpdateChannelRequest { channel: Some(channel) };
+                let ask = v1::UpdateChannelRequest { channel: Some(channel), fields };
                 let made = session.answer(session.channels().update_channel(request(ask))).await?;
                 out.done(&made, || said(&made, "is changed"))
             }

@@ -47,11 +47,17 @@ fn secrets_come_by_standard_input_and_stay_where_nothing_is_said() {
     let asked = with(&["alerts", "add", "chat2", "--slack", "-"], "https://hooks.example/secret\n");
     assert!(asked.contains("url: \"https://hooks.example/secret\""), "{asked}");
     let asked = with(&["alerts", "set", "mail", "--to", "new@example.org", "--all"], "");
-    for part in ["password: \"(kept)\"", "to: [\"new@example.org\"]", "server: \"smtps://mail.example.org\""] {
+    for part in [
+        "password: \"(kept)\"",
+        "to: [\"new@example.org\"]",
+        "server: \"smtps://mail.example.org\"",
+        "fields: [\"to\", \"route\"]",
+    ] {
         assert!(asked.contains(part), "{asked}");
     }
     let asked = with(&["alerts", "set", "soar", "--secret-stdin", "--enable"], "another secret of mine\n");
     assert!(asked.contains("secret: \"another secret of mine\"") && asked.contains("rule_prevent"), "{asked}");
+    assert!(asked.contains("fields: [\"to\", \"disabled\"]"), "{asked}");
 }
 
 #[test]

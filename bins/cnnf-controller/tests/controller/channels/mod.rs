@@ -144,6 +144,36 @@ async fn what_is_too_much_is_folded_and_says_how_much() {
 }
 
 #[tokio::test]
+async fn a_change_of_some_fields_leaves_what_others_have_changed() {
+    let place = Place::new();
+    let url = "http://127.0.0.1:9/hook?key=hidden";
+    let seen = add(&place, channel("ops", webhook(url))).await;
+    let mut client = client(&place).await;
+    let update = |channel, fields: &[&str]| v1::UpdateChannelRequest {
+        channel: Some(channel),
+        fields: fields.iter().map(|field| (*field).to_owned()).collect(),
+    };
+    let rate = Some(v1::ChannelRate { messages: 9, seconds: 9 });
+    client.update_channel(update(v1::Channel { rate, ..seen.clone() }, &["rate"])).await.expect("changed");
+    // Of somebody who has not seen that.
+    let route = Some(v1::ChannelRoute { kinds: vec!["gap".to_owned()], ..Default::default() });
+    let theirs = v1::Channel { name: "ops".to_owned(), route: route.clone(), disabled: true, ..Default::default() };
+    let changed = client.update_channel(update(theirs, &["route", "disabled"])).await.expect("changed").into_inner();
+    assert_eq!((changed.rate, changed.route, changed.disabled), (rate, route, true));
+    assert_eq!(changed.to, seen.to);
+    let slack = Some(To::Slack(v1::Slack { url: "http://127.0.0.1:9/x".to_owned(), ..Default::default() }));
+    let moved = v1::Channel { name: "ops".to_owned(), to: slack, ..Default::default() };
+    let changed = client.update_channel(update(moved.clone(), &["to"])).await.expect("changed").into_inner();
+    assert!(matches!(changed.to, Some(To::Slack(_))) && changed.disabled && changed.rate == rate, "{changed:?}");
+    for (fields, part) in [(&["state"][..], "fields: 'state' cannot be changed"), (&["to", "webhook"], "'webhook'")] {
+        let refused = client.update_channel(update(moved.clone(), fields)).await.expect_err(part);
+        assert!(refused.code() == Code::InvalidArgument && refused.message().contains(part), "{refused:?}");
+    }
+    let nobody = v1::Channel { name: "nobody".to_owned(), ..moved };
+    assert_eq!(client.update_channel(update(nobody, &["to"])).await.expect_err("none").code(), Code::NotFound);
+}
+
+#[tokio::test]
 async fn secrets_go_in_and_never_come_out() {
     let place = Place::new();
     let mut web = Web::start(None).await;
@@ -153,7 +183,7 @@ async fn secrets_go_in_and_never_come_out() {
     assert_eq!((shown.secret.as_str(), shown.headers["authorization"].as_str()), ("(kept)", "(kept)"));
     // as it was shown, with another rate: the secrets stay
     let rate = Some(v1::ChannelRate { messages: 9, seconds: 9 });
-    let update = |channel| v1::UpdateChannelRequest { channel: Some(channel) };
+    let update = |channel| v1::UpdateChannelRequest { channel: Some(channel), fields: vec![] };
     let changed = client(&place).await.update_channel(update(v1::Channel { rate, ..made.clone() })).await;
     assert_eq!(changed.expect("changed").into_inner().rate, rate);
     assert!(test(&place, "ops").await.delivered);
