@@ -1,7 +1,7 @@
 //! The JSON form of messages: proto3 JSON in the order of the fields' numbers.
 //!
-//! As <https://protobuf.dev/programming-guides/json/> says: names in camelCase, 64-bit integers as strings, bytes in base64, absent
-//! messages left out. Unlike its default, empty texts, lists and zeros are written too, so that a reader finds every field.
+//! As <https://protobuf.dev/programming-guides/json/> says: names in camelCase, 64-bit integers as strings, times as RFC 3339, bytes in
+//! base64, absent messages left out. Unlike its default, empty texts, lists and zeros are written too, so that a reader finds every field.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -143,10 +143,29 @@ impl Serialize for Single<'_> {
                 }
                 _ => serializer.serialize_i32(*number),
             },
+            Value::Message(message) if message.descriptor().full_name() == TIMESTAMP => {
+                serializer.serialize_str(&time(message).map_err(serde::ser::Error::custom)?)
+            }
             Value::Message(message) => Message(message).serialize(serializer),
             Value::List(_) | Value::Map(_) => Err(serde::ser::Error::custom("a list within a list")),
         }
     }
+}
+
+/// The one message that has a form of its own.
+const TIMESTAMP: &str = "google.protobuf.Timestamp";
+
+/// A time as RFC 3339 in UTC, with as many triples of decimals as it has.
+fn time(message: &DynamicMessage) -> Result<String, jiff::Error> {
+    let seconds = message.get_field_by_name("seconds").and_then(|value| value.as_i64()).unwrap_or_default();
+    let nanos = message.get_field_by_name("nanos").and_then(|value| value.as_i32()).unwrap_or_default();
+    let at = jiff::Timestamp::new(seconds, nanos)?;
+    Ok(match nanos {
+        0 => format!("{at:.0}"),
+        nanos if nanos % 1_000_000 == 0 => format!("{at:.3}"),
+        nanos if nanos % 1_000 == 0 => format!("{at:.6}"),
+        _ => format!("{at:.9}"),
+    })
 }
 
 fn float<S: Serializer>(value: f64, serializer: S) -> Result<S::Ok, S::Error> {
@@ -187,6 +206,26 @@ mod tests {
         assert!(to_string(&enroll).expect("json").contains(r#""certificate":"//4=""#));
         let model = v1::Model { unseen_probability: 0.25, ..v1::Model::default() };
         assert!(to_string(&model).expect("json").contains(r#""unseenProbability":0.25"#));
+    }
+
+    #[test]
+    fn times_are_texts() {
+        let at = |seconds, nanos| v1::User {
+            created: Some(prost_types::Timestamp { seconds, nanos }),
+            ..v1::User::default()
+        };
+        for (seconds, nanos, text) in [
+            (1_795_500_540, 0, "2026-11-24T06:09:00Z"),
+            (1_795_500_540, 120_000_000, "2026-11-24T06:09:00.120Z"),
+            (1_795_500_540, 1_000, "2026-11-24T06:09:00.000001Z"),
+            (0, 1, "1970-01-01T00:00:00.000000001Z"),
+        ] {
+            let json = to_string(&at(seconds, nanos)).expect("json");
+            assert!(json.contains(&format!(r#""created":"{text}""#)), "{json}");
+        }
+        assert!(!to_string(&v1::User::default()).expect("json").contains("created"));
+        // What is no time of this calendar is an error, and no panic.
+        assert!(to_string(&at(i64::MAX, 0)).is_err());
     }
 
     #[test]

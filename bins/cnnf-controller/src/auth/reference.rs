@@ -32,7 +32,7 @@ UNAVAILABLE: ask again. FAILED_PRECONDITION: the key was another call's, or the 
 
 **Lists** with a `page` come in parts: ask again with `token` set to the answer's `next_token` until that is empty.
 
-**JSON** of `cnnfctl -o json` is the proto3 JSON of these messages: `first_seen` reads `firstSeen`, 64-bit numbers are texts.
+**JSON** of `cnnfctl -o json` is the proto3 JSON of these messages: `first_seen` reads `firstSeen`, 64-bit numbers and times are texts.
 
 **What may change.** Fields and calls are added; nothing that is here changes its number, type, name or meaning. `make lint` compares with
 what was published.
