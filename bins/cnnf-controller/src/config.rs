@@ -192,7 +192,6 @@ impl Config {
             ("listen", self.listen != new.listen),
             ("web", self.web != new.web),
             ("packages", self.packages != new.packages),
-            ("oidc", self.oidc != new.oidc),
             ("telemetry", self.telemetry != new.telemetry),
             ("log_format", self.log_format != new.log_format),
         ];

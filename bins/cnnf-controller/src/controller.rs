@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use cnnf_core::event::EventKind;
@@ -31,7 +31,7 @@ pub(crate) struct Controller {
     /// Where hosts reach it, HOST:PORT.
     pub(crate) reached_at: OnceLock<Vec<String>>,
     /// Who else signs people in, if the configuration says so.
-    pub(crate) oidc: OnceLock<Oidc>,
+    oidc: RwLock<Option<Arc<Oidc>>>,
     /// What hosts can fetch to become defended.
     pub(crate) downloads: OnceLock<Downloads>,
     /// What watchers are told of.
@@ -80,7 +80,7 @@ impl Controller {
         Ok(Arc::new(Self {
             store,
             reached_at: OnceLock::new(),
-            oidc: OnceLock::new(),
+            oidc: RwLock::default(),
             downloads: OnceLock::new(),
             changes: Changes::new(),
             alerts,
@@ -110,6 +110,16 @@ impl Controller {
     /// A number that no other stream has.
     pub(crate) fn next_stream(&self) -> u64 {
         self.streams.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Who else signs people in at present.
+    pub(crate) fn oidc(&self) -> Option<Arc<Oidc>> {
+        self.oidc.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Who else signs people in from now on. Sessions that have begun go on.
+    pub(crate) fn sign_in_by(&self, oidc: Option<Oidc>) {
+        *self.oidc.write().unwrap_or_else(PoisonError::into_inner) = oidc.map(Arc::new);
     }
 
     /// Whom the controller believes at present.

@@ -29,8 +29,7 @@ const GRACE: Duration = Duration::from_secs(3);
 /// Serves until SIGTERM or SIGINT.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let config = config::load(args)?;
-    let oidc = config.oidc.as_ref().map(Oidc::new).transpose();
-    let oidc = oidc.map_err(|error| Failure::refused(format_args!("oidc: {error}")))?;
+    let oidc = signed_in_by(&config).map_err(Failure::refused)?;
     // A file that is edited is another one under the old name: the folder must stay in reach for a reload.
     let open = sandbox::enter(&config.data_dir, &config.packages, args.file().and_then(Path::parent));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::refused)?;
@@ -72,9 +71,7 @@ async fn serve(args: &Args, mut config: Config, oidc: Option<Oidc>, log: &Log) -
     });
     // Nobody has asked yet.
     let _ = controller.reached_at.set(reached_at);
-    if let Some(oidc) = oidc {
-        let _ = controller.oidc.set(oidc);
-    }
+    controller.sign_in_by(oidc);
     let _ = controller.downloads.set(downloads);
     let service = start(&controller, grpc, &server_tls, web, &web_tls);
     tokio::spawn(health::watch(Arc::clone(&controller), config.data_dir.clone()));
@@ -106,18 +103,39 @@ fn reload(args: &Args, config: &mut Config, log: &Log, controller: &Controller) 
             return;
         }
     };
+    // The files that it names may have changed under their names.
+    let oidc = match signed_in_by(&new) {
+        Ok(oidc) => Some(oidc),
+        Err(error) if new.oidc == config.oidc => {
+            tracing::warn!(error, "who signs people in is not read again, the old one goes on");
+            None
+        }
+        Err(error) => {
+            tracing::error!(error, "the configuration is not reloaded, the old one goes on");
+            return;
+        }
+    };
     if let Err(error) = log.replace(&new.log) {
         tracing::error!(error, "the configuration is not reloaded, the old one goes on");
         return;
     }
     controller.certificate_life.send_replace(new.certificate_life);
+    if let Some(oidc) = oidc {
+        controller.sign_in_by(oidc);
+    }
     for key in config.fixed(&new) {
         tracing::warn!(key, "what has changed here counts from the next start on");
     }
     // What counts from the next start on is told again at the next reload.
     config.log.clone_from(&new.log);
     config.certificate_life = new.certificate_life;
+    config.oidc = new.oidc;
     tracing::info!(log = new.log, "the configuration is reloaded");
+}
+
+/// Who else signs people in, by the configuration and the files that it names.
+fn signed_in_by(config: &Config) -> Result<Option<Oidc>, String> {
+    config.oidc.as_ref().map(Oidc::new).transpose().map_err(|error| format!("oidc: {error}"))
 }
 
 /// Tells the service manager, if there is one that wants to know.

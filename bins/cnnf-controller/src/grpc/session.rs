@@ -27,8 +27,8 @@ impl SessionService for Api {
         &self,
         _: Request<v1::GetSignInOptionsRequest>,
     ) -> Result<Response<v1::SignInOptions>, Status> {
-        let oidc = self.0.oidc.get();
-        let oidc_name = oidc.map(|oidc| oidc.name().to_owned()).unwrap_or_default();
+        let oidc = self.0.oidc();
+        let oidc_name = oidc.as_ref().map(|oidc| oidc.name().to_owned()).unwrap_or_default();
         Ok(Response::new(v1::SignInOptions { oidc: oidc.is_some(), oidc_name }))
     }
 

@@ -24,7 +24,7 @@ pub(super) async fn answer(
     request: &Request<Incoming>,
     address: SocketAddr,
 ) -> Option<Response<Body>> {
-    let oidc = controller.oidc.get()?;
+    let oidc = controller.oidc()?;
     let path = request.uri().path();
     if (path != START && path != CALLBACK) || request.method() != Method::GET {
         return None;
@@ -34,9 +34,9 @@ pub(super) async fn answer(
     };
     let query = request.uri().query().unwrap_or_default();
     let answer = if path == START {
-        start(oidc, host, query).await
+        start(&oidc, host, query).await
     } else {
-        end(controller, oidc, host, query, request.headers(), address).await
+        end(controller, &oidc, host, query, request.headers(), address).await
     };
     Some(answer.unwrap_or_else(|error| {
         let from = address.ip().to_canonical();

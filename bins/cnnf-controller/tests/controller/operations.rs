@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use cnnf_rpc::v1;
+use cnnf_rpc::v1::session_service_client::SessionServiceClient;
 use cnnf_rpc::v1::status_service_client::StatusServiceClient;
 use serde_json::Value;
 
@@ -41,6 +42,45 @@ async fn a_reload_takes_up_all_of_it_or_says_everything_that_is_wrong() {
     let pid = place.pid();
     assert_eq!(place.terminate(), Some(0));
     assert!(!Path::new(&format!("/proc/{pid}")).exists());
+}
+
+#[tokio::test]
+async fn a_reload_takes_up_who_signs_people_in() {
+    let mut place = Place::new();
+    place.kill();
+    let folder = tempfile::tempdir().expect("folder");
+    let file = folder.path().join("c.toml");
+    let secret = folder.path().join("secret");
+    let write = |name: &str| {
+        let text = format!(
+            "[oidc]\nissuer = \"https://id.example.com\"\nname = \"{name}\"\nclient_id = \"cnnf\"\nclient_secret_file = \"{}\"\nadmins = [\"*\"]\n",
+            secret.display()
+        );
+        std::fs::write(&file, text).expect("written");
+    };
+    std::fs::write(&file, "").expect("written");
+    place.start_with(&["--config", &file.display().to_string()]);
+    let options = || async {
+        let mut client = SessionServiceClient::new(place.anonymous().await);
+        let options = client.get_sign_in_options(v1::GetSignInOptionsRequest {}).await.expect("anybody may ask");
+        options.into_inner().oidc_name
+    };
+    assert_eq!(options().await, "");
+    // A file that is missing: all stays as it was.
+    write("First");
+    place.hang_up();
+    let refused = place.logged("the configuration is not reloaded").await;
+    assert!(refused.contains("oidc: ") && refused.contains("secret"), "{refused}");
+    assert_eq!(options().await, "");
+    std::fs::write(&secret, "hidden").expect("written");
+    place.hang_up();
+    until(options, |name| name == "First").await;
+    write("Second");
+    place.hang_up();
+    until(options, |name| name == "Second").await;
+    std::fs::write(&file, "").expect("written");
+    place.hang_up();
+    until(options, String::is_empty).await;
 }
 
 #[tokio::test]
