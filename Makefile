@@ -10,7 +10,7 @@ RPM_VERSION := 0.21.1
 
 # What the build, the tests and the demo use; `make deps` installs what is absent.
 PACKAGES := build-essential pkg-config libnftnl-dev libmnl-dev nftables iproute2 conntrack procps util-linux curl jq \
-            nginx-light redis-server dnsmasq-base busybox iptables strace chromium libfaketime python3-venv python3-aiosmtpd
+            nginx-light redis-server dnsmasq-base busybox iptables strace chromium libfaketime python3-venv python3-aiosmtpd rsyslog
 
 # Connections a case of the truth table: enough for 100,000 in all.
 SOAK_EACH ?= 2500

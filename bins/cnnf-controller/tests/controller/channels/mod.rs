@@ -1,6 +1,7 @@
 //! Alert channels, each with a real receiver.
 
 mod receiver;
+mod rsyslog;
 
 use aws_lc_rs::hmac;
 use base64::Engine as _;
