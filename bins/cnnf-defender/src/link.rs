@@ -81,7 +81,8 @@ impl Link {
             spool_past: self.spool.past().into_iter().map(Into::into).collect(),
         };
         send(Up::Hello(hello)).await?;
-        let mut client = DefenderServiceClient::new(channel.clone()).max_decoding_message_size(limits::MAX_MESSAGE);
+        let mut client =
+            DefenderServiceClient::new(channel.clone()).max_decoding_message_size(limits::MAX_POLICY_MESSAGE);
         let refused = |status: tonic::Status| format!("{}: {}", self.controller, status.message());
         let mut down = client.attach(ReceiverStream::new(rx)).await.map_err(refused)?.into_inner();
         tracing::info!("connected to {}", self.controller);

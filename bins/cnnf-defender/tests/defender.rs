@@ -13,16 +13,20 @@ mod refused;
 mod stopped;
 mod truth;
 
+use std::net::Ipv6Addr;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bed::controller::Controller;
 use bed::{Bed, Tree, with_bed, with_bed_of};
-use cnnf_core::net::Ports;
+use cnnf_core::net::{AddrRange, Ports};
 use cnnf_core::policy::{
-    Effect, HostPolicy, HostRule, LocalMatch, Mode, OnFailure, PeerMatch, Reason, RuleId, ServicePattern,
+    Effect, GroupEntry, GroupId, HostPolicy, HostRule, LocalMatch, Mode, OnFailure, PeerMatch, Reason, RuleId,
+    ServicePattern,
 };
+use cnnf_rpc::v1;
 use nix::sys::signal::Signal;
+use prost::Message as _;
 
 /// Not a test: the body of the processes that the bed starts.
 #[test]
@@ -69,6 +73,26 @@ fn apply(controller: &Controller, policy: &HostPolicy) -> Duration {
             .map(|(at, _)| *at)
     });
     at.duration_since(sent)
+}
+
+#[test]
+fn root_a_policy_of_more_than_four_megabytes_comes_through() {
+    with_bed(|bed| {
+        let controller = Controller::start();
+        enroll(bed, &controller);
+        bed.start();
+        let entry = |n: u128| GroupEntry {
+            addresses: AddrRange::single(Ipv6Addr::from((0x2001_0db8_u128 << 96) + 2 * n).into()),
+            own: false,
+            port: None,
+        };
+        let mut large = policy(2, Mode::Enforce, &[(1, "unit:any", "tcp/80", Effect::Prevent)]);
+        large.groups.insert(GroupId(1), (0..250_000).map(entry).collect());
+        large.egress[0].peer = PeerMatch::Group(GroupId(1));
+        assert!(v1::HostPolicy::from(&large).encoded_len() > 4 << 20);
+        println!("in force after {:?}", apply(&controller, &large));
+        assert_eq!(controller.heard().hellos.len(), 1);
+    });
 }
 
 fn exe() -> String {

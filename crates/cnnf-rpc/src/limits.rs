@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-/// The largest message that is decoded, in bytes. A host policy of 50,000 entries fits.
+/// The largest message that is decoded, in bytes, where nothing else is said.
 pub const MAX_MESSAGE: usize = 4 << 20;
-/// The largest message of or to the policy service, and the largest answer that cnnfctl takes, in bytes: a policy goes whole.
+/// The largest message of or to the policy service, the largest answer that cnnfctl takes, and the largest that a host takes of its controller, in
+/// bytes: a policy goes whole. That of a host with 1,000,000 addresses fits.
 pub const MAX_POLICY_MESSAGE: usize = 64 << 20;
 
 /// Entries of a list page where the caller asks for 0.

@@ -417,10 +417,17 @@ async fn push(mut policies: Policies, deltas: bool, whole: &Notify, down: &Sende
         let policy = policies.borrow_and_update().clone();
         if let Some(policy) = policy {
             let body = next_policy(sent.as_deref().filter(|_| deltas), &policy);
-            if down.send(Ok(ControllerMessage { body: Some(body) })).await.is_err() {
+            let message = ControllerMessage { body: Some(body) };
+            if is_too_large(&message) {
+                tracing::error!(
+                    generation = policy.generation,
+                    "the policy of this host is larger than it takes, and it keeps the one that it has: let rules name fewer services or addresses"
+                );
+            } else if down.send(Ok(message)).await.is_err() {
                 return Ok(());
+            } else {
+                sent = Some(policy);
             }
-            sent = Some(policy);
         }
         tokio::select! {
             changed = policies.changed() => {
@@ -437,12 +444,19 @@ async fn push(mut policies: Policies, deltas: bool, whole: &Notify, down: &Sende
 /// Asks the host what it is to be asked.
 async fn ask(mut questions: mpsc::Receiver<v1::Preview>, down: &Sender) -> Result<(), Status> {
     while let Some(question) = questions.recv().await {
-        if down.send(Ok(ControllerMessage { body: Some(Down::Preview(question)) })).await.is_err() {
+        let message = ControllerMessage { body: Some(Down::Preview(question)) };
+        // Who asks is told that this host did not say.
+        if !is_too_large(&message) && down.send(Ok(message)).await.is_err() {
             return Ok(());
         }
     }
     // Nobody asks any more; the other parts say when the stream ends.
     std::future::pending().await
+}
+
+/// Whether the host would not take it, but end the stream, and with it all that it tells.
+fn is_too_large(message: &ControllerMessage) -> bool {
+    message.encoded_len() > limits::MAX_POLICY_MESSAGE
 }
 
 /// What changed since `sent`, if that is less than half of the whole.
