@@ -49,10 +49,14 @@ pub const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How long a connection without a client certificate may stay: enrolment takes one call.
 pub const ANONYMOUS_LIFE: Duration = Duration::from_secs(60);
 
-/// TLS handshakes whose first message is being worked on at most; further connections wait in the kernel's queue.
-pub const HANDSHAKES_AT_ONCE: usize = 16;
-/// TLS handshakes that wait for their peer at most; the oldest gives way to the next.
-pub const MAX_HANDSHAKES: usize = 1_024;
+/// Connections that have said nothing yet at most; the oldest gives way to the next.
+pub const MAX_SILENT: usize = 4_096;
+/// TLS handshakes that are being made at the same time; whoever has begun one beyond that waits for a turn.
+pub const HANDSHAKES_AT_ONCE: usize = 128;
+/// For so long a handshake keeps its turn; then its peer is slow.
+pub const HANDSHAKE_TURN: Duration = Duration::from_millis(250);
+/// TLS handshakes of slow peers at most; the oldest gives way to the next.
+pub const MAX_SLOW: usize = 256;
 /// Connections that wait in the kernel's queue at most; the kernel may have a lower bound (`net.core.somaxconn`).
 pub const MAX_QUEUED: u32 = 4_096;
 /// Connections without a client certificate at most; the oldest gives way to the next.

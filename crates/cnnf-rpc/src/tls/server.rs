@@ -1,6 +1,5 @@
 //! The controller's side: accepts connections and says who is at their other end.
 
-use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -121,26 +120,30 @@ pub fn accept(listener: TcpListener, tls: &ServerTls) -> Result<Incoming, TlsErr
 #[must_use]
 pub fn accept_live(listener: TcpListener, tls: LiveTls) -> Incoming {
     let (sender, receiver) = mpsc::channel(1);
-    tokio::spawn(run(listener, tls, sender, limits::HANDSHAKE, Bounds::new(limits::MAX_HANDSHAKES)));
+    tokio::spawn(run(listener, tls, sender, limits::HANDSHAKE, Bounds::usual()));
     ReceiverStream::new(receiver)
 }
 
-/// Bounds that are counted apart: whoever has no certificate cannot take the place of those who have.
+/// Bounds that are counted apart: whoever says nothing, is slow or has no certificate cannot take the place of the others.
 #[derive(Clone)]
 pub(super) struct Bounds {
-    /// Turns of those whose first message is being worked on. Who gets none stays in the kernel's queue, which costs nothing and keeps
-    /// nobody's place: when everybody comes back at once, no more handshakes begin than the processors bring to an end.
-    turns: Arc<Semaphore>,
-    handshakes: Places,
-    anonymous: Places,
-    known: Arc<Semaphore>,
+    pub(super) silent: Places,
+    /// In the order in which they have begun. Who waits here costs little and loses nothing.
+    pub(super) turns: Arc<Semaphore>,
+    /// How long a turn is.
+    pub(super) turn: Duration,
+    pub(super) slow: Places,
+    pub(super) anonymous: Places,
+    pub(super) known: Arc<Semaphore>,
 }
 
 impl Bounds {
-    pub(super) fn new(handshakes: usize) -> Self {
+    pub(super) fn usual() -> Self {
         Self {
+            silent: Places::new(limits::MAX_SILENT),
             turns: Arc::new(Semaphore::new(limits::HANDSHAKES_AT_ONCE)),
-            handshakes: Places::new(handshakes),
+            turn: limits::HANDSHAKE_TURN,
+            slow: Places::new(limits::MAX_SLOW),
             anonymous: Places::new(limits::MAX_ANONYMOUS),
             known: Arc::new(Semaphore::new(limits::MAX_CONNECTIONS)),
         }
@@ -155,8 +158,6 @@ pub(super) async fn run(
     bounds: Bounds,
 ) {
     loop {
-        // Nobody closes the semaphore.
-        let Ok(turn) = Arc::clone(&bounds.turns).acquire_owned().await else { return };
         let accepted = tokio::select! {
             () = sender.closed() => return,
             accepted = listener.accept() => accepted,
@@ -168,30 +169,43 @@ pub(super) async fn run(
         };
         let (acceptor, sender, bounds) = (tls.acceptor(), sender.clone(), bounds.clone());
         tokio::spawn(async move {
-            let mut place = bounds.handshakes.take();
-            let handshake = timeout(patience, shake_hands(stream, address, acceptor, &bounds));
-            let connection = tokio::select! {
-                () = place.lost() => None,
-                connection = until_it_waits(handshake, turn) => connection.ok().flatten(),
-            };
-            drop(place);
-            if let Some(connection) = connection {
+            if let Some(connection) = meet(stream, address, acceptor, patience, &bounds).await {
                 let _ = sender.send(Ok(connection)).await;
             }
         });
     }
 }
 
-/// Does the work, and gives the turn back as soon as that waits for its peer.
-async fn until_it_waits<T>(work: impl Future<Output = T>, turn: OwnedSemaphorePermit) -> T {
-    let mut work = pin!(work);
-    let mut turn = Some(turn);
-    poll_fn(|cx| {
-        let polled = work.as_mut().poll(cx);
-        turn = None;
-        polled
-    })
-    .await
+/// A handshake, in three parts with bounds of their own: until the peer says something, while it is made, and, of a slow peer, the rest.
+async fn meet(
+    stream: TcpStream,
+    address: SocketAddr,
+    acceptor: TlsAcceptor,
+    patience: Duration,
+    bounds: &Bounds,
+) -> Option<Connection> {
+    let mut silent = bounds.silent.take();
+    let mut first = [0];
+    let said = tokio::select! {
+        () = silent.lost() => return None,
+        said = timeout(patience, stream.peek(&mut first)) => said.ok()?.ok()?,
+    };
+    drop(silent);
+    if said == 0 {
+        return None;
+    }
+    // Nobody closes the semaphore.
+    let turn = Arc::clone(&bounds.turns).acquire_owned().await.ok()?;
+    let mut handshake = pin!(timeout(patience, shake_hands(stream, address, acceptor, bounds)));
+    if let Ok(connection) = timeout(bounds.turn, &mut handshake).await {
+        return connection.ok().flatten();
+    }
+    drop(turn);
+    let mut slow = bounds.slow.take();
+    tokio::select! {
+        () = slow.lost() => None,
+        connection = handshake => connection.ok().flatten(),
+    }
 }
 
 async fn shake_hands(

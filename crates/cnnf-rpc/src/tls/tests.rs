@@ -2,10 +2,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair, SanType};
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tonic::{Request, Response, Status};
 
+use super::places::Places;
 use super::server::{Bounds, run};
 use super::*;
 use crate::v1::status_service_client::StatusServiceClient;
@@ -193,7 +194,7 @@ async fn whoever_says_nothing_is_closed_after_the_handshake_timeout() {
     let address = listener.local_addr().expect("address");
     let tls = LiveTls::new(&Ca::new().server(&["127.0.0.1"])).expect("tls");
     let (sender, mut receiver) = tokio::sync::mpsc::channel(1);
-    tokio::spawn(run(listener, tls, sender, Duration::from_millis(50), Bounds::new(8)));
+    tokio::spawn(run(listener, tls, sender, Duration::from_millis(50), Bounds::usual()));
     let mut silent = TcpStream::connect(address).await.expect("connect");
     let read = tokio::time::timeout(Duration::from_secs(5), silent.read(&mut [0; 8])).await;
     assert_eq!(read.expect("closed in time").expect("end"), 0);
@@ -267,29 +268,10 @@ fn a_servers_names_are_read_as_one_connects_to_them() {
     assert!(server_names(b"none").is_err());
 }
 
-#[tokio::test]
-async fn whoever_takes_all_places_and_says_nothing_keeps_nobody_out() {
-    let ca = Ca::new();
-    let address = start(&ca.server(&["127.0.0.1"])).await.to_string();
-    let mut silent = Vec::new();
-    for _ in 0..crate::limits::MAX_HANDSHAKES + 50 {
-        silent.push(TcpStream::connect(&address).await.expect("connect"));
-    }
-    let begin = std::time::Instant::now();
-    let channel = connect(&address, &ca.client(&["cnnf://admin/root"])).await.expect("it gets in");
-    who(channel).await.expect("an answer");
-    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
-    let read = tokio::time::timeout(Duration::from_secs(5), silent[0].read(&mut [0; 8])).await;
-    assert_eq!(read.expect("closed in time").expect("end"), 0, "the oldest has given way");
-}
-
-#[test]
-fn whoever_comes_back_with_all_others_waits_and_is_not_turned_away() {
-    const HERD: usize = 450;
-    let ca = Ca::new();
+/// A server with these bounds, in a thread of its own: who asks it must not be slower than it is.
+fn bounded(ca: &Ca, bounds: Bounds) -> String {
     let tls = LiveTls::new(&ca.server(&["127.0.0.1"])).expect("tls");
     let (tell, told) = std::sync::mpsc::channel();
-    // One thread, as the herd must not be slower than the server: who is silent for long may be turned away.
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
@@ -298,13 +280,73 @@ fn whoever_comes_back_with_all_others_waits_and_is_not_turned_away() {
             let listener = socket.listen(crate::limits::MAX_QUEUED).expect("listen");
             tell.send(listener.local_addr().expect("address")).expect("somebody waits");
             let (sender, receiver) = tokio::sync::mpsc::channel(1);
-            // A place is lost to whoever comes next: a third of the herd would take them all.
-            tokio::spawn(run(listener, tls, sender, Duration::from_secs(60), Bounds::new(HERD / 3)));
+            tokio::spawn(run(listener, tls, sender, Duration::from_secs(60), bounds));
             let incoming = tokio_stream::wrappers::ReceiverStream::new(receiver);
             server().add_service(StatusServiceServer::new(WhoAmI)).serve_with_incoming(incoming).await.expect("served");
         });
     });
-    let address = told.recv().expect("it listens").to_string();
+    told.recv().expect("it listens").to_string()
+}
+
+/// Somebody else gets in soon.
+async fn gets_in(ca: &Ca, address: &str) {
+    let begin = std::time::Instant::now();
+    let channel = connect(address, &ca.client(&["cnnf://admin/root"])).await.expect("it gets in");
+    who(channel).await.expect("an answer");
+    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+}
+
+async fn gave_way(oldest: &mut TcpStream) {
+    let read = tokio::time::timeout(Duration::from_secs(5), oldest.read_to_end(&mut Vec::new())).await;
+    let _closed = read.expect("closed in time");
+}
+
+#[tokio::test]
+async fn whoever_takes_all_places_and_says_nothing_keeps_nobody_out() {
+    let ca = Ca::new();
+    let address = bounded(&ca, Bounds { silent: Places::new(32), ..Bounds::usual() });
+    let mut silent = Vec::new();
+    for _ in 0..32 + 50 {
+        silent.push(TcpStream::connect(&address).await.expect("connect"));
+    }
+    gets_in(&ca, &address).await;
+    gave_way(&mut silent[0]).await;
+}
+
+#[tokio::test]
+async fn whoever_takes_all_turns_and_says_no_more_keeps_nobody_out() {
+    let ca = Ca::new();
+    let bounds = Bounds {
+        turns: std::sync::Arc::new(tokio::sync::Semaphore::new(8)),
+        turn: Duration::from_millis(20),
+        slow: Places::new(8),
+        ..Bounds::usual()
+    };
+    let address = bounded(&ca, bounds);
+    let mut begun = Vec::new();
+    for _ in 0..64 {
+        let mut stream = TcpStream::connect(&address).await.expect("connect");
+        // The head of a record, and not what it says is to come.
+        stream.write_all(&[0x16, 3, 1, 2, 0]).await.expect("written");
+        begun.push(stream);
+    }
+    gets_in(&ca, &address).await;
+    gave_way(&mut begun[0]).await;
+}
+
+#[test]
+fn whoever_comes_back_with_all_others_waits_and_is_not_turned_away() {
+    const HERD: usize = 450;
+    let ca = Ca::new();
+    // Nobody here is silent or slow, and nobody may be taken for it.
+    let bounds = Bounds {
+        silent: Places::new(HERD),
+        turns: std::sync::Arc::new(tokio::sync::Semaphore::new(16)),
+        turn: Duration::from_secs(60),
+        slow: Places::new(1),
+        ..Bounds::usual()
+    };
+    let address = bounded(&ca, bounds);
     let client = std::sync::Arc::new(ca.client(&["cnnf://admin/root"]));
     let herd = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().expect("a runtime");
     herd.block_on(async {
