@@ -18,51 +18,32 @@ pub(crate) struct Lived {
 }
 
 impl Lived {
-    pub(crate) fn add(&mut self, other: &Self) {
-        for (mine, more) in self.all_mut().into_iter().zip(other.all()) {
-            *mine += more;
+    pub(crate) fn add(&mut self, mut other: Self) {
+        for (mine, more) in self.all().into_iter().zip(other.all()) {
+            *mine += *more;
         }
     }
 
-    fn all(&self) -> [u64; 12] {
-        let Self {
-            connections,
-            refused,
-            deltas,
-            wholes,
-            wanted,
-            resent,
-            late,
-            kills,
-            reboots,
-            controller_kills,
-            partings,
-            trials,
-        } = self;
-        [connections, refused, deltas, wholes, wanted, resent, late, kills, reboots, controller_kills, partings, trials]
-            .map(|n| *n)
-    }
-
-    fn all_mut(&mut self) -> [&mut u64; 12] {
-        let Self {
-            connections,
-            refused,
-            deltas,
-            wholes,
-            wanted,
-            resent,
-            late,
-            kills,
-            reboots,
-            controller_kills,
-            partings,
-            trials,
-        } = self;
-        [connections, refused, deltas, wholes, wanted, resent, late, kills, reboots, controller_kills, partings, trials]
-    }
-
     /// Whether everything happened that a life is for.
-    pub(crate) fn has_everything(&self) -> bool {
-        self.all().iter().all(|n| *n > 0)
+    pub(crate) fn has_everything(&mut self) -> bool {
+        self.all().iter().all(|n| **n > 0)
+    }
+
+    fn all(&mut self) -> [&mut u64; 12] {
+        let Self {
+            connections,
+            refused,
+            deltas,
+            wholes,
+            wanted,
+            resent,
+            late,
+            kills,
+            reboots,
+            controller_kills,
+            partings,
+            trials,
+        } = self;
+        [connections, refused, deltas, wholes, wanted, resent, late, kills, reboots, controller_kills, partings, trials]
     }
 }

@@ -36,7 +36,7 @@ fn whatever_happens_generations_grow_states_converge_failsafes_stay_open_and_rep
             scope.spawn(|| {
                 while let Some(seed) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|seed| *seed < seeds) {
                     match catch_unwind(AssertUnwindSafe(|| World::new(seed, false).live())) {
-                        Ok(one) => lived.lock().expect("no panic in here").add(&one),
+                        Ok(one) => lived.lock().expect("no panic in here").add(one),
                         Err(_) => failed.lock().expect("no panic in here").push(seed),
                     }
                 }
@@ -51,7 +51,7 @@ fn whatever_happens_generations_grow_states_converge_failsafes_stay_open_and_rep
         );
     }
     assert!(failed.is_empty(), "{} of {seeds} seeds fail: {failed:?}", failed.len());
-    let lived = lived.into_inner().expect("no panic in here");
+    let mut lived = lived.into_inner().expect("no panic in here");
     println!("{seeds} seeds: {lived:#?}");
     assert!(seeds < SEEDS || lived.has_everything(), "something never happened: {lived:#?}");
 }

@@ -1,14 +1,12 @@
 import styles from "./key-list.module.css";
 
-/** Keys, or what is written, and what that does. */
-export function KeyList(props: { of: readonly (readonly [string, string])[] }) {
+/** What is written, and what that does or means: keys, unless they are `signs`. */
+export function KeyList(props: { of: readonly (readonly [string, string])[]; signs?: boolean }) {
   return (
     <dl className={styles.keys}>
       {props.of.map(([key, what]) => (
         <div key={key}>
-          <dt>
-            <kbd className="kbd">{key}</kbd>
-          </dt>
+          <dt>{props.signs ? key : <kbd className="kbd">{key}</kbd>}</dt>
           <dd>{what}</dd>
         </div>
       ))}

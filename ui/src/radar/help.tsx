@@ -34,14 +34,7 @@ export default function Help(props: { onClose(): void }) {
                 </li>
               ))}
           </ul>
-          <dl className={styles.keys}>
-            {t.nodes.map(([sign, what]) => (
-              <div key={sign}>
-                <dt>{sign}</dt>
-                <dd>{what}</dd>
-              </div>
-            ))}
-          </dl>
+          <KeyList of={t.nodes} signs />
         </section>
       </div>
     </Dialog>

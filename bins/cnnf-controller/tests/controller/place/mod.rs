@@ -42,6 +42,21 @@ pub(crate) fn controller(arguments: &[&str]) -> Output {
 }
 
 impl Place {
+    /// A folder of its own, and nothing in it.
+    fn empty() -> Self {
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self {
+            folder: tempfile::tempdir().expect("folder"),
+            child: None,
+            small: false,
+            more: Vec::new(),
+            grpc: nowhere,
+            web: nowhere,
+            password: String::new(),
+            log: Default::default(),
+        }
+    }
+
     /// Initialised and running.
     pub(crate) fn new() -> Self {
         Self::with(&[])
@@ -49,18 +64,8 @@ impl Place {
 
     /// As [`Place::new`]; `run` is told this besides.
     pub(crate) fn with(arguments: &[&str]) -> Self {
-        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let folder = tempfile::tempdir().expect("folder");
-        let mut place = Self {
-            folder,
-            child: None,
-            small: false,
-            more: arguments.iter().map(|one| (*one).to_owned()).collect(),
-            grpc: nowhere,
-            web: nowhere,
-            password: String::new(),
-            log: Default::default(),
-        };
+        let mut place = Self::empty();
+        place.more = arguments.iter().map(|one| (*one).to_owned()).collect();
         let output = controller(&["init", "--data-dir", &place.path().display().to_string(), "--name", "127.0.0.1"]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let told = String::from_utf8(output.stdout).expect("text");
@@ -71,18 +76,7 @@ impl Place {
 
     /// Running on what a backup says.
     pub(crate) fn restored(backup: &Path) -> Self {
-        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let folder = tempfile::tempdir().expect("folder");
-        let mut place = Self {
-            folder,
-            child: None,
-            small: false,
-            more: vec![],
-            password: String::new(),
-            grpc: nowhere,
-            web: nowhere,
-            log: Default::default(),
-        };
+        let mut place = Self::empty();
         let (from, to) = (backup.display().to_string(), place.path().display().to_string());
         let output = controller(&["restore", &from, "--data-dir", &to]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -92,18 +86,8 @@ impl Place {
 
     /// Initialised and running on a disk of 2 MiB that only the process has: it is gone with it. Needs root.
     pub(crate) fn on_a_small_disk() -> Self {
-        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let folder = tempfile::tempdir().expect("folder");
-        let mut place = Self {
-            folder,
-            child: None,
-            small: true,
-            more: vec![],
-            grpc: nowhere,
-            web: nowhere,
-            password: String::new(),
-            log: Default::default(),
-        };
+        let mut place = Self::empty();
+        place.small = true;
         let script = "mount -t tmpfs -o size=2m small \"$1\" && \"$0\" init --data-dir \"$1/data\" --name 127.0.0.1 >&2 && \
                       exec \"$0\" run --data-dir \"$1/data\" --listen 127.0.0.1:0 --web 127.0.0.1:0";
         let mut command = Command::new("unshare");
