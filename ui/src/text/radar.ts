@@ -249,6 +249,6 @@ export const radar = {
       ["open heart", "its hosts only observe"],
       ["diamond", "an address without a defender"],
       ["square", "an address object"],
-    ],
+    ] as [string, string][],
   },
 };
